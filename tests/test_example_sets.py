@@ -51,7 +51,7 @@ def test_a_set_holds_what_a_network_sees_in_use(target: str, planes: tuple[int, 
         ndimage.gaussian_filter(np.maximum(rng.normal(size=(80, 96)), 1.5), 2 + n) for n in range(6)
     ]
     counts = (100 + 1000 * np.array(soft) + rng.normal(0, 3, (6, 80, 96))).astype(np.float32)
-    config = NetworkConfig(norm="none", nonnegative=True, target=target)
+    config = NetworkConfig(norm="none", nonnegative=True, target=target, fade_dof=3.0)
     stacks = [Stack(counts, counts, z, OPTICS, 3.0, counted=True) for z in (HEIGHTS, 0.7 * HEIGHTS)]
     numbers, targets = np.array(planes), np.array([1 + planes[0] // 2, 3 + planes[0] // 2])
     takes = [Take(numbers, stack.z_um[numbers], targets, None) for stack in stacks]

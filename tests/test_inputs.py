@@ -7,7 +7,10 @@ import pytest
 import torch
 from scipy.ndimage import uniform_filter
 
-from napari_recurrent_mz.networks.inputs import _asinh, _smooth
+from napari_recurrent_mz.core.optics import Optics
+from napari_recurrent_mz.core.scans import Scan
+from napari_recurrent_mz.networks.inputs import NetworkInputs, _asinh, _smooth
+from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig
 
 
 def test_asinh_is_that_of_numpy_at_every_size() -> None:
@@ -26,3 +29,32 @@ def test_local_mean_is_of_the_pixels_that_are_there(shape: tuple[int, int]) -> N
         expected = uniform_filter(expected, 9, mode="constant") / inside
     found = _smooth(torch.tensor(image, dtype=torch.float32)[None, None])[0, 0]
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
+
+
+OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.1)
+
+
+def test_far_from_all_scans_the_correction_is_held_back() -> None:
+    """All of it at a scan, ¾ at ``fade_dof``, ½ far away; beyond the scans it counts twice."""
+    images = np.random.default_rng(3).normal(100, 20, (3, 32, 40))
+    dof = OPTICS.depth_of_field_um
+    scans = [Scan(image, z) for image, z in zip(images, (0.0, 10 * dof, 30 * dof), strict=True)]
+    full, held = (
+        NetworkInputs(scans, OPTICS, NetworkConfig(norm="none", nonnegative=True, fade_dof=fade))
+        for fade in (0.0, 5.0)
+    )
+    shares = {0.0: 1.0, 5.0: 0.75, 10.0: 1.0, 20.0: 0.6, 32.5: 0.75, -5.0: 0.6, 5000.0: 0.5}
+    flat = np.array(list(shares)) * dof
+    surface = np.full((32, 40), flat[1])
+    surface[:, 20:] = flat[5]
+    along = np.where(surface == flat[1], 0.75, 0.6)[None, None]
+    for heights, wanted in ((flat, np.array(list(shares.values()))[:, None, None, None]),
+                            (surface, along)):  # fmt: skip
+        before, after = full.at(heights), held.at(heights)
+        for name in ("unit", "extra"):
+            whole, part = (getattr(inputs, name).numpy() for inputs in (before, after))
+            np.testing.assert_allclose(part, wanted * whole, rtol=1e-4, atol=1e-7)
+        for name in ("scans", "linear", "skip"):
+            assert torch.equal(getattr(before, name), getattr(after, name)), name
+    late = held.parts(flat, first=2).window()
+    np.testing.assert_allclose(late.unit.numpy(), held.at(flat).unit.numpy(), rtol=1e-6)

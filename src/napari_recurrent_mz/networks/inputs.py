@@ -26,10 +26,27 @@ class Prepared(NamedTuple):
     scans: torch.Tensor  # (N, M, C, H, W): image, DPM (target − scan), propagated scan if any
     linear: torch.Tensor  # (N, 1, H, W): the linear MMSE estimate
     # (N, 1, H, W): its expected error, the unit of corrections; it goes with the brightness
-    # of the neighbourhood and has the noise of the scans for a floor.
+    # of the neighbourhood, has the noise of the scans for a floor, and fades far from them.
     unit: torch.Tensor
     skip: torch.Tensor  # (N, S, H, W): the estimate as the network sees it, what the object says
-    extra: torch.Tensor  # (N, 0 or 1, H, W): the object's gain over the linear estimate
+    extra: torch.Tensor  # (N, 0 or 1, H, W): the object's gain over the linear estimate, faded
+
+    def faded(self, distance: torch.Tensor, config: NetworkConfig) -> Prepared:
+        """The same with corrections held back as ``fade_dof`` says, given all DPMs (N, M, …)."""
+        if not config.fade_dof:
+            return self
+        share = correction_share(distance * (config.dpm_unit_dof / config.fade_dof))
+        return self._replace(unit=self.unit * share, extra=self.extra * share)
+
+
+def correction_share(distance: torch.Tensor) -> torch.Tensor:
+    """What is added of a correction, (N, 1, …), so far (N, M, …) from the scans.
+
+    ``distance`` is target − scan over :attr:`NetworkConfig.fade_dof`.
+    """
+    away = distance.abs().amin(1, keepdim=True)
+    outside = torch.maximum(distance.amin(1, keepdim=True), -distance.amax(1, keepdim=True))
+    return 0.5 + 0.5 / (1 + (away + outside.clamp_min(0)) ** 2)
 
 
 @dataclass(frozen=True)
@@ -127,22 +144,22 @@ class NetworkInputs:
         """The input for a window of some planes."""
         at, first = (..., rows, columns), whole.first
         images = self._images[first:][at].expand(len(whole.linear), -1, -1, -1)
-        channels = [images, self._distances(whole, rows, columns).expand_as(images)]
+        distance = self._distances(whole.z_um, rows, columns)
+        channels = [images, distance[:, first:].expand_as(images)]
         if whole.propagated is not None:
             channels.append(self._as_seen(whole.propagated[at]))
         linear = whole.linear[at][:, None]
         error = whole.error[at] if is_surface(whole.z_um) else whole.error
         unit = torch.hypot(error * self._brightness(whole, rows, columns), self._floor)
         skip, extra = self._skip_and_extra(whole, linear, unit, at)
-        return Prepared(torch.stack(channels, dim=2), linear, unit, skip, extra)
+        given = Prepared(torch.stack(channels, dim=2), linear, unit, skip, extra)
+        return given.faded(distance, self.config)
 
-    def _distances(self, whole: PlaneParts, rows: slice, columns: slice) -> torch.Tensor:
+    def _distances(self, z_um: Heights, rows: slice, columns: slice) -> torch.Tensor:
         """The DPMs of a window: one number for each plane and scan, or a map for each scan."""
         unit_um = self.config.dpm_unit_dof * self.optics.depth_of_field_um
-        z_um = whole.z_um
         heights = z_um[None, rows, columns] if is_surface(z_um) else z_um[:, None, None]
-        scans = self.scan_z_um[whole.first :]
-        return uploaded((heights[:, None] - scans[:, None, None]) / unit_um, self.device)
+        return uploaded((heights[:, None] - self.scan_z_um[:, None, None]) / unit_um, self.device)
 
     def _error(self, z_um: Heights) -> torch.Tensor:
         """Expected error of the linear estimate of planes or a surface, to go with (T, 1, Y, X)."""

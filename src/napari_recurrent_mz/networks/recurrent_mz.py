@@ -36,6 +36,7 @@ _RANGES = {
     "dpm_unit_dof": (0.01, 1e4),
     "object_share": (0.0, 1.0),
     "slope": (0.0, 1.0),
+    "fade_dof": (0.0, 1e4),
 }
 _CHOICES = {
     "norm": ("batch", "none"),
@@ -85,6 +86,10 @@ class NetworkConfig:
     slope : float
         Of the rectifier below zero; 0 is the paper's ReLU. Without normalisation a ReLU can
         die, at zero for every input and without a gradient: a little slope keeps it in play.
+    fade_dof : float
+        Distance from the nearest scan, in depths of field, at which three quarters of the
+        correction are added; further away it is ever closer to half. Beyond the outer scans
+        a distance counts twice. 0: all of it everywhere.
 
     Raises
     ------
@@ -104,6 +109,7 @@ class NetworkConfig:
     object_share: float = 1.0
     target: str = "widefield"
     slope: float = 0.0
+    fade_dof: float = 0.0
 
     def __post_init__(self) -> None:
         for name, (least, most) in _RANGES.items():

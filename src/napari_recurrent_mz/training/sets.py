@@ -138,6 +138,7 @@ class Sets:
             torch.cat([seen, *beside], dim=1),
             extra * unit if config.nonnegative else extra[:, :0],
         )
+        inputs = inputs.faded(distance[..., None, None], config)
         return Batch(inputs, linear + residual * unit, linear, floor)
 
 
