@@ -67,6 +67,8 @@ class BatchSettings:
 
     def __post_init__(self) -> None:
         method_of(self.method)
+        if isinstance(self.channel, str) and self.channel.isdigit():
+            object.__setattr__(self, "channel", int(self.channel))
         if self.format is not None and self.format not in FORMATS:
             raise InputError(
                 f"The format '{self.format}' is unknown: choose one of {', '.join(FORMATS)}."
