@@ -220,17 +220,14 @@ class CompareDock(Dock):
         self.check()
 
     # what a script calls --------------------------------------------------------------
-    def act(self) -> None:
-        if self.run is not None:
-            return
-        with telling(self):
-            job, compared = self._described()
-            self._remember()
-            self.start(
-                partial(comparing, **vars(job)),
-                then=lambda comparison: self._show(comparison, job, compared),
-                title="Comparing",
-            )
+    def _act(self) -> None:
+        job, compared = self._described()
+        self._remember()
+        self.start(
+            partial(comparing, **vars(job)),
+            then=lambda comparison: self._show(comparison, job, compared),
+            title="Comparing",
+        )
 
     def add_difference(self) -> None:
         """Add the map of the chosen volume minus the reference."""
@@ -257,10 +254,14 @@ class CompareDock(Dock):
         self.options.scans.native.setPlaceholderText(f"{scans} (layers)" if scans else "2 5 8")
         self._offer_difference()
         if self.run is None:
-            self.footer.ready(self._missing(), "hint")
+            self._check_chosen()
+            self.footer.ready()
 
-    def restyle_plots(self) -> None:
-        super().restyle_plots()
+    def _is_unfinished(self) -> bool:
+        return True
+
+    def restyle(self) -> None:
+        super().restyle()
         self._mark_view()
         self._show_means()
 
@@ -269,18 +270,15 @@ class CompareDock(Dock):
         """The reference and what is compared with it."""
         return [layer for layer in (self.reference.layer(), *self.layers.ticked()) if layer]
 
-    def _missing(self) -> str:
+    def _check_chosen(self) -> None:
         if self.reference.layer() is None:
-            return "Choose the reference: a stack with every plane, taken for the truth."
+            raise InputError("Choose the reference: a stack with every plane, taken for the truth.")
         if not self.layers.ticked() and not self.baselines:
-            return "Tick a reconstruction to compare, or a baseline."
-        return ""
+            raise InputError("Tick a reconstruction to compare, or a baseline.")
 
     def _described(self) -> tuple[ComparisonJob, dict[str, Image]]:
         """The job, and its layers by name."""
-        missing = self._missing()
-        if missing:
-            raise InputError(missing)
+        self._check_chosen()
         options = self.options.values()
         layers = self._layers()
         reference, *volumes = (volume_of(x, options.step, options.pixel) for x in layers)
@@ -428,14 +426,11 @@ class CompareDock(Dock):
             self.optics.remember()
 
     def _lay_out(self) -> None:
-        self.add_section("Reference", self.chosen.native)
-        self.add_section("Compare", self.layers)
-        for part in (self.options.native, self.plot, self.means, self.note):
-            self.form.addWidget(part)
         line = QHBoxLayout()
         line.addWidget(self.difference_of, 1)
         line.addWidget(self.difference_button)
-        self.form.addLayout(line)
+        self.add_parts("Reference", self.chosen.native, "Compare", self.layers)
+        self.add_parts(self.options.native, self.plot, self.means, self.note, line)
         self.form.addStretch(1)
 
     def _connect(self) -> None:

@@ -31,7 +31,7 @@ class FwhmDock(Dock):
         self.pages = FwhmPages(self._viewer, self.palette_)
         self.setup, self.results = self.pages.setup, self.pages.results
         self.inputs = (self.setup,)
-        self.add_section("", self.pages, 1)
+        self.form.addWidget(self.pages, 1)
         self.measured: Measured | None = None
         self.histograms: list[AxisHistogram] = []
         self.points: list[BeadPoints] = []
@@ -47,13 +47,10 @@ class FwhmDock(Dock):
         self.check()
 
     # what a script calls --------------------------------------------------------------
-    def act(self) -> None:
-        if self.run is not None:
-            return
-        with telling(self):
-            job = self.job()
-            self.setup.remember()
-            self.start(measure, job, then=self._show, title="Measuring")
+    def _act(self) -> None:
+        job = self.job()
+        self.setup.remember()
+        self.start(measure, job, then=self._show, title="Measuring")
 
     def job(self) -> FwhmJob:
         """What would be measured."""
@@ -76,13 +73,12 @@ class FwhmDock(Dock):
     def _check(self) -> None:
         if self.run is not None:
             return
-        sentence = ""
         self.setup.form.show_field("step", any(map(lacks_step, self.setup.layers)))
-        try:
-            self.job()
-        except InputError as error:
-            sentence = str(error)
-        self.footer.ready(sentence, "hint" if self.setup.form.volume.value is None else "error")
+        self.job()
+        self.footer.ready()
+
+    def _is_unfinished(self) -> bool:
+        return self.setup.form.volume.value is None
 
     def choose_bar(self, axis: str, number: int) -> None:
         """Select the beads of a bar, and show the first of them."""

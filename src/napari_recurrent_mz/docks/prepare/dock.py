@@ -82,11 +82,9 @@ class PrepareDock(Dock):
         """The task that is shown: ``ALIGN``, ``EDF``, ``NORMALISE`` or ``REGISTER``."""
         return self.pages.currentIndex()
 
-    def act(self) -> None:
-        if self.run is None:
-            with telling(self):
-                (self._align, self._make_edf, self._measure, self._register)[self.task]()
-                self.pages.remember()
+    def _act(self) -> None:
+        (self._align, self._make_edf, self._measure, self._register)[self.task]()
+        self.pages.remember()
 
     def apply(self) -> None:
         """Add the normalised stack as a layer."""

@@ -26,7 +26,7 @@ from ..shared.guard import on
 from ..shared.layer_size import SizeButton
 from ..shared.layers import file_stem
 from ..shared.method_panel import MethodPanel
-from ..shared.parts import Palette, column_of, heading, push_button
+from ..shared.parts import Palette, add_parts, column_of, push_button
 from ..shared.plot import QuietCanvas
 from ..shared.scan_source import ScanParts
 from ..shared.worker import in_background
@@ -248,27 +248,12 @@ class ReconstructLayout(Form):
             *self.repairs,
         )
         rows = self.rows
-        rows.addWidget(heading("Scans"))
-        rows.addLayout(parts.laid_out())
-        below: tuple[QWidget, ...] = (
-            *(self.channels, self.give_size, *self.repairs),
-            *(heading("Optics"), self.optics),
-            *(heading("Target planes (µm)"), self.grid, self.error),
-            *(heading("Reconstruction"), self.method, self.result),
-        )
-        for part in below:
-            rows.addWidget(part)
-        footer.add_over_buttons(self.save)
         line = QHBoxLayout()
         line.addWidget(self.methods_text, 1)
         line.addWidget(self.interpolation, 1)
-        rows.addLayout(line)
+        add_parts(rows, "Scans", parts.laid_out(), self.channels, self.give_size, *self.repairs)
+        add_parts(rows, "Optics", self.optics, "Target planes (µm)", self.grid, self.error)
+        add_parts(rows, "Reconstruction", self.method, self.result, line)
+        footer.add_over_buttons(self.save)
         rows.addStretch(1)
         self.fit()
-
-    def restyle(self, theme: str) -> None:
-        super().restyle(theme)
-        self.error.canvas.restyle()
-        port = self.table.viewport()
-        if port is not None:
-            port.update()

@@ -171,7 +171,6 @@ class PlotPanel(QWidget):
             canvas = PlotCanvas(palette, name, height)
         self.canvas = canvas
         self._tools = QHBoxLayout()
-        self._tools.setContentsMargins(0, 0, 0, 0)
         self._tools.addStretch(1)
         column = column_of(self)
         column.setSpacing(2)
@@ -205,9 +204,6 @@ class PlotPanel(QWidget):
         """Show no figure, and why there is none."""
         self.canvas.show_reason(sentence)
         self.save_button.setEnabled(False)
-
-    def restyle(self) -> None:
-        self.canvas.restyle()
 
     def ask(self) -> None:
         """Ask for a file, and save the figure there."""

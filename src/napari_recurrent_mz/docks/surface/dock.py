@@ -151,18 +151,17 @@ class SurfaceDock(ScanSource):
         self.surface.choose(layer)
         self.say("Click three points of the surface, each at its z: the slider moves through z.")
 
-    def act(self) -> None:
+    def _act(self) -> None:
         for row in self.used():
             row.forget()  # pixels may have been changed in place
-        with telling(self):
-            recipe = self.recipe()
-            if self.remembers:
-                self.scan_parts.optics.remember()
-                self.method.remember()
-                self.surface.form.remember("surface")
-                _settings.remember("surface", {"in_3d": "yes" if self.in_3d.isChecked() else "no"})
-            show = partial(self._show, self._look())
-            self.start(surface_steps, recipe, then=show, title="Reconstructing the surface")
+        recipe = self.recipe()
+        if self.remembers:
+            self.scan_parts.optics.remember()
+            self.method.remember()
+            self.surface.form.remember("surface")
+            _settings.remember("surface", {"in_3d": "yes" if self.in_3d.isChecked() else "no"})
+        show = partial(self._show, self._look())
+        self.start(surface_steps, recipe, then=show, title="Reconstructing the surface")
 
     # the job --------------------------------------------------------------------------
     def recipe(self) -> Recipe:
@@ -232,23 +231,18 @@ class SurfaceDock(ScanSource):
         self.surface.show_points(self._voxel_um())
         from ...engine.check import notes_before
 
-        try:
-            recipe = self.recipe()
-            model = self.method.model if recipe.chosen.needs_model else None
-            sentences = notes_before(recipe.scans, recipe.ends_um, recipe.optics, model, "surface")
-        except InputError as error:
-            self._say_why_not(str(error))
-            return
+        recipe = self.recipe()
+        model = self.method.model if recipe.chosen.needs_model else None
+        sentences = notes_before(recipe.scans, recipe.ends_um, recipe.optics, model, "surface")
         self.footer.ready()
         self.surface.describe(str(SurfaceFacts.of(heights_of(recipe), recipe.pixel_size_um)))
         sentences += scan_warnings(self.used(), recipe.pixel_size_um)
         self.footer.state.say("\n".join(f"⚠ {s}" for s in sentences), "warning")
 
-    def _say_why_not(self, sentence: str) -> None:
+    def _is_unfinished(self) -> bool:
         rows, layer = self.used(), self.surface.layer()
         few = layer is None or (self.surface.kind_key() == POINTS and len(layer.data) < 3)
-        begun = is_incomplete(rows) or self.scan_parts.optics.is_incomplete() or few
-        self.footer.ready(sentence, "hint" if begun else "error")
+        return is_incomplete(rows) or self.scan_parts.optics.is_incomplete() or few
 
     # the result -----------------------------------------------------------------------
     def _show(self, look: Look, surface: MadeSurface) -> None:
@@ -292,11 +286,8 @@ class SurfaceDock(ScanSource):
         on(self, self.ended, self.check)
 
     def _lay_out(self) -> None:
-        self.add_section("Scans", self.scan_parts.laid_out())
-        self.form.addWidget(self.give_size)
-        self.add_section("Surface", self.surface)
-        self.add_section("Optics", self.scan_parts.optics)
-        self.add_section("Reconstruction", self.method)
-        self.form.addWidget(self.in_3d)
+        parts = self.scan_parts
+        self.add_parts("Scans", parts.laid_out(), self.give_size, "Surface", self.surface)
+        self.add_parts("Optics", parts.optics, "Reconstruction", self.method, self.in_3d)
         self.footer.add_over_buttons(self.save)
         self.form.addStretch(1)

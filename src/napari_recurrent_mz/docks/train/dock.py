@@ -39,7 +39,7 @@ from ..shared.layer_choice import (
 )
 from ..shared.method_panel import MethodPanel, own_models
 from ..shared.optics_panel import OpticsPanel
-from ..shared.parts import Palette, heading, push_button
+from ..shared.parts import Palette, add_parts, push_button
 from ..shared.plot_canvas import PlotCanvas
 from ..shared.worker import Outcome, in_background
 
@@ -199,15 +199,9 @@ class TrainLayout(Form):
         self.result.put_beside("path", self.browse)
         self.plot = PlotCanvas(palette, "Gain over linear MMSE on the held-out quarter")
         self.plot.setFixedHeight(150)
-        for title, part in (
-            ("Full stacks to learn from", self.stacks.native),
-            ("Optics", self.optics),
-            ("Network", self.method),
-            ("Result", self.result.native),
-            ("Gain over the linear estimate, held-out quarter", self.plot),
-        ):
-            self.rows.addWidget(heading(title))
-            self.rows.addWidget(part)
+        add_parts(self.rows, "Full stacks to learn from", self.stacks.native, "Optics", self.optics)
+        add_parts(self.rows, "Network", self.method, "Result", self.result.native)
+        add_parts(self.rows, "Gain over the linear estimate, held-out quarter", self.plot)
         self.rows.addStretch(1)
         self.fit()
 
@@ -219,10 +213,6 @@ class TrainLayout(Form):
     @property
     def inputs(self) -> tuple[QWidget, ...]:
         return self.stacks.native, self.optics, self.method, self.result.native
-
-    def restyle(self, theme: str) -> None:
-        super().restyle(theme)
-        self.plot.restyle()
 
 
 def adapt_steps(
@@ -289,16 +279,13 @@ class TrainDock(Dock):
         self.check()
 
     # what a script calls --------------------------------------------------------------
-    def act(self) -> None:
-        if self.run is not None:
-            return
-        with telling(self):
-            job = build_job(self.ui, self._agreed)
-            self._remember()
-            self._job, self.curve, self._notes = job, [], []
-            self._draw_curve()
-            judging = partial(emit_alive, self, "judged")
-            self.start(adapt_steps, job, judging, title="Judging the model as it is")
+    def _act(self) -> None:
+        job = build_job(self.ui, self._agreed)
+        self._remember()
+        self._job, self.curve, self._notes = job, [], []
+        self._draw_curve()
+        judging = partial(emit_alive, self, "judged")
+        self.start(adapt_steps, job, judging, title="Judging the model as it is")
 
     def cancel(self) -> None:
         """Stop after this step; the best weights so far are kept."""
@@ -307,15 +294,12 @@ class TrainDock(Dock):
             self.say("Stopping after this step…")
 
     def _check(self) -> None:
-        if self.run is not None:
-            return
-        sentence = ""
-        try:
+        if self.run is None:
             build_job(self.ui, self._agreed)
-        except InputError as error:
-            sentence = str(error)
-        begun = not self.ui.chosen or self.ui.optics.is_incomplete()
-        self.footer.ready(sentence, "hint" if begun else "error")
+            self.footer.ready()
+
+    def _is_unfinished(self) -> bool:
+        return not self.ui.chosen or self.ui.optics.is_incomplete()
 
     # running --------------------------------------------------------------------------
     def _arrived(self, item: Any) -> None:
