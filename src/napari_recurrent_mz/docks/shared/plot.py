@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _SOON_MS = 30
 _DPI = 100.0  # as matplotlib's own canvas
+_TABLES = "Comma-separated values (*.csv)"
 _FILES = "PNG image (*.png);;SVG drawing (*.svg);;PDF document (*.pdf)"
 
 
@@ -195,6 +196,13 @@ class PlotPanel(QWidget):
         on(self, button.clicked, lambda _checked=False: slot())
         self._tools.insertWidget(self._tools.count() - 1, button)
         return button
+
+    def add_table_tool(
+        self, tooltip: str, save: Callable[[Path], object], name: str = ""
+    ) -> QPushButton:
+        """Add a button that asks for a CSV file, by default called as the plot."""
+        words = "Save the table", name or self.name, _TABLES
+        return self.add_tool("Save table…", tooltip, lambda: ask_for_file(self, *words, save))
 
     def show_figure(self, draw: Draw) -> None:
         self.canvas.show_figure(draw)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from napari.layers import Image
+from napari.layers import Image, Layer
 from qtpy.QtCore import QObject
 
 from ...core.progress import Stopped
@@ -34,6 +34,7 @@ from .layers import (
     has_size,
     lateral_origin_um,
     plane_of,
+    um_per_unit,
     um_scale_and_place,
 )
 from .pace import LayerInTurns, Pace, Turns
@@ -547,6 +548,24 @@ def um_along(dims: Any, axis: int) -> float:
     if unit is None or not unit.is_compatible_with("um"):
         return 1.0
     return float((1 * unit).to("um").magnitude)
+
+
+def units_of(layer: Layer, dims: Any) -> npt.NDArray[np.float64]:
+    """Units of a layer's world per unit of the viewer's, along the layer's axes."""
+    axes = range(-layer.ndim, 0)
+    return np.array([um_along(dims, axis) / um_per_unit(layer, axis) for axis in axes])
+
+
+def plane_at(viewer: Any, layer: Layer) -> float:
+    """Which plane of a layer the viewer's slider is at, between two of them where it is."""
+    world = np.asarray(viewer.dims.point[-layer.ndim :]) * units_of(layer, viewer.dims)
+    return float(layer.world_to_data(world)[-3])
+
+
+def show_plane_of(viewer: Any, layer: Layer, index: npt.ArrayLike) -> None:
+    """Move the viewer's slider to the plane of a place in a layer's data."""
+    world = np.asarray(layer.data_to_world(index)) / units_of(layer, viewer.dims)
+    viewer.dims.set_point(viewer.dims.ndim - 3, float(world[-3]))
 
 
 def plane_in_view(viewer: Any, grid: ZGrid) -> int:

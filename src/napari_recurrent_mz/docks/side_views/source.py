@@ -17,8 +17,8 @@ from ...measure.plots.side_views import Panel, contrast
 from ...measure.projections import How, Limits, SideViews, Slab, ViewName, iter_side_views
 from ..shared import layers as _layers
 from ..shared.guard import sentence_of
-from ..shared.layers import Frame, own_metadata, plane_count, plane_shape, um_per_unit
-from ..shared.result import um_along
+from ..shared.layers import Frame, own_metadata, plane_count, plane_shape
+from ..shared.result import units_of
 
 Point = tuple[float, float, float]
 AT_ONCE_VOXELS = 16_000_000
@@ -39,7 +39,7 @@ class Placed(NamedTuple):
     def to_um(self, world: Any, dims: Any) -> Point:
         """A position in the viewer's world as (z, y, x) in µm."""
         layer, frame = self
-        index = layer.world_to_data(np.asarray(world, float)[-layer.ndim :] * self._units(dims))
+        index = layer.world_to_data(np.asarray(world, float)[-layer.ndim :] * units_of(layer, dims))
         z, y, x = np.asarray(frame.origin_um) + np.asarray(frame.voxel_um) * index[-3:]
         return round(float(z), 4), round(float(y), 4), round(float(x), 4)
 
@@ -48,7 +48,7 @@ class Placed(NamedTuple):
         layer, frame = self
         start = np.zeros(layer.ndim)
         start[-3:] = (np.asarray(point_um) - frame.origin_um) / np.asarray(frame.voxel_um)
-        world = np.asarray(layer.data_to_world(start)) / self._units(dims)
+        world = np.asarray(layer.data_to_world(start)) / units_of(layer, dims)
         for axis in sliders_of(dims):
             dims.set_point(axis + dims.ndim - 3, float(world[axis - 3]))
 
@@ -58,11 +58,6 @@ class Placed(NamedTuple):
         voxel, first = np.asarray(self.frame.voxel_um), np.asarray(self.frame.origin_um)
         ends = np.sort([first, first + voxel * (np.asarray(counts) - 1)], axis=0)
         return [(float(low), float(high)) for low, high in ends.T]
-
-    def _units(self, dims: Any) -> Any:
-        """Units of the layer's world per unit of the viewer's, along the layer's axes."""
-        axes = range(-self.layer.ndim, 0)
-        return np.array([um_along(dims, axis) / um_per_unit(self.layer, axis) for axis in axes])
 
 
 def sliders_of(dims: Any) -> tuple[int, ...]:
