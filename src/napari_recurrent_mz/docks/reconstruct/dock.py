@@ -227,7 +227,7 @@ class ReconstructDock(ScanSource):
         job = result.job
         if run.is_cancelled and job.output is None:
             return  # what is on the disk stays
-        if result.is_removed:
+        if result.was_removed:
             run.cancel()
             return
         result.take(plane)
@@ -311,7 +311,7 @@ class ReconstructDock(ScanSource):
         remainder += (
             f" {listed(before)} {'is' if len(before) == 1 else 'are'} ready." if before else ""
         )
-        if result.is_removed and outcome.state != "done":
+        if result.was_removed and outcome.state != "done":
             stays = remainder if outcome.path is not None or before else ""
             self.say(f"Stopped, because its layer was removed.{stays}")
         elif outcome.state == "done" and result.layer is not None:
@@ -428,5 +428,5 @@ class ReconstructDock(ScanSource):
     def _layer_removed(self, event: Any) -> None:
         super()._layer_removed(event)
         result = self.result
-        if self.run is not None and result is not None and result.is_removed:
+        if self.run is not None and result is not None and result.was_removed:
             self.cancel()
