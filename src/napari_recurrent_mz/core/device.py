@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
-from .errors import counted
+from .errors import check_choice, counted
 from .scans import FloatArray, InputError, ZGrid
 
 if TYPE_CHECKING:
@@ -80,8 +80,7 @@ def choose_device(choice: str = "auto") -> Device:
     """The device for ``choice``: auto (the best there is), cuda, mps or cpu."""
     import torch
 
-    if choice not in CHOICES:
-        raise InputError(f"The device '{choice}' is unknown: choose one of {', '.join(CHOICES)}.")
+    check_choice("device", choice, CHOICES)
     cuda = torch.cuda.is_available()
     mps = torch.backends.mps.is_available()
     if choice == "auto":
