@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import zlib
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -13,6 +13,7 @@ from napari.layers import Image
 
 from ...core.progress import Progress, Steps, finished
 from ...core.scans import InputError
+from ...measure.comparison import made_from
 from ...measure.plots.side_views import Panel, contrast
 from ...measure.projections import How, Limits, SideViews, Slab, ViewName, iter_side_views
 from ..shared import layers as _layers
@@ -181,11 +182,7 @@ def frame_of(layer: Any, typed_um: tuple[float, float, float] | None) -> _layers
 
 def scans_um(layer: Any) -> tuple[float, ...]:
     """Heights of the scans that a layer was reconstructed from, if it says so."""
-    scans = own_metadata(layer).get("scans")
-    if not isinstance(scans, Sequence):
-        return ()
-    heights = (scan.get("z_um") for scan in scans if isinstance(scan, Mapping))
-    return tuple(sorted(float(z) for z in heights if isinstance(z, int | float)))
+    return tuple(sorted(made_from(own_metadata(layer))[0]))
 
 
 def next_um(layers: Iterable[Any]) -> float | None:
