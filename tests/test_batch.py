@@ -301,6 +301,7 @@ def test_a_channel_is_chosen_by_its_name_wherever_it_stands_in_a_file(tmp_path: 
     for number, pixels in enumerate(gfp):
         written = tifffile.imread(tmp_path / "out" / f"s{number}.ome.tif")
         np.testing.assert_array_equal(written, expected(pixels))
+    assert replace(LINEAR, channel="1") == replace(LINEAR, channel=1)
     (job, _) = find_jobs(source, tmp_path / "out", replace(LINEAR, channel="Cy3"))
     assert "has no channel called 'Cy3' (DAPI, GFP): give its number, 0 to 1" in job.trouble
 

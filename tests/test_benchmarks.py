@@ -175,9 +175,9 @@ def test_targets_are_never_scans(bench: Bench) -> None:
 # --- subjects ---
 
 
-def call_here(measure: Any, bench: Bench, given: Any = None, environment: Any = None) -> Any:
+def call_here(measure: Any, bench: Bench, *given: Any, environment: Any = None) -> Any:
     """In place of a process of its own."""
-    return measure(Bench.from_dict(json.loads(json.dumps(bench.as_dict()))), **(given or {}))
+    return measure(bench, *given)
 
 
 @pytest.fixture
@@ -301,7 +301,7 @@ def test_names() -> None:
 
 
 def test_child(bench: Bench) -> None:
-    found = in_child(memory.to_disk, bench, {"pixels": 64, "planes": 2}, {"OMP_NUM_THREADS": "1"})
+    found = in_child(memory.to_disk, bench, 64, 2, environment={"OMP_NUM_THREADS": "1"})
     assert 2**27 < found["peak_bytes"] < 2**32  # an interpreter with PyTorch, and little more
     assert found["plane"] > 0
 

@@ -187,7 +187,11 @@ def broken(value: float) -> np.ndarray:
         (np.ones((5, 6, 7)), {"voxel_um": (0.5, 0, 1)}, "voxel size of layer worm .* none of them"),
         (np.ones((5, 6, 7)), {"voxel_um": (0.5, 1)}, "along z, y and x"),
         (np.ones((5, 6, 7)), {"origin_um": (0, 0, np.nan)}, "origin"),
-        (np.ones((5, 6, 7)), {"how": "median"}, "'median': choose one of max, mean, sum"),
+        (
+            np.ones((5, 6, 7)),
+            {"how": "median"},
+            "'median' is unknown: choose one of max, mean, sum",
+        ),
         (
             np.ones((5, 6, 7)),
             {"slab": Slab(2, 40, 3, 2)},

@@ -222,11 +222,11 @@ def train(viewer: Any) -> Any:
     """The Train dock, about to adapt the network to a stack."""
     layer = stack(viewer)
     dock = _docked(viewer, TrainDock(viewer))
-    let_work(lambda: dock.ui.method.model is not None)
-    dock.ui.stacks.first.value = layer
-    dock.ui.optics.set_values(samples.demo().optics.as_dict(), "from the sample")
-    dock.ui.result.minutes.value = 5
-    dock.ui.result.path.value = str(Path(tempfile.mkdtemp()) / "mine.safetensors")
+    let_work(lambda: dock.method.model is not None)
+    dock.stacks.first.value = layer
+    dock.optics.set_values(samples.demo().optics.as_dict(), "from the sample")
+    dock.result.minutes.value = 5
+    dock.result.path.value = str(Path(tempfile.mkdtemp()) / "mine.safetensors")
     dock.check()
     return dock
 

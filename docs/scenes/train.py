@@ -22,7 +22,7 @@ def run(theme: str, size: tuple[int, int], path: Path, data: Path | None) -> Non
         viewer.window.add_dock_widget(dock, name="Train", area="right")
         viewer.reset_view()
         settle(viewer)
-        dock.ui.result.path.value = str(Path(folder) / "my-microscope.safetensors")
+        dock.result.path.value = str(Path(folder) / "my-microscope.safetensors")
         dock.act()
         settle(viewer, until=lambda: dock.run is None or len(dock.curve) >= _JUDGED)
         grab(viewer, path)

@@ -184,7 +184,7 @@ def test_the_plane_in_view_is_marked_and_a_click_goes_there(compared) -> None:
     for key, z in (("right", 6.0), ("left", 5.5), ("up", 5.5)):
         dock._key(SimpleNamespace(key=key))
         assert viewer.dims.point[0] == pytest.approx(z)
-    dock.restyle_plots()
+    dock.restyle()
     assert marks() == pytest.approx([5.5] * 3)
 
 

@@ -270,6 +270,11 @@ def test_a_plane_and_a_range(make, run, beads) -> None:
     dock._viewer.dims.set_point(0, plane * VOXEL[0])
     dock.setup.plane.click()
     assert dock.setup.form.z_low.value == pytest.approx(plane * VOXEL[0])
+    dock._viewer.add_image(np.zeros((2, 2, 2)), units=("nm",) * 3)  # the viewer counts in nm now
+    dock._viewer.dims.set_point(0, 1000 * (plane - 1) * VOXEL[0])
+    dock.setup.plane.click()
+    assert dock.setup.form.z_low.value == pytest.approx((plane - 1) * VOXEL[0])
+    dock.setup.form.update(z_low=plane * VOXEL[0], z_high=plane * VOXEL[0])
     run(dock)
     assert set(dock.measured.tables[0].z_voxel) == {plane}
     flat = ready(make, (beads.volume[plane], {"scale": VOXEL[1:], "units": ("um",) * 2}))

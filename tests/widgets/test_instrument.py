@@ -251,7 +251,7 @@ def test_a_plot_takes_the_colours_of_the_theme_and_prints_on_white(
     assert not panel.save_button.isEnabled()
     panel.show_figure(draw)
     palette.use("light")
-    panel.restyle()
+    panel.canvas.restyle()
     panel.save(tmp_path / "widths.png")
     dark, light, paper = (ink.background for ink in inks)
     assert int(dark[1:3], 16) < 80 < 200 < int(light[1:3], 16)

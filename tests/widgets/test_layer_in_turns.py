@@ -17,6 +17,15 @@ from napari_recurrent_mz.docks.shared.insides import Later
 from napari_recurrent_mz.docks.shared.pace import LayerInTurns, Turns
 
 
+class Comes(LayerInTurns[Image]):
+    """A layer that comes when it is wanted."""
+
+    is_wanted = True
+
+    def _make(self) -> Image | None:
+        return Image(np.ones((4, 6, 6), np.float32), name="comes") if self.is_wanted else None
+
+
 @pytest.fixture
 def bring(make_napari_viewer: Any) -> Callable[..., Any]:
     """Bring a layer into a window, with something done right after it was added."""
@@ -24,12 +33,11 @@ def bring(make_napari_viewer: Any) -> Callable[..., Any]:
     def brought(meanwhile: Callable[[Any, Image], object] = lambda *_: None) -> Any:
         viewer = make_napari_viewer(show=True)
         turns = Turns(viewer)
-        image = Image(np.ones((4, 6, 6), np.float32), name="comes")
-        comes = LayerInTurns(viewer, turns, lambda: image)
+        comes = Comes(viewer, turns)
 
         def added(event: Any) -> None:
-            if event.value is image:
-                QTimer.singleShot(0, lambda: meanwhile(viewer, image))
+            if event.value.name == "comes":
+                QTimer.singleShot(0, lambda: meanwhile(viewer, event.value))
 
         viewer.layers.events.inserted.connect(added)
         comes.bring()
@@ -103,17 +111,15 @@ def test_a_canvas_survives_a_layer_that_goes(make_napari_viewer: Any, qtbot: Any
 
 def test_where_there_is_no_window_it_comes_too(qtbot: Any) -> None:
     viewer = ViewerModel()
-    turns, wanted = Turns(viewer), [True]
-    comes = LayerInTurns(
-        viewer, turns, lambda: Image(np.ones((4, 6, 6), np.float32)) if wanted[0] else None
-    )
+    turns = Turns(viewer)
+    comes = Comes(viewer, turns)
     comes.bring()
     comes.bring()  # is coming already
     turns.finish()
     assert list(viewer.layers) == [comes.layer]
     comes.remove()
     assert len(viewer.layers) == 0
-    wanted[0] = False
+    comes.is_wanted = False
     comes.bring()
     turns.finish()
     assert comes.layer is None

@@ -17,7 +17,7 @@ from napari_recurrent_mz.core.progress import tell
 from napari_recurrent_mz.docks.shared.layers import METADATA_KEY
 from napari_recurrent_mz.docks.surface.choice import MAP, POINTS
 from napari_recurrent_mz.docks.surface.dock import SurfaceDock
-from napari_recurrent_mz.engine import inference
+from napari_recurrent_mz.engine import surfaces
 from napari_recurrent_mz.engine.surfaces import plane_through, reconstruct_surface
 from napari_recurrent_mz.io import read_heights, read_image
 
@@ -230,14 +230,14 @@ def test_beyond_the_scans_there_is_a_warning(dock) -> None:
 
 
 def test_layers_that_go_midway_are_no_trouble(qtbot, dock, monkeypatch) -> None:
-    layer, real = picked(dock), inference.run
+    layer, real = picked(dock), surfaces.run
     viewer = dock._viewer
 
     def slow(*args: Any, **options: Any) -> Any:
         tell("waiting", 1, 2)
         return real(*args, **options)
 
-    monkeypatch.setattr(inference, "run", slow)
+    monkeypatch.setattr(surfaces, "run", slow)
     dock.check()
     with qtbot.waitSignal(dock.ended, timeout=20_000):
         dock.footer.action.click()
@@ -254,7 +254,7 @@ def test_cancel_leaves_nothing_behind(qtbot, dock, monkeypatch) -> None:
         while True:
             tell("working", 1, 3)
 
-    monkeypatch.setattr(inference, "run", endless)
+    monkeypatch.setattr(surfaces, "run", endless)
     picked(dock)
     before = list(dock._viewer.layers)
     with qtbot.waitSignal(dock.ended, timeout=20_000):
@@ -271,12 +271,12 @@ def test_an_unexpected_failure_is_one_sentence(qtbot, dock, monkeypatch) -> None
     def broken(*_args: Any, **_options: Any) -> Any:
         raise RuntimeError("a cosmic ray\nand more lines")
 
-    monkeypatch.setattr(inference, "run", broken)
+    monkeypatch.setattr(surfaces, "run", broken)
     picked(dock)
     assert press(qtbot, dock).state == "failed"
     told = dock.footer.message.text()
     assert told.startswith("This failed with an unexpected RuntimeError (a cosmic ray): ")
-    assert "please report this sentence, with “docks/surface/dock.py, line " in told
+    assert "please report this sentence, with “engine/surfaces.py, line " in told
 
 
 def test_the_choices_are_remembered(qtbot, dock, make_surface_dock) -> None:

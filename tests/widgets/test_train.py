@@ -50,10 +50,10 @@ def make(qtbot: Any, quick_survey: None, start: Path) -> Iterator[Callable[..., 
     def make(viewer: Any = None) -> TrainDock:
         dock = TrainDock(ViewerModel() if viewer is None else viewer)
         docks.append(dock)
-        qtbot.waitUntil(lambda: dock.ui.method.model is not None)
-        dock.ui.method.open_model(str(start))
-        dock.ui.optics.set_values(OPTICS.as_dict(), "from the sample")
-        dock.ui.result.minutes.value = 1
+        qtbot.waitUntil(lambda: dock.method.model is not None)
+        dock.method.open_model(str(start))
+        dock.optics.set_values(OPTICS.as_dict(), "from the sample")
+        dock.result.minutes.value = 1
         return dock
 
     yield make
@@ -78,7 +78,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def state(dock: TrainDock) -> tuple[str, str]:
-    return dock.ui.footer.state.text(), dock.ui.footer.state.kind
+    return dock.footer.state.text(), dock.footer.state.kind
 
 
 def test_an_empty_dock_says_how_to_begin(make) -> None:
@@ -87,8 +87,8 @@ def test_an_empty_dock_says_how_to_begin(make) -> None:
         "Choose a full z-stack of your own to learn from, or open its file.",
         "hint",
     )
-    assert not dock.ui.footer.action.isEnabled()
-    assert not dock.ui.footer.cancel.isEnabled()
+    assert not dock.footer.action.isEnabled()
+    assert not dock.footer.cancel.isEnabled()
 
 
 @pytest.mark.parametrize(
@@ -107,21 +107,21 @@ def test_a_layer_that_is_no_stack_is_told(make, data, about, words: str) -> None
     viewer = ViewerModel()
     layer = viewer.add_image(data, name="mine", **about)
     dock = make(viewer)
-    dock.ui.stacks.first.value = None
-    dock.ui.stacks.first.value = layer
+    dock.stacks.first.value = None
+    dock.stacks.first.value = layer
     dock.check()
     assert words in state(dock)[0]
-    assert dock.ui.footer.action.isEnabled() == (not words)
-    assert dock.ui.stacks.step.native.isVisibleTo(dock) == ("z-step" in words)
+    assert dock.footer.action.isEnabled() == (not words)
+    assert dock.stacks.step.native.isVisibleTo(dock) == ("z-step" in words)
 
 
 def test_a_typed_z_step_serves_a_stack_that_does_not_say(make) -> None:
     viewer = ViewerModel()
     dock = make(viewer)
-    dock.ui.stacks.first.value = viewer.add_image(STACK, name="mine")
+    dock.stacks.first.value = viewer.add_image(STACK, name="mine")
     for text, words in (("-1", "not above 0"), ("0.5 µm", "")):
-        dock.ui.stacks.step.native.setText(text)
-        dock.ui.stacks.step.native.editingFinished.emit()
+        dock.stacks.step.native.setText(text)
+        dock.stacks.step.native.editingFinished.emit()
         assert words in state(dock)[0]
     assert state(dock)[0] == ""
 
@@ -129,19 +129,19 @@ def test_a_typed_z_step_serves_a_stack_that_does_not_say(make) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda dock: dock.ui.optics.fields["na"].setText(""), "NA"),
-        (lambda dock: dock.ui.result.path.native.setText(""), "file to save as is missing"),
+        (lambda dock: dock.optics.fields["na"].setText(""), "NA"),
+        (lambda dock: dock.result.path.native.setText(""), "file to save as is missing"),
         (
-            lambda dock: dock.ui.result.path.native.setText("/nowhere/at/all.safetensors"),
+            lambda dock: dock.result.path.native.setText("/nowhere/at/all.safetensors"),
             "does not exist",
         ),
-        (lambda dock: dock.ui.result.path.native.setText("mine.pt"), "must end in .safetensors"),
+        (lambda dock: dock.result.path.native.setText("mine.pt"), "must end in .safetensors"),
         (
-            lambda dock: dock.ui.result.path.native.setText(dock.ui.method.model_name()),
+            lambda dock: dock.result.path.native.setText(dock.method.model_name()),
             "exists already",
         ),
-        (lambda dock: dock.ui.stacks.update(second=dock.ui.stacks.first.value), "chosen twice"),
-        (lambda dock: dock.ui.optics.fields["pixel_um"].setText("0.4"), "pixel size is 0.4 µm"),
+        (lambda dock: dock.stacks.update(second=dock.stacks.first.value), "chosen twice"),
+        (lambda dock: dock.optics.fields["pixel_um"].setText("0.4"), "pixel size is 0.4 µm"),
     ],
 )
 def test_what_is_missing_is_told(make, change: Callable[[Any], Any], words: str) -> None:
@@ -153,18 +153,18 @@ def test_what_is_missing_is_told(make, change: Callable[[Any], Any], words: str)
     change(dock)
     dock.check()
     assert words in state(dock)[0]
-    assert not dock.ui.footer.action.isEnabled()
+    assert not dock.footer.action.isEnabled()
 
 
 def test_a_thin_stack_is_told_when_it_is_tried(make, qtbot, tmp_path: Path) -> None:
     viewer = ViewerModel()
     viewer.add_image(STACK[:5], name="thin", **IN_UM)
     dock = make(viewer)
-    dock.ui.result.path.native.setText(str(tmp_path / "out.safetensors"))
+    dock.result.path.native.setText(str(tmp_path / "out.safetensors"))
     with qtbot.waitSignal(dock.ended, timeout=30_000):
         dock.act()
-    assert "'thin' has only 5 planes" in dock.ui.footer.message.text()
-    assert dock.ui.footer.message.kind == "error"
+    assert "'thin' has only 5 planes" in dock.footer.message.text()
+    assert dock.footer.message.kind == "error"
     assert not (tmp_path / "out.safetensors").exists()
 
 
@@ -174,29 +174,29 @@ def test_the_only_stack_is_chosen_and_its_optics_taken(make, tmp_path: Path) -> 
     known = {METADATA_KEY: {"na": 1.1, "wavelength_um": 0.6}}
     layer = viewer.add_image(STACK, name="my cells.tif", metadata=known, **IN_UM)
     dock = TrainDock(viewer)
-    assert dock.ui.stacks.first.value is layer
-    assert dock.ui.optics.fields["na"].value() == 1.1
-    assert dock.ui.optics.fields["pixel_um"].value() == pytest.approx(0.3)
-    assert Path(dock.ui.result.path.value).name == "my-cells-adapted.safetensors"
+    assert dock.stacks.first.value is layer
+    assert dock.optics.fields["na"].value() == 1.1
+    assert dock.optics.fields["pixel_um"].value() == pytest.approx(0.3)
+    assert Path(dock.result.path.value).name == "my-cells-adapted.safetensors"
     viewer.layers.remove(layer)
-    assert dock.ui.stacks.first.value is None
+    assert dock.stacks.first.value is None
     dock.deleteLater()
 
 
 def test_the_one_measured_stack_is_chosen_also_when_it_comes_later(make, qtbot) -> None:
     viewer = ViewerModel()
     dock = make(viewer)
-    assert dock.ui.chosen == []
+    assert dock.chosen == []
     made = {METADATA_KEY: {"method": "lmmse"}}
     viewer.add_image(STACK, name="volume", metadata=made, **IN_UM)
     viewer.add_image(STACK[0], name="scan")
     mine = viewer.add_image(STACK, name="mine", **IN_UM)
-    qtbot.waitUntil(lambda: dock.ui.chosen == [mine])
+    qtbot.waitUntil(lambda: dock.chosen == [mine])
     viewer.add_image(STACK, name="other", **IN_UM)
     qtbot.wait(20)
-    assert dock.ui.chosen == [mine]
+    assert dock.chosen == [mine]
     viewer.layers.remove("mine")
-    assert dock.ui.chosen == []
+    assert dock.chosen == []
 
 
 def test_a_file_is_opened_as_a_layer_and_chosen(make, qtbot, tmp_path: Path) -> None:
@@ -205,12 +205,12 @@ def test_a_file_is_opened_as_a_layer_and_chosen(make, qtbot, tmp_path: Path) -> 
     tifffile.imwrite(path, STACK, imagej=True, resolution=(1 / 0.3, 1 / 0.3), metadata=about)
     viewer = ViewerModel()
     dock = make(viewer)
-    dock.open_stack(str(path), dock.ui.stacks.second.native)
-    qtbot.waitUntil(lambda: dock.ui.stacks.second.value is not None, timeout=10_000)
-    assert dock.ui.stacks.second.value is viewer.layers[0]
+    dock.open_stack(str(path), dock.stacks.second.native)
+    qtbot.waitUntil(lambda: dock.stacks.second.value is not None, timeout=10_000)
+    assert dock.stacks.second.value is viewer.layers[0]
     assert state(dock)[0] == ""
     dock.open_stack(str(tmp_path / "missing.tif"))
-    qtbot.waitUntil(lambda: "does not exist" in dock.ui.footer.message.text(), timeout=10_000)
+    qtbot.waitUntil(lambda: "does not exist" in dock.footer.message.text(), timeout=10_000)
 
 
 def test_adapt_stop_and_the_new_model(
@@ -224,30 +224,28 @@ def test_adapt_stop_and_the_new_model(
     viewer.window.add_dock_widget(reconstruct, name="Reconstruct", area="right")
     viewer.window.add_dock_widget(dock, name="Train", area="right", tabify=True)
     path = tmp_path / "adapted.safetensors"
-    dock.ui.result.path.native.setText(str(path))
+    dock.result.path.native.setText(str(path))
     dock.check()
-    dock.ui.footer.action.click()
-    assert not dock.ui.footer.action.isEnabled()
-    assert not dock.ui.optics.isEnabled()
+    dock.footer.action.click()
+    assert not dock.footer.action.isEnabled()
+    assert not dock.optics.isEnabled()
     shown = set[str]()
-    format_of = dock.ui.footer.bar.format
+    format_of = dock.footer.bar.format
     qtbot.waitUntil(lambda: shown.add(format_of()) or bool(dock.curve), timeout=180_000)
     assert any(words.startswith("Judging the model as it is: ") for words in shown)
     qtbot.waitUntil(lambda: len(dock.curve) >= 2, timeout=180_000)
     lines = [
-        line
-        for line in dock.ui.plot.figure.axes[0].lines
-        if len(line.get_xdata()) == len(dock.curve)
+        line for line in dock.plot.figure.axes[0].lines if len(line.get_xdata()) == len(dock.curve)
     ]
     assert [tuple(point) for point in lines[-1].get_xydata()] == dock.curve
     qtbot.waitUntil(lambda: "Training steps: " in format_of(), timeout=60_000)
     assert " left" in format_of()
     with qtbot.waitSignal(dock.ended, timeout=100_000) as ended:
-        dock.ui.footer.cancel.click()
+        dock.footer.cancel.click()
     assert ended.args[0].state == "done"
     assert load_model(path).card["data"]["stacks"][0]["name"] == "mine"
-    assert "“adapted.safetensors”" in dock.ui.footer.message.text()
-    assert dock.ui.footer.action.toolTip()
+    assert "“adapted.safetensors”" in dock.footer.message.text()
+    assert dock.footer.action.toolTip()
     assert reconstruct.ui.method.models.findData(str(path)) >= 0
     assert own_models().paths()[0] == str(path)
     np.testing.assert_array_equal(layer.data, STACK)
@@ -260,18 +258,18 @@ def test_a_saturated_stack_is_told_while_it_is_learned_from_and_after(
     bright = np.minimum(STACK, np.quantile(STACK, 0.98).astype(STACK.dtype))
     viewer.add_image(bright, name="bright", **IN_UM)
     dock = make(viewer)
-    dock.ui.result.path.native.setText(str(tmp_path / "out.safetensors"))
+    dock.result.path.native.setText(str(tmp_path / "out.safetensors"))
     dock.act()
     words = "12 of the 12 planes of 'bright' are at the camera's limit"
     qtbot.waitUntil(lambda: words in state(dock)[0], timeout=30_000)
     qtbot.waitUntil(lambda: len(dock.curve) >= 2, timeout=180_000)
     assert words in state(dock)[0]
-    assert dock.ui.footer.state.kind == "warning"
+    assert dock.footer.state.kind == "warning"
     with qtbot.waitSignal(dock.ended, timeout=100_000) as ended:
-        dock.ui.footer.cancel.click()
+        dock.footer.cancel.click()
     assert ended.args[0].state == "done"
-    assert words in dock.ui.footer.message.text()
-    assert "“out.safetensors”" in dock.ui.footer.message.text()
+    assert words in dock.footer.message.text()
+    assert "“out.safetensors”" in dock.footer.message.text()
 
 
 def test_what_a_file_contradicts_is_told(make, qtbot, tmp_path: Path) -> None:
@@ -279,16 +277,16 @@ def test_what_a_file_contradicts_is_told(make, qtbot, tmp_path: Path) -> None:
     path = write_ome(tmp_path / "cell.ome.tif", STACK, **told)
     dock = make(ViewerModel())
     dock.open_stack(str(path))
-    qtbot.waitUntil(lambda: dock.ui.stacks.first.value is not None, timeout=10_000)
+    qtbot.waitUntil(lambda: dock.stacks.first.value is not None, timeout=10_000)
     qtbot.wait(10)
-    assert "but its OME PhysicalSizeZ is 0.4 µm" in dock.ui.footer.message.text()
+    assert "but its OME PhysicalSizeZ is 0.4 µm" in dock.footer.message.text()
 
 
 def test_a_dock_that_is_closed_stops(make, qtbot, quick, tmp_path: Path) -> None:
     viewer = ViewerModel()
     viewer.add_image(STACK, name="mine", **IN_UM)
     dock = make(viewer)
-    dock.ui.result.path.native.setText(str(tmp_path / "out.safetensors"))
+    dock.result.path.native.setText(str(tmp_path / "out.safetensors"))
     dock.act()
     run = dock.run
     assert run is not None
@@ -299,10 +297,10 @@ def test_a_dock_that_is_closed_stops(make, qtbot, quick, tmp_path: Path) -> None
 
 def test_minutes_that_were_typed_stay_when_the_device_becomes_known(qtbot, make) -> None:
     dock = TrainDock(ViewerModel())
-    assert not dock.ui.method.is_ready  # devices are looked for in a thread
-    dock.ui.result.minutes.value = 7
-    qtbot.waitUntil(lambda: dock.ui.method.is_ready and dock.ui.method.model is not None)
-    assert dock.ui.result.minutes.value == 7
+    assert not dock.method.is_ready  # devices are looked for in a thread
+    dock.result.minutes.value = 7
+    qtbot.waitUntil(lambda: dock.method.is_ready and dock.method.model is not None)
+    assert dock.result.minutes.value == 7
     dock.deleteLater()
 
 
@@ -310,15 +308,15 @@ def test_settings_are_remembered(make, quick, qtbot, tmp_path: Path) -> None:
     viewer = ViewerModel()
     viewer.add_image(STACK[:5], name="thin", **IN_UM)
     dock = make(viewer)
-    dock.ui.result.minutes.value = 25
-    dock.ui.result.path.native.setText(str(tmp_path / "out.safetensors"))
+    dock.result.minutes.value = 25
+    dock.result.path.native.setText(str(tmp_path / "out.safetensors"))
     with qtbot.waitSignal(dock.ended, timeout=30_000):
         dock.act()
     again = make(viewer)
-    assert again.ui.optics.fields["na"].value() == 0.8
+    assert again.optics.fields["na"].value() == 0.8
     another = TrainDock(viewer)
-    assert another.ui.result.minutes.value == 25
-    assert Path(another.ui.result.path.value).parent == tmp_path
+    assert another.result.minutes.value == 25
+    assert Path(another.result.path.value).parent == tmp_path
     another.deleteLater()
 
 
@@ -327,11 +325,11 @@ def test_a_folder_that_the_system_refuses_to_look_at_is_not_proposed(make) -> No
     viewer = ViewerModel()
     viewer.add_image(STACK, name="mine " * 60, **IN_UM)
     dock = make(viewer)
-    path = Path(dock.ui.result.path.value)
+    path = Path(dock.result.path.value)
     assert path.parent == Path.home()
     assert path.name.startswith("mine-mine")
     dock.check()
-    assert dock.ui.footer.action.isEnabled()
+    assert dock.footer.action.isEnabled()
 
 
 def test_the_dock_fits_a_small_screen_and_follows_the_theme(
@@ -345,13 +343,13 @@ def test_the_dock_fits_a_small_screen_and_follows_the_theme(
     qtbot.wait(200)
     assert viewer.window._qt_window.height() <= 800
     assert dock.sizeHint().height() < 740
-    for button in (dock.ui.footer.action, dock.ui.footer.cancel):
+    for button in (dock.footer.action, dock.footer.cancel):
         assert 0 < button.mapTo(dock, button.rect().bottomLeft()).y() <= dock.height()
     grounds = []
     for theme in ("dark", "light"):
         viewer.theme = theme
         qtbot.wait(100)
-        picture: QImage = dock.ui.plot.grab().toImage()
+        picture: QImage = dock.plot.grab().toImage()
         grounds.append(picture.pixelColor(QPoint(2, 2)).lightness())
     assert grounds[0] < 80 < 180 < grounds[1]
 
@@ -370,4 +368,4 @@ def test_the_plugins_menu_opens_the_dock(make_napari_viewer, quick_survey, qtbot
     viewer = make_napari_viewer(show=True)
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Train")
     assert isinstance(widget, TrainDock)
-    qtbot.waitUntil(lambda: widget.ui.method.model is not None)
+    qtbot.waitUntil(lambda: widget.method.model is not None)

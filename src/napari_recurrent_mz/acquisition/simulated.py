@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ..core.errors import check_choice
 from ..core.optics import Optics
-from ..core.scans import InputError
 from .microscope import CoreMicroscope, Limits, load_core
 
 if TYPE_CHECKING:
@@ -108,8 +108,7 @@ def simulated_sample(
     from ..simulation import simulate
     from ..simulation.phantoms import KINDS, phantom
 
-    if kind not in KINDS:
-        raise InputError(f"The sample '{kind}' is unknown: choose one of {', '.join(KINDS)}.")
+    check_choice("sample", kind, KINDS)
     optics = optics or simulate.DEMO_OPTICS
     planes = max(math.ceil(depth_um / _axial_step_um(optics)) + 1, 2)
     step = depth_um / (planes - 1)

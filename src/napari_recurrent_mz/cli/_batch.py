@@ -99,8 +99,7 @@ def batch(
     settings = BatchSettings(
         grid=None if grid is None else ZGrid.parse(grid), planes=planes, z_step_um=z_step_um,
         method=by.method, model=by.model, device=by.device,
-        channel=int(channel) if channel is not None and channel.isdigit() else channel,
-        format=format, ngff=ngff, **asdict(optics),
+        channel=channel, format=format, ngff=ngff, **asdict(optics),
     )  # fmt: skip
     jobs = find_jobs(sources, output, settings, pattern=pattern, recursive=recursive)
     if running.list:

@@ -158,26 +158,19 @@ def _target(given: Given, heights: str | None, through: Sequence[str] | None) ->
 
 def _surface_made(given: Given, target: HeightMap, output: Path) -> str:
     """Reconstruct and write; returns one line that says what was made."""
-    from ..core.device import choose_device
     from ..core.progress import listening
-    from ..engine.inference import SurfaceImage, loaded, run, tell
     from ..engine.recipe import SurfaceFacts
+    from ..engine.surfaces import surface_of
     from ..io import write_surface
 
-    recipe, pixel_um, method = loaded(given.recipe(target)), given.pixel_um, given.source.by.method
-    device, checked, begun = choose_device(recipe.device), Checked(), time.perf_counter()
+    pixel_um, method, checked = given.pixel_um, given.source.by.method, Checked()
     with Progress(method) as progress, listening(progress.stage):
-        for event in run(recipe):
-            if isinstance(event, SurfaceImage):
-                image = event.pixels
-            tell(event, note, checked)
-    seconds = time.perf_counter() - begun
-    provenance = recipe.provenance(device, seconds, checked.check)
-    inputs = given.source.scans.files
-    write_surface(output, image, target.heights_um, pixel_um, provenance, inputs=inputs)
-    y, x = image.shape
-    facts = str(SurfaceFacts.of(target.heights_um, pixel_um)).rstrip(".")
+        made = surface_of(given.recipe(target), note, checked)
+    inputs, heights_um = given.source.scans.files, target.heights_um
+    write_surface(output, made.pixels, heights_um, pixel_um, made.provenance, inputs=inputs)
+    y, x = made.pixels.shape
+    facts = str(SurfaceFacts.of(heights_um, pixel_um)).rstrip(".")
     return (
         f"{output}: {y} × {x} pixels, {facts[0].lower()}{facts[1:]}, "
-        f"by {checked.by(method)} from {len(given.scans)} scans in {seconds:.1f} s"
+        f"by {checked.by(method)} from {len(given.scans)} scans in {made.seconds:.1f} s"
     )

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
-from .errors import counted
+from .errors import check_choice, counted
 from .scans import FloatArray, InputError, ZGrid
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def without_triton() -> Iterator[None]:
     if "triton" in sys.modules or not _has_llvm():
         yield
         return
+    # Mesa draws napari's canvas on Linux; nothing here uses Triton.
     sys.modules["triton"] = None  # type: ignore[assignment]  # as if it were not installed
     try:
         yield
@@ -79,8 +80,7 @@ def choose_device(choice: str = "auto") -> Device:
     """The device for ``choice``: auto (the best there is), cuda, mps or cpu."""
     import torch
 
-    if choice not in CHOICES:
-        raise InputError(f"The device '{choice}' is unknown: choose one of {', '.join(CHOICES)}.")
+    check_choice("device", choice, CHOICES)
     cuda = torch.cuda.is_available()
     mps = torch.backends.mps.is_available()
     if choice == "auto":
@@ -159,6 +159,7 @@ def memory_bytes() -> int:
 
 def map_torch() -> None:
     """Load PyTorch's libraries without Python's lock, which its import holds for half a second."""
+    # An import holds the lock throughout, and no window answers; a foreign function releases it.
     spec = None if "torch" in sys.modules else importlib.util.find_spec("torch")
     if spec is None or spec.origin is None or sys.platform not in ("linux", "darwin"):
         return
@@ -172,6 +173,7 @@ def map_torch() -> None:
 
 def give_back_memory() -> None:
     """Hand pages that glibc keeps, though they are free, back to the system."""
+    # After many large images that can be half a gigabyte; other C libraries do without.
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
@@ -214,6 +216,8 @@ def one_core_each(count: int | None = None) -> ThreadPoolExecutor:
     """A pool of threads with one core each, which do not wait for each other at every operation."""
     import torch
 
+    # Threads that share each operation wait for the slowest of them, which beside other work is
+    # several times slower than one operation a thread.
     before = torch.get_num_threads()
     count = count or before
     ready = Barrier(count + 1)
@@ -241,6 +245,7 @@ def uploaded(values: npt.ArrayLike, device: torch.device | None) -> torch.Tensor
     """Copy numbers to a device, float32, without waiting for a GPU to finish what it was given."""
     import torch
 
+    # A blocking copy would first let the GPU finish all that is queued on it.
     tensor = torch.from_numpy(np.array(values, dtype=np.float32))
     return tensor.to(device, non_blocking=device is not None and device.type == "cuda")
 
@@ -256,6 +261,7 @@ def start_download(planes: torch.Tensor) -> Callable[[], FloatArray]:
     except RuntimeError:  # page-locked memory is not there on every system
         return lambda: planes.cpu().numpy()
     copy.copy_(planes, non_blocking=True)
+    # To wait for this event, not for the whole device, lets the planes after these go on.
     done = torch.cuda.Event()  # type: ignore[no-untyped-call]
     done.record()
 

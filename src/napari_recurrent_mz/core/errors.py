@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from .memory import is_out_of_memory, memory_sentence
 
@@ -28,6 +28,12 @@ class InputError(ValueError):
         if cause is None or self.kind == "memory" or not is_out_of_memory(cause):
             return super().__str__()
         return memory_sentence(cause)
+
+
+def check_choice(what: str, given: str, choices: Iterable[str]) -> None:
+    """Raise :class:`InputError` unless ``given`` is one of the choices."""
+    if given not in choices:
+        raise InputError(f"The {what} '{given}' is unknown: choose one of {', '.join(choices)}.")
 
 
 def known_sentence(error: BaseException, *advice: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .scans import InputError
+from .errors import check_choice
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,7 @@ def method_of(key: str) -> Method:
     InputError
         If there is none.
     """
-    if key not in _BY_KEY:
-        raise InputError(f"The method '{key}' is unknown: choose one of {', '.join(METHODS)}.")
+    check_choice("method", key, METHODS)
     return _BY_KEY[key]
 
 

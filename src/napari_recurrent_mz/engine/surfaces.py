@@ -8,20 +8,24 @@ micrometres, points and pixels in the order (z, y, x).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from typing import cast
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from ..core.arrays import real_array
+from ..core.device import choose_device
 from ..core.methods import DEFAULT_METHOD
 from ..core.optics import Optics
 from ..core.progress import Listener, listening, nobody
 from ..core.scans import FloatArray, Heights, InputError, Scan, check_heights
 from ..networks.weights import Model
 from .check import OwnSampleCheck
-from .inference import SurfaceImage, run, tell
+from .inference import SurfaceImage, loaded, run, tell
 from .recipe import HeightMap, Recipe
 from .recipe import SurfaceFacts as SurfaceFacts
 
@@ -79,10 +83,40 @@ def reconstruct_surface(
     """
     recipe = Recipe(scans, HeightMap(cast(Heights, heights_um)), optics, method, model, device)
     with listening(on_progress or nobody, stopped):
-        for event in run(recipe, stopped=stopped):
-            if isinstance(event, SurfaceImage):
-                return event.pixels
-            tell(event, on_message, on_check)
+        return surface_of(recipe, on_message, on_check, stopped).pixels
+
+
+@dataclass(frozen=True, eq=False)
+class MadeSurface:
+    """The image of a surface, and how it was made."""
+
+    recipe: Recipe
+    pixels: FloatArray  #: (Y, X), in the input's intensity units
+    seconds: float  #: that it took
+    check: OwnSampleCheck | None  #: what the check on the scans found, with the method auto
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """How the image was made, JSON-able; InputError if the recipe has no pixel size."""
+        device = choose_device(self.recipe.device)
+        return self.recipe.provenance(device, self.seconds, self.check)
+
+
+def surface_of(
+    recipe: Recipe,
+    on_message: Callable[[str], None] | None = None,
+    on_check: Callable[[OwnSampleCheck], None] | None = None,
+    stopped: Callable[[], bool] | None = None,
+) -> MadeSurface:
+    """Make the image of the surface that is a recipe's target; see :func:`reconstruct_surface`."""
+    began, check = time.monotonic(), None
+    recipe = loaded(recipe)
+    for event in run(recipe, stopped=stopped):
+        tell(event, on_message, on_check)
+        if isinstance(event, OwnSampleCheck):
+            check = event
+        elif isinstance(event, SurfaceImage):
+            return MadeSurface(recipe, event.pixels, time.monotonic() - began, check)
     raise AssertionError("the image comes last")
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import CubicHermiteSpline, PchipInterpolator, make_interp_spline
 
-from ..core.scans import FloatArray, Heights, InputError, Scan, check_scans
+from ..core.errors import check_choice
+from ..core.scans import FloatArray, Heights, Scan, check_scans
 
 KINDS = ("nearest", "linear", "cubic", "pchip")
 _DEGREE = {"linear": 1, "cubic": 3}
@@ -39,10 +40,7 @@ class Interpolator:
     """
 
     def __init__(self, scans: Iterable[Scan], kind: str = "linear") -> None:
-        if kind not in KINDS:
-            raise InputError(
-                f"The interpolation '{kind}' is unknown: choose one of {', '.join(KINDS)}."
-            )
+        check_choice("interpolation", kind, KINDS)
         rising = sorted(check_scans(scans), key=lambda scan: scan.z_um)
         self._images = [scan.pixels for scan in rising]
         self._z_um = np.array([scan.z_um for scan in rising])

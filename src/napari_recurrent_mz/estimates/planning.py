@@ -13,6 +13,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from ..core.errors import check_choice
 from ..core.optics import Optics
 from ..core.scans import FloatArray, InputError, Scan, ScanStack, ZGrid, listed
 from .expectation import Expectation
@@ -212,8 +213,7 @@ def suggest(
     InputError
         If there is no such rule.
     """
-    if rule not in RULES:
-        raise InputError(f"The rule '{rule}' is unknown: choose one of {', '.join(RULES)}.")
+    check_choice("rule", rule, RULES)
     lowered = expected.lowered(scan_z_um)
     if rule == "expected-error":
         chosen = int(lowered.argmax())

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.arrays import Planes, real_array
+from ..core.errors import check_choice
 from ..core.progress import at_once
 from ..core.scans import InputError
 
@@ -207,8 +208,7 @@ def _check(
         raise InputError(
             f"The origin of {_within_sentence(name)} is {origin_um}: give z, y and x in µm."
         )
-    if how not in HOWS:
-        raise InputError(f"There is no projection '{how}': choose one of {', '.join(HOWS)}.")
+    check_choice("projection", how, HOWS)
 
 
 def _are_three(lengths: Any, label: str) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..core.errors import check_choice
 from ..core.optics import Optics, confocal_psf, widefield_psf
 from ..core.scans import InputError
 from .phantoms import KINDS, Space, phantom
@@ -320,8 +321,7 @@ def simulate_sample(
     InputError
         If the kind is unknown or the field is not square.
     """
-    if kind not in KINDS:
-        raise InputError(f"The sample '{kind}' is unknown: choose one of {', '.join(KINDS)}.")
+    check_choice("sample", kind, KINDS)
     if shape[1] != shape[2]:
         raise InputError(f"The field {shape[1]} × {shape[2]} is not square: give equal Y and X.")
     camera = camera or Camera()

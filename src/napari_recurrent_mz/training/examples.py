@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..core.scans import InputError
+from ..core.errors import check_choice
 from ..networks.inputs import Prepared
 from ..simulation.simulate import Camera
 
@@ -70,11 +70,7 @@ class ExampleConfig:
     order: str = "random"
 
     def __post_init__(self) -> None:
-        if self.order not in ORDERS:
-            raise InputError(
-                f"The order of the scans, '{self.order}', is not known: choose one of "
-                f"{', '.join(ORDERS)}."
-            )
+        check_choice("order of the scans", self.order, ORDERS)
 
     @property
     def scan_shares(self) -> list[dict[int, float]]:

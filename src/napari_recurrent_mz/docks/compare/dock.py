@@ -40,14 +40,13 @@ from ..shared.layer_choice import (
 )
 from ..shared.optics_panel import OpticsPanel
 from ..shared.parts import ink_of, push_button, without_wheel
-from ..shared.plot import PlotPanel, ask_for_file
-from ..shared.result import um_along
+from ..shared.plot import PlotPanel
+from ..shared.result import plane_at, show_plane_of
 from .parts import LayerList, MeansTable, Options, Reference, parse_heights
 
 _COLOURS = "RdBu_r"  # blue where darker than the reference, white, red where brighter
 _SHOWN_PERCENTILE = 99.8
 _GROUP = "compare"
-_TABLES = "Comma-separated values (*.csv)"
 _PLOT_HEIGHT = 340
 _FIGURE_MM = (180.0, 150.0)
 _EMPTY = (
@@ -130,25 +129,23 @@ class PlaneInView:
 
     def z_um(self) -> float | None:
         """The height in view; None when the viewer or the layer has none."""
-        layer, dims = self._compared(), self._viewer.dims
-        if layer is None or dims.ndim < 3:
+        layer, last = self._compared(), len(self._heights) - 1
+        if layer is None:
             return None
-        first, last = self._ends(layer)
-        here = float(dims.point[dims.ndim - 3])
-        place = (here - first) / (last - first) * (len(self._heights) - 1)
-        if not -0.51 <= place <= len(self._heights) - 0.49:
+        plane = plane_at(self._viewer, layer)
+        place = last - plane if self._falls else plane
+        if not -0.51 <= place <= last + 0.51:
             return None
-        return float(np.interp(place, np.arange(len(self._heights)), self._heights))
+        return float(np.interp(place, np.arange(last + 1), self._heights))
 
     def go(self, z_um: float) -> None:
         """Show the plane nearest to a height."""
-        layer, dims = self._compared(), self._viewer.dims
-        if layer is None or dims.ndim < 3:
-            return
-        number = int(np.abs(self._heights - z_um).argmin())
-        first, last = self._ends(layer)
-        share = number / (len(self._heights) - 1)
-        dims.set_point(dims.ndim - 3, first + share * (last - first))
+        layer = self._compared()
+        if layer is not None:
+            number = int(np.abs(self._heights - z_um).argmin())
+            index = np.zeros(layer.ndim)
+            index[-3] = len(self._heights) - 1 - number if self._falls else number
+            show_plane_of(self._viewer, layer, index)
 
     def step(self, by: int) -> None:
         """Show the plane so many planes further up."""
@@ -161,16 +158,7 @@ class PlaneInView:
         """The layer, while it is there with as many planes as were compared."""
         layer = self._layer()
         is_same = layer is not None and _layers.plane_count(layer) == len(self._heights)
-        return layer if is_same else None
-
-    def _ends(self, layer: Image) -> tuple[float, float]:
-        """Where the viewer has the lowest and the highest plane."""
-        dims = self._viewer.dims
-        unit = _layers.um_per_unit(layer, -3) / um_along(dims, dims.ndim - 3)
-        corners = np.zeros((2, layer.ndim))
-        corners[1, -3] = len(self._heights) - 1
-        first, last = (float(layer.data_to_world(corner)[-3]) * unit for corner in corners)
-        return (last, first) if self._falls else (first, last)
+        return layer if is_same and self._viewer.dims.ndim >= 3 else None
 
 
 def agreed_scans(layers: Sequence[Layer]) -> str:
@@ -193,10 +181,9 @@ class CompareDock(Dock):
         self.optics = OpticsPanel()
         self.options.put_under("scans", self.optics)
         self.plot = PlotPanel(self.palette_, "Comparison", _PLOT_HEIGHT, _FIGURE_MM)
-        self.table_button = self.plot.add_tool(
-            "Save table…", "Save every plane's values as a CSV file, units in its header",
-            self._ask_for_table,
-        )  # fmt: skip
+        self.table_button = self.plot.add_table_tool(
+            "Save every plane's values as a CSV file, units in its header", self.save_table
+        )
         self.means = MeansTable()
         self.note = faint(is_copied=True)
         self.difference_of = _difference_box()
@@ -220,17 +207,14 @@ class CompareDock(Dock):
         self.check()
 
     # what a script calls --------------------------------------------------------------
-    def act(self) -> None:
-        if self.run is not None:
-            return
-        with telling(self):
-            job, compared = self._described()
-            self._remember()
-            self.start(
-                partial(comparing, **vars(job)),
-                then=lambda comparison: self._show(comparison, job, compared),
-                title="Comparing",
-            )
+    def _act(self) -> None:
+        job, compared = self._described()
+        self._remember()
+        self.start(
+            partial(comparing, **vars(job)),
+            then=lambda comparison: self._show(comparison, job, compared),
+            title="Comparing",
+        )
 
     def add_difference(self) -> None:
         """Add the map of the chosen volume minus the reference."""
@@ -257,10 +241,14 @@ class CompareDock(Dock):
         self.options.scans.native.setPlaceholderText(f"{scans} (layers)" if scans else "2 5 8")
         self._offer_difference()
         if self.run is None:
-            self.footer.ready(self._missing(), "hint")
+            self._check_chosen()
+            self.footer.ready()
 
-    def restyle_plots(self) -> None:
-        super().restyle_plots()
+    def _is_unfinished(self) -> bool:
+        return True
+
+    def restyle(self) -> None:
+        super().restyle()
         self._mark_view()
         self._show_means()
 
@@ -269,18 +257,15 @@ class CompareDock(Dock):
         """The reference and what is compared with it."""
         return [layer for layer in (self.reference.layer(), *self.layers.ticked()) if layer]
 
-    def _missing(self) -> str:
+    def _check_chosen(self) -> None:
         if self.reference.layer() is None:
-            return "Choose the reference: a stack with every plane, taken for the truth."
+            raise InputError("Choose the reference: a stack with every plane, taken for the truth.")
         if not self.layers.ticked() and not self.baselines:
-            return "Tick a reconstruction to compare, or a baseline."
-        return ""
+            raise InputError("Tick a reconstruction to compare, or a baseline.")
 
     def _described(self) -> tuple[ComparisonJob, dict[str, Image]]:
         """The job, and its layers by name."""
-        missing = self._missing()
-        if missing:
-            raise InputError(missing)
+        self._check_chosen()
         options = self.options.values()
         layers = self._layers()
         reference, *volumes = (volume_of(x, options.step, options.pixel) for x in layers)
@@ -360,9 +345,6 @@ class CompareDock(Dock):
             "done",
         )
 
-    def _ask_for_table(self) -> None:
-        ask_for_file(self, "Save the table", "Comparison", _TABLES, self.save_table)
-
     def save_table(self, path: Any) -> None:
         comparison = self.comparison
         if comparison is not None:
@@ -428,14 +410,11 @@ class CompareDock(Dock):
             self.optics.remember()
 
     def _lay_out(self) -> None:
-        self.add_section("Reference", self.chosen.native)
-        self.add_section("Compare", self.layers)
-        for part in (self.options.native, self.plot, self.means, self.note):
-            self.form.addWidget(part)
         line = QHBoxLayout()
         line.addWidget(self.difference_of, 1)
         line.addWidget(self.difference_button)
-        self.form.addLayout(line)
+        self.add_parts("Reference", self.chosen.native, "Compare", self.layers)
+        self.add_parts(self.options.native, self.plot, self.means, self.note, line)
         self.form.addStretch(1)
 
     def _connect(self) -> None:

@@ -25,8 +25,8 @@ from superqt.utils import signals_blocked
 from ...core.methods import METHOD_NAMES
 from ...core.scans import InputError
 from ..shared.form import as_named, asked, parse_length_um
-from ..shared.guard import guarded, on
-from ..shared.layer_choice import is_image
+from ..shared.guard import on
+from ..shared.layer_choice import is_image, on_list_changes
 from ..shared.parts import NumberTable
 
 if TYPE_CHECKING:
@@ -74,10 +74,7 @@ class LayerList(QListWidget):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         on(self, self.itemChanged, self._item_changed)
-        self._offering = guarded(self, self._offer)
-        events = viewer.layers.events
-        for event in (events.inserted, events.removed, events.reordered):
-            event.connect(self._offering)
+        on_list_changes(self, viewer, self._offer)
         self._offer()
 
     def ticked(self) -> list[Image]:
@@ -96,13 +93,10 @@ class LayerList(QListWidget):
     def minimumSizeHint(self) -> QSize:  # noqa: N802
         return QSize(80, self.sizeHint().height())
 
-    def _offer(self, _event: Any = None) -> None:
-        for layer in self._viewer.layers:
-            if layer not in self._known:
-                self._known.add(layer)
-                layer.events.name.connect(self._offering)
-                if self._ticks(layer):
-                    self._ticked.add(layer)
+    def _offer(self) -> None:
+        new = [layer for layer in self._viewer.layers if layer not in self._known]
+        self._known.update(new)
+        self._ticked.update(filter(self._ticks, new))
         self._show()
         self.changed.emit()
 

@@ -15,8 +15,8 @@ from ...core.scans import InputError
 from ...io import ImageFile
 from ...io._parts import Content, contents_of
 from ...io._zarr import is_zarr
-from ..shared.drop import doubts_about
-from ..shared.file_layers import FileStack, LayerData, arguments_of, check_channels, stacks_of
+from ..shared.drop import doubts_about, layer_arguments
+from ..shared.file_layers import FileStack, LayerData, check_channels, stacks_of
 
 Reader = Callable[[str], list[LayerData]]
 
@@ -74,7 +74,7 @@ def read_session(path: str) -> list[LayerData]:
             "scans": session.lines,
         }
         images.append(ImageFile(session.volume, Path(path).name.partition(".rmz")[0], **facts))
-    return [(image.stack, arguments_of(image), "image") for image in images]
+    return [(image.stack, layer_arguments(image), "image") for image in images]
 
 
 def _stacks_in(path: Path) -> list[FileStack]:

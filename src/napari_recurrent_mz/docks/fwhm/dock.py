@@ -15,7 +15,7 @@ from ..shared import layers as _layers
 from ..shared.dock import Dock
 from ..shared.guard import guarded, on, on_click, sentence_of, telling
 from ..shared.layer_choice import is_image, lacks_step, selected_or_only
-from ..shared.plot import ask_for_file
+from ..shared.result import plane_at
 from .job import BeadPoints, FwhmJob, Measured, measure, points_um, volume_of
 from .layout import FwhmPages
 
@@ -31,7 +31,7 @@ class FwhmDock(Dock):
         self.pages = FwhmPages(self._viewer, self.palette_)
         self.setup, self.results = self.pages.setup, self.pages.results
         self.inputs = (self.setup,)
-        self.add_section("", self.pages, 1)
+        self.form.addWidget(self.pages, 1)
         self.measured: Measured | None = None
         self.histograms: list[AxisHistogram] = []
         self.points: list[BeadPoints] = []
@@ -47,13 +47,10 @@ class FwhmDock(Dock):
         self.check()
 
     # what a script calls --------------------------------------------------------------
-    def act(self) -> None:
-        if self.run is not None:
-            return
-        with telling(self):
-            job = self.job()
-            self.setup.remember()
-            self.start(measure, job, then=self._show, title="Measuring")
+    def _act(self) -> None:
+        job = self.job()
+        self.setup.remember()
+        self.start(measure, job, then=self._show, title="Measuring")
 
     def job(self) -> FwhmJob:
         """What would be measured."""
@@ -76,13 +73,12 @@ class FwhmDock(Dock):
     def _check(self) -> None:
         if self.run is not None:
             return
-        sentence = ""
         self.setup.form.show_field("step", any(map(lacks_step, self.setup.layers)))
-        try:
-            self.job()
-        except InputError as error:
-            sentence = str(error)
-        self.footer.ready(sentence, "hint" if self.setup.form.volume.value is None else "error")
+        self.job()
+        self.footer.ready()
+
+    def _is_unfinished(self) -> bool:
+        return self.setup.form.volume.value is None
 
     def choose_bar(self, axis: str, number: int) -> None:
         """Select the beads of a bar, and show the first of them."""
@@ -231,7 +227,7 @@ class FwhmDock(Dock):
         if volume.is_flat or dims.ndisplay == 3 or dims.ndim < 3 or layer is None:
             self.footer.say("No single plane is in view: show one plane of a stack in 2-D.", "hint")
             return
-        plane = round(float(layer.world_to_data(dims.point[-layer.ndim :])[-3]))
+        plane = round(plane_at(self._viewer, layer))
         plane = min(max(plane, 0), _layers.plane_count(layer) - 1)
         height = float(volume.origin_um[0] + plane * volume.voxel_um[0])
         self.setup.form.update(z_low=height, z_high=height)
@@ -259,8 +255,8 @@ class FwhmDock(Dock):
         on(self, setup.form.volume.changed, self._layer_chosen)
         setup.changed.connect(self._check_timer.start)
         on(self, setup.plane.clicked, self._plane_in_view)
-        self._table_button = results.widths.add_tool(
-            "Save table…", "Save all beads as CSV, with units in the header", self._ask_for_table
+        self._table_button = results.widths.add_table_tool(
+            "Save all beads as a CSV file, units in its header", self.save_table, "beads"
         )
         self._back_button = results.bead.add_tool(
             "◀", "The bead before, of the bar or the volume (P)", lambda: self.next_bead(-1)
@@ -274,9 +270,6 @@ class FwhmDock(Dock):
         results.widths.answering.mpl_connect("key_press_event", guarded(self, self._key_pressed))
         on(self, self.ended, self._check_timer.start)
         on_click(self, self._pick)
-
-    def _ask_for_table(self) -> None:
-        ask_for_file(self, "Save the table", "beads", "CSV table (*.csv)", self.save_table)
 
     def _pick(self, event: Any) -> None:
         """A click on a bead in the viewer shows it, whatever layer is active."""

@@ -25,6 +25,7 @@ from ...measure.beads import (
 )
 from ...measure.plots import SERIES_ON_DARK
 from ..shared import layers as _layers
+from ..shared.result import show_plane_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -222,8 +223,7 @@ class BeadPoints:
         layer, dims = self.layer, self._viewer.dims
         if layer is None or self.volume.is_flat or dims.ndim < 3 or dims.ndisplay == 3:
             return
-        world = layer.data_to_world(self._data[self.table.index.get_loc(bead)])
-        dims.set_point(dims.ndim - 3, world[-3])
+        show_plane_of(self._viewer, layer, self._data[self.table.index.get_loc(bead)])
 
     def bead_at(self, event: Any) -> int | None:
         """The bead under a click, by its label in the table."""

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from napari.layers import Points
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QResizeEvent
-from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QTabWidget, QWidget
 
 from ...core.optics import Optics
 from ...measure.beads import BeadSettings
@@ -17,7 +17,7 @@ from ..shared.form import DataForm, as_named, asked, faint
 from ..shared.guard import on
 from ..shared.layer_choice import is_any_image
 from ..shared.optics_panel import OpticsPanel
-from ..shared.parts import Palette, heading, push_button
+from ..shared.parts import Palette, column_of, push_button
 from ..shared.plot import PlotPanel
 
 GROUP = "fwhm"
@@ -132,12 +132,8 @@ class SetupPage(QWidget):
         )
         self.form.put_beside("bead", self.plane)
         self.optics = OpticsPanel()
-        column = QVBoxLayout(self)
-        column.setContentsMargins(4, 6, 4, 4)
-        column.setSpacing(4)
-        for part in (self.form.native, heading("Optics, for the theoretical width"), self.optics):
-            column.addWidget(part)
-        column.addStretch(1)
+        parts = self.form.native, "Optics, for the theoretical width", self.optics
+        column_of(self, *parts, margins=(4, 6, 4, 4)).addStretch(1)
         self.form.restore(GROUP)
         self.form.show_field("step", False)
         self._form_changed()
@@ -175,12 +171,10 @@ class ResultsPage(QWidget):
         self.widths.canvas.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.bead = PlotPanel(palette, "Bead profile", 135, (180.0, 60.0))
         self.words = faint(is_copied=True)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 4, 0, 0)
+        column = column_of(self, self.widths, self.bead, self.words, margins=(0, 4, 0, 0))
         column.setSpacing(2)
-        column.addWidget(self.widths, 3)
-        column.addWidget(self.bead, 1)
-        column.addWidget(self.words)
+        column.setStretchFactor(self.widths, 3)
+        column.setStretchFactor(self.bead, 1)
 
 
 class WidthsPanel(PlotPanel):

@@ -88,7 +88,7 @@ class LiveDock(ScanIntake):
         super().__init__(napari_viewer, *START)
         self.pages = LivePages(self.palette_)
         self.setup, self.scans = self.pages.setup, self.pages.scans
-        self.add_section("", self.pages, 1)
+        self.form.addWidget(self.pages, 1)
         self.question = QuestionBox(self.palette_)
         self.footer.add_on_top(self.question)
         self.footer.name_cancel("Abort", ABORT)
@@ -222,20 +222,18 @@ class LiveDock(ScanIntake):
 
     # the base's hooks -----------------------------------------------------------------
     def _check(self) -> None:
-        why_not, kind = "", "hint"
         if not self.live.is_on:
-            try:
-                self.setup.session_maker(self.epsilon)
-            except InputError as error:
-                why_not = str(error)
-                kind = "hint" if self.setup.is_incomplete() else "error"
-        self.footer.ready(why_not, kind)
+            self.setup.session_maker(self.epsilon)
+        self.footer.ready()
         if self._is_at_microscope or self.live.is_starting:
             self.footer.action.setEnabled(False)
 
-    def restyle_plots(self) -> None:
-        for part in (self.scans.plot, self.scans.verdict, self.question.label):
-            part.restyle()
+    def _is_unfinished(self) -> bool:
+        return self.setup.is_incomplete()
+
+    def restyle(self) -> None:
+        self.pages.fill()  # what comes later would have the colours of before
+        super().restyle()
 
     def _layer_goes(self, event: Any = None) -> None:
         """See that its memory is freed, too."""

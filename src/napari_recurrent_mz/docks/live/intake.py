@@ -16,6 +16,7 @@ from ...io import z_from_name
 from ..shared import drop as _drop
 from ..shared import layers as _layers
 from ..shared.guard import telling
+from ..shared.result import plane_at
 from ..shared.worker import in_background
 from .files import LiveFiles, is_session_path
 from .layer import LiveLayer
@@ -51,8 +52,7 @@ def of_layer(layer: Layer, viewer: Any) -> Candidate:
                 f"Layer '{layer.name}' is a stack of {count} planes shown in 3-D: show it in 2-D, "
                 "and the plane in view is the scan."
             )
-        plane = round(float(image.world_to_data(viewer.dims.point[-image.ndim :])[-3]))
-        plane = min(max(plane, 0), count - 1)
+        plane = min(max(round(plane_at(viewer, image)), 0), count - 1)
     name = layer.name if count == 1 else f"{layer.name}, plane {plane}"
     pixel = _layers.pixel_um(image)
     return Candidate(

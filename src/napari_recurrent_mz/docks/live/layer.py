@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Vectors
-from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 
 from ...core.methods import METHOD_NAMES
 from ...core.scans import ZGrid
@@ -23,25 +23,20 @@ _FRAME_NAME = "Next scan"
 _FRAME_SHARE = 1 / 100  # of the field, as wide as the line is
 
 
-class LiveLayer(QObject):
+class LiveLayer(LayerInTurns[Image]):
     """A session's volume as a layer; once the user removes it, the next plane brings a new one."""
 
     added = Signal()
     gone = Signal()  # as there is no volume any more
 
     def __init__(self, viewer: Any, session: Any, turns: Turns) -> None:
-        super().__init__()
-        self._viewer, self._session, self._turns = viewer, session, turns
+        super().__init__(viewer, turns)
+        self._session = session
         self.origin_um = (0.0, 0.0)  # (y, x) of the first pixel
         self._name = f"Live · {METHOD_NAMES[session.settings.method]}"
         self._shown: Any = None
         self.contrast: Limits = (0.0, 1.0)  # both may be set until the layer is there
-        self._layer = LayerInTurns(viewer, turns, self._make)
         self._pace = Pace(self, self._refresh)
-
-    @property
-    def layer(self) -> Image | None:
-        return self._layer.layer
 
     def show(self, *, now: bool = False) -> None:
         """Show the volume as it is: soon, so that the window keeps its share, or now."""
@@ -49,7 +44,7 @@ class LiveLayer(QObject):
         if volume is None:
             self._turns.add(self._leave)
         elif layer is None:
-            self._layer.bring((self._add_axis, self._set_axis), (self._centre, self._select))
+            self.bring((self._add_axis, self._set_axis), (self._centre, self._select))
         elif volume is not self._shown:
             self._shown = layer.data = volume
         elif now:
@@ -80,7 +75,7 @@ class LiveLayer(QObject):
     def _leave(self) -> None:
         """Take the layer away, if there is still no volume."""
         if self._session.volume is None:
-            self._layer.remove()
+            self.remove()
             self._shown = None
             self.gone.emit()
 
@@ -128,9 +123,8 @@ class LiveLayer(QObject):
             show_height(viewer, self._session.scans[0].z_um)
 
     def _select(self) -> None:
-        """Make it the selected one, as napari does with a new layer."""
+        super()._select()
         if self.layer is not None:
-            self._viewer.layers.selection.active = self.layer
             self.added.emit()
 
     def _refresh(self) -> None:
@@ -145,37 +139,33 @@ def get_ready() -> None:
     Vectors(frame_of(0, (2, 2)), edge_color="red", vector_style="line", **about)
 
 
-class NextScanFrame:
+class NextScanFrame(LayerInTurns[Vectors]):
     """A frame around the field at the height where the next scan should help most.
 
     It is made of four vectors: a layer of shapes takes the window three times as long.
     """
 
     def __init__(self, viewer: Any, colour: str, turns: Turns) -> None:
+        super().__init__(viewer, turns)
         self._colour = colour
-        self._layer = LayerInTurns(viewer, turns, self._make)
         self._request: tuple[Any, Image] | None = None  # a frame to come, around an image
         self._is_unwanted = self._is_hidden = False
 
-    @property
-    def layer(self) -> Vectors | None:
-        return self._layer.layer
-
     def forget(self) -> None:
         """A new session: whoever removed the frame from the last one may want it again."""
-        self._layer.forget()
+        super().forget()
         self._request, self._is_unwanted, self._is_hidden = None, False, False
 
     def show(self, z_um: float, grid: ZGrid, image: Image) -> None:
         """Put the frame around ``image`` at a height, in micrometres."""
         layer = self.layer
-        self._is_unwanted |= self._layer.was_removed
+        self._is_unwanted |= self.was_removed
         if self._is_unwanted:
             return
         frame = frame_of((z_um - grid.start_um) / grid.step_um, image.data.shape[-2:])
         if layer is None:
             self._request = frame, image
-            self._layer.bring()
+            self.bring()
             return
         if not np.array_equal(layer.data, frame):
             layer.data = frame
@@ -189,10 +179,6 @@ class NextScanFrame:
             self.forget()
         elif layer.visible:
             layer.visible, self._is_hidden = False, True
-
-    def remove(self) -> None:
-        self._layer.remove()
-        self.forget()
 
     def _make(self) -> Vectors | None:
         if self._request is None:

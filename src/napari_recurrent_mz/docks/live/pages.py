@@ -23,7 +23,6 @@ from qtpy.QtWidgets import (
     QPushButton,
     QTableWidgetItem,
     QTabWidget,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -37,7 +36,15 @@ from ..shared.grid_panel import GridPanel
 from ..shared.guard import on, one_shot
 from ..shared.method_panel import NETWORK, MethodPanel
 from ..shared.optics_panel import OpticsPanel
-from ..shared.parts import MessageLabel, NumberTable, Palette, heading, push_button, without_wheel
+from ..shared.parts import (
+    MessageLabel,
+    NumberTable,
+    Palette,
+    add_parts,
+    column_of,
+    push_button,
+    without_wheel,
+)
 from ..shared.plot import PlotPanel, QuietCanvas
 from .sources import GROUP, NextScan, SourcePanel
 from .work import THUMBNAIL, Bytes, ScanLine
@@ -98,11 +105,7 @@ class QuestionBox(QWidget):
         self._line = QHBoxLayout()
         self._line.addWidget(self.height_um)
         self._line.addWidget(self._unit)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(4)
-        column.addWidget(self.label)
-        column.addLayout(self._line)
+        column_of(self, self.label, self._line)
         self.hide()
 
     @property
@@ -187,19 +190,9 @@ class SetupPage(QWidget):
             # A session must go on from the scans before.
             if method_of(str(methods.itemData(number))).kind not in ("network", "lmmse"):
                 methods.removeItem(number)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(2, 4, 2, 2)
-        column.setSpacing(4)
-        for title, part in (
-            ("Optics", self.optics),
-            ("Target planes (µm)", self.grid),
-            ("Reconstruction", self.method),
-            ("", self.next_scan.native),
-            ("Scans", self.sources),
-        ):
-            if title:
-                column.addWidget(heading(title))
-            column.addWidget(part)
+        column = column_of(self, "Optics", self.optics, margins=(2, 4, 2, 2))
+        add_parts(column, "Target planes (µm)", self.grid, "Reconstruction", self.method)
+        add_parts(column, self.next_scan.native, "Scans", self.sources)
         column.addStretch(1)
 
     def session_maker(self, epsilon: float) -> Callable[[], Any]:
@@ -374,17 +367,10 @@ class ScansPage(QWidget):
         self.next.setMinimumWidth(_NEXT_WIDTH)  # so that a number makes the dock no wider
         buttons = _line((self.undo, self.pause, self.again), self.frame)
         ahead = _line((label, self.epsilon, QLabel("Next z:"), self.next), self.go)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(2, 4, 2, 2)
-        column.setSpacing(4)
-        column.addWidget(self.list, 1)
-        column.addLayout(buttons)
-        column.addWidget(rows)
-        column.addWidget(self.verdict)
-        column.addLayout(ahead)
-        column.addWidget(self.plot, 2)
-        column.addWidget(self.save)
-        column.addWidget(self.place)
+        column = column_of(self, self.list, buttons, rows, self.verdict, margins=(2, 4, 2, 2))
+        add_parts(column, ahead, self.plot, self.save, self.place)
+        column.setStretchFactor(self.list, 1)
+        column.setStretchFactor(self.plot, 2)
 
 
 def _line(left: Sequence[QWidget], right: QWidget) -> QHBoxLayout:
@@ -402,8 +388,7 @@ class PageHolder(QWidget):
     def __init__(self, page: QWidget) -> None:
         super().__init__()
         self.page = page
-        self._column = QVBoxLayout(self)
-        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column = column_of(self)
 
     @property
     def is_empty(self) -> bool:
@@ -458,6 +443,11 @@ class LivePages(QTabWidget):
             holder.fill()
             self.filled.emit()
             self._soon.start()
+
+    def fill(self) -> None:
+        """Bring in both pages now."""
+        for holder in self._holders:
+            holder.fill()
 
     def show_session(self, session: Any) -> None:
         """Show what a session is made of, if it is not what is shown."""

@@ -9,14 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import (
-    QFileDialog,
-    QHBoxLayout,
-    QStackedWidget,
-    QToolButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QStackedWidget, QToolButton, QWidget
 
 from ...acquisition import (
     CoreMicroscope,
@@ -34,7 +27,7 @@ from ...core.scans import InputError, Scan
 from ..shared.drop import doubts_about
 from ..shared.form import DataForm, NumberEdit, as_named, asked, faint
 from ..shared.guard import emit_alive, on, sentence_of
-from ..shared.parts import push_button
+from ..shared.parts import column_of, push_button
 from ..shared.worker import Outcome, Run, in_background
 from .work import Add
 
@@ -174,11 +167,7 @@ class SourceRows(QStackedWidget):
             page, line = QWidget(), QHBoxLayout()
             for part in parts:
                 line.addWidget(part, 1)
-            column = QVBoxLayout(page)
-            column.setContentsMargins(0, 0, 0, 0)
-            column.setSpacing(4)
-            column.addLayout(line)
-            column.addWidget(words)
+            column_of(page, line, words)
             self.addWidget(page)
 
 
@@ -207,9 +196,7 @@ class SourcePanel(QWidget):
         self.form.put_beside("folder", self.choose)
         self.form.put_beside("microscope", self.connect_button)
         self.form.put_under("most", self.state)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self.form.native)
+        column_of(self, self.form.native)
         on(self, self.choose.clicked, self._ask_for_folder)
         on(self, self.form.source.changed, self._source_changed)
         self.form.restore(GROUP)

@@ -23,7 +23,7 @@ from ..shared.form import DataForm, faint
 from ..shared.guard import on, telling
 from ..shared.layer_choice import LayerChoice, is_any_image
 from ..shared.layers import about_layer
-from ..shared.plot import PlotPanel, ask_for_file
+from ..shared.plot import PlotPanel
 from . import job as _job
 from .job import PlaneSource, stack_source
 from .pages import (
@@ -39,7 +39,6 @@ from .pages import (
     Stack,
 )
 
-_TABLES = "Comma-separated values (*.csv)"
 _PLOT_HEIGHT = 210
 _EMPTY = (
     "The shift and the rotation of every plane appear here.",
@@ -58,10 +57,11 @@ class PrepareDock(Dock):
         self.stack: LayerChoice = self.chosen.stack.native
         self.pages = PreparePages(self._viewer)
         self.plot = PlotPanel(self.palette_, "Preparation", _PLOT_HEIGHT)
-        self.table_button = self.plot.add_tool(
-            "Save table…", "Save the motion of every plane as a CSV file, units in its header",
-            self._ask_for_table,
-        )  # fmt: skip
+        self.table_button = self.plot.add_table_tool(
+            "Save the motion of every plane as a CSV file, units in its header",
+            self.save_table,
+            "Shifts",
+        )
         self.motion = MotionTable()
         self.numbers = faint(is_copied=True)
         self.alignment: Alignment | None = None
@@ -82,11 +82,9 @@ class PrepareDock(Dock):
         """The task that is shown: ``ALIGN``, ``EDF``, ``NORMALISE`` or ``REGISTER``."""
         return self.pages.currentIndex()
 
-    def act(self) -> None:
-        if self.run is None:
-            with telling(self):
-                (self._align, self._make_edf, self._measure, self._register)[self.task]()
-                self.pages.remember()
+    def _act(self) -> None:
+        (self._align, self._make_edf, self._measure, self._register)[self.task]()
+        self.pages.remember()
 
     def apply(self) -> None:
         """Add the normalised stack as a layer."""
@@ -302,9 +300,6 @@ class PrepareDock(Dock):
             self.stack.choose((others or stacks)[0])
         if confocal and others:
             self.pages.register.confocal.value = confocal[0]
-
-    def _ask_for_table(self) -> None:
-        ask_for_file(self, "Save the table", "Shifts", _TABLES, self.save_table)
 
     def _connect(self) -> None:
         later = self._check_timer.start

@@ -135,6 +135,11 @@ class ReconstructDock(ScanSource):
         if self.ui.channels.frames > 1 and self.run is None:
             self._check_timer.start()
 
+    def check(self) -> None:
+        super().check()
+        if self.run is None and not self.ui.table.scans.rows:
+            self.footer.state.say("Add scans to begin.")
+
     def _check(self) -> None:
         footer, rows = self.footer, self.ui.table.scans.rows
         self.ui.give_size.look(rows, self.ui.optics.pixel_um)
@@ -144,18 +149,13 @@ class ReconstructDock(ScanSource):
             planned = build_jobs(self.ui, self._viewer, preview=False)
             job = planned[0].job
             warnings = warnings_about(self.ui, job)
-        except InputError as error:
-            missing = is_incomplete(self.used()) or self.ui.optics.is_incomplete()
-            missing |= self.ui.result.is_incomplete or self.ui.channels.is_incomplete
-            footer.ready(str(error), "hint" if not rows or missing else "error")
-            if not rows:
-                footer.state.say("Add scans to begin.")
+        except InputError:
             footer.warn([])
             self.ui.error.follow(None, self)
             for button in self.ui.repairs:
                 button.hide()
             self.ui.grid.cost.setText("")
-            return
+            raise
         footer.ready()
         footer.warn([*warnings, *chain(*self.ui.error.notes)])
         one_by_one = self.ui.channels.frames == 1 and len(self.ui.channels.used()) < 2
@@ -166,6 +166,10 @@ class ReconstructDock(ScanSource):
             optics = job.recipe.optics or self.ui.optics.known()
             model = self.ui.method.model
             self.ui.error.follow(replace(job.recipe, optics=optics, model=model), self)
+
+    def _is_unfinished(self) -> bool:
+        missing = is_incomplete(self.used()) or self.ui.optics.is_incomplete()
+        return missing or self.ui.result.is_incomplete or self.ui.channels.is_incomplete
 
     # running ------------------------------------------------------------------------
     def _begin(self, *, preview: bool) -> None:
@@ -223,7 +227,7 @@ class ReconstructDock(ScanSource):
         job = result.job
         if run.is_cancelled and job.output is None:
             return  # what is on the disk stays
-        if result.is_removed:
+        if result.was_removed:
             run.cancel()
             return
         result.take(plane)
@@ -307,7 +311,7 @@ class ReconstructDock(ScanSource):
         remainder += (
             f" {listed(before)} {'is' if len(before) == 1 else 'are'} ready." if before else ""
         )
-        if result.is_removed and outcome.state != "done":
+        if result.was_removed and outcome.state != "done":
             stays = remainder if outcome.path is not None or before else ""
             self.say(f"Stopped, because its layer was removed.{stays}")
         elif outcome.state == "done" and result.layer is not None:
@@ -424,5 +428,5 @@ class ReconstructDock(ScanSource):
     def _layer_removed(self, event: Any) -> None:
         super()._layer_removed(event)
         result = self.result
-        if self.run is not None and result is not None and result.is_removed:
+        if self.run is not None and result is not None and result.was_removed:
             self.cancel()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QSizePolicy, QWidget
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QSizePolicy
 
 from ...core.methods import image_made
 from ...core.scans import InputError
@@ -26,7 +26,7 @@ from ..shared.guard import on
 from ..shared.layer_size import SizeButton
 from ..shared.layers import file_stem
 from ..shared.method_panel import MethodPanel
-from ..shared.parts import Palette, column_of, heading, push_button
+from ..shared.parts import Palette, add_parts, push_button
 from ..shared.plot import QuietCanvas
 from ..shared.scan_source import ScanParts
 from ..shared.worker import in_background
@@ -43,20 +43,18 @@ _GROUP = "result"
 _NOT_IN_NAMES = r'[<>:"/\\|?*\x00-\x1f]'
 
 
-class ErrorPlot(QWidget):
+class ErrorPlot(QuietCanvas):
     """A small curve that follows scans, optics and target grid."""
 
     noticed = Signal()  # there are other notes
 
     def __init__(self, palette: Palette) -> None:
-        super().__init__()
-        self.canvas = QuietCanvas(palette, "Expected error of the planes", _HEIGHT)
+        super().__init__(palette, "Expected error of the planes", _HEIGHT)
         self.setToolTip(_TIP)
         self.shown: ErrorOverZ | None = None
         # on hot pixels of the scans, and on a scan with less or more light than the others
         self.notes: list[list[str]] = [[], []]
         self._recipe: Recipe | None = None
-        column_of(self, self.canvas)
         self.hide()
 
     def follow(self, recipe: Recipe | None, owner: Any) -> None:
@@ -74,7 +72,7 @@ class ErrorPlot(QWidget):
         def show(seen: _Seen) -> None:
             if self._recipe is not None and _facts(self._recipe) == _facts(recipe):
                 self.shown, *notes = seen
-                self.canvas.show_figure(error_figure(self.shown))
+                self.show_figure(error_figure(self.shown))
                 self.show()
                 if notes != self.notes:
                     self.notes = notes
@@ -248,27 +246,12 @@ class ReconstructLayout(Form):
             *self.repairs,
         )
         rows = self.rows
-        rows.addWidget(heading("Scans"))
-        rows.addLayout(parts.laid_out())
-        below: tuple[QWidget, ...] = (
-            *(self.channels, self.give_size, *self.repairs),
-            *(heading("Optics"), self.optics),
-            *(heading("Target planes (µm)"), self.grid, self.error),
-            *(heading("Reconstruction"), self.method, self.result),
-        )
-        for part in below:
-            rows.addWidget(part)
-        footer.add_over_buttons(self.save)
         line = QHBoxLayout()
         line.addWidget(self.methods_text, 1)
         line.addWidget(self.interpolation, 1)
-        rows.addLayout(line)
+        add_parts(rows, "Scans", parts.laid_out(), self.channels, self.give_size, *self.repairs)
+        add_parts(rows, "Optics", self.optics, "Target planes (µm)", self.grid, self.error)
+        add_parts(rows, "Reconstruction", self.method, self.result, line)
+        footer.add_over_buttons(self.save)
         rows.addStretch(1)
         self.fit()
-
-    def restyle(self, theme: str) -> None:
-        super().restyle(theme)
-        self.error.canvas.restyle()
-        port = self.table.viewport()
-        if port is not None:
-            port.update()

@@ -15,16 +15,15 @@ from qtpy.QtWidgets import (
     QApplication,
     QDockWidget,
     QHBoxLayout,
-    QLayout,
     QProgressBar,
     QPushButton,
     QSizePolicy,
     QTabBar,
-    QVBoxLayout,
     QWidget,
 )
 
 from ...core.progress import Progress as Progress
+from ...core.scans import InputError
 from .form import tab_in_order
 from .grid_panel import in_words
 from .guard import Tells, on, one_shot, reported, telling
@@ -33,14 +32,14 @@ from .pace import Activity
 from .parts import (
     MessageLabel,
     Palette,
+    Part,
+    add_parts,
     column_of,
-    heading,
     name_button,
     push_button,
     scrolling,
     show_progress,
 )
-from .plot import PlotPanel
 from .splits import Splits
 from .worker import Outcome, Run, Work, time_left
 
@@ -77,13 +76,11 @@ class InstrumentFooter(QWidget):
         self.name_action(action, tooltip)
         self._title = ""
         self._began = self._first = 0.0
-        self._column = column_of(self, self.state, self.warnings, self.message, self.bar)
-        self._column.setContentsMargins(0, 4, 0, 0)
-        self._column.setSpacing(4)
         self._line = QHBoxLayout()
         self._line.addWidget(self.action, 2)
         self._line.addWidget(self.cancel, 1)
-        self._column.addLayout(self._line)
+        labels = self.state, self.warnings, self.message
+        self._column = column_of(self, *labels, self.bar, self._line, margins=(6, 4, 6, 6))
         if not action:
             self.action.hide()
             self.cancel.hide()
@@ -197,10 +194,6 @@ class InstrumentFooter(QWidget):
         if not self.bar.isHidden():
             self.activity.move(done, total, words)
 
-    def restyle(self) -> None:
-        for label in (self.state, self.warnings, self.message):
-            label.restyle()
-
     def _enable(self, *, is_running: bool) -> None:
         keep_keyboard(self, [*self._tips] if is_running else [self.cancel])
         for button in self._tips:
@@ -215,24 +208,19 @@ class Form(QWidget):
         super().__init__()
         self._palette, self._footer = palette, footer
         self._inner = QWidget()
-        self.rows = QVBoxLayout(self._inner)
-        self.rows.setContentsMargins(6, 4, 6, 4)
-        self.rows.setSpacing(4)
-        column, foot = column_of(self), QVBoxLayout()
+        self.rows = column_of(self._inner, margins=(6, 4, 6, 4))
+        column = column_of(self)
         column.setSpacing(0)
         column.addWidget(scrolling(self._inner), 1)
-        foot.setContentsMargins(6, 0, 6, 6)
-        foot.addWidget(footer)
-        column.addLayout(foot)
+        column.addWidget(footer)
+        self.restyle()
 
     def sizeHint(self) -> QSize:  # noqa: N802
         """Natural size: the whole form, and the footer under it."""
         high = self._inner.sizeHint().height() + self._footer.sizeHint().height()
-        return QSize(self.minimumWidth(), high + 12)
+        return QSize(self.minimumWidth(), high + 6)
 
-    def restyle(self, theme: str) -> None:
-        self._palette.use(theme)
-        self._footer.restyle()
+    def restyle(self) -> None:
         faint = self._palette.faint.name(QColor.NameFormat.HexArgb)
         self._inner.setStyleSheet(f'QLabel[faint="true"] {{ color: {faint}; }}')
 
@@ -264,9 +252,9 @@ class _Kept(type(QWidget)):  # type: ignore[misc]
 class Dock(QWidget, Tells, metaclass=_Kept):
     """A dock with a form, a footer, and one job at a time in a thread.
 
-    A subclass adds its parts to :attr:`form`, restyles what else is drawn in :meth:`restyle_plots`,
-    says in :meth:`act` what the main button does and in :meth:`_check` what is missing, and calls
-    :meth:`start` with a generator.
+    A subclass adds its parts to :attr:`form`, says in :meth:`_act` what the main button does and in
+    :meth:`_check` what is missing, and calls :meth:`start` with a generator. Parts with a method
+    ``restyle`` are drawn again when the theme changes.
     """
 
     ended = Signal(object)  # with the outcome of a job
@@ -307,29 +295,37 @@ class Dock(QWidget, Tells, metaclass=_Kept):
         self.shortcut("Ctrl+Return", self.footer.action.click)
         self.shortcut("Ctrl+Enter", self.footer.action.click)
         self.shortcut("Esc", self.footer.cancel.click)
-        on(self, viewer.events.theme, self._theme_changed)
+        on(self, viewer.events.theme, self.restyle)
         WhenGone(self)
-        self.ui.restyle(viewer.theme)
 
     # for subclasses -------------------------------------------------------------------
     def act(self) -> None:
-        """What the main button does."""
+        """Do what the main button does, unless a job runs; what is wrong is told."""
+        if self.run is None:
+            with telling(self):
+                self._act()
+
+    def _act(self) -> None:
+        """What :meth:`act` does."""
 
     def _check(self) -> None:
         """What :meth:`check` does; what it raises is why the buttons cannot be pressed."""
 
-    def restyle_plots(self) -> None:
-        for panel in self.findChildren(PlotPanel):
-            panel.restyle()
+    def _is_unfinished(self) -> bool:
+        """Whether something is only not chosen or typed yet, which is no mistake."""
+        return False
 
-    def add_section(self, title: str, part: QWidget | QLayout, stretch: int = 0) -> None:
-        """Add a heading and what belongs under it to the form; an empty title adds no heading."""
-        if title:
-            self.form.addWidget(heading(title))
-        if isinstance(part, QLayout):
-            self.form.addLayout(part, stretch)
-        else:
-            self.form.addWidget(part, stretch)
+    def restyle(self) -> None:
+        """Draw everything in the colours that the theme has now."""
+        self.palette_.use(self._viewer.theme)
+        for part in self.findChildren(QWidget):
+            restyle = getattr(part, "restyle", None)
+            if restyle is not None:
+                restyle()
+
+    def add_parts(self, *parts: Part) -> None:
+        """Add to the form; a text is a heading."""
+        add_parts(self.form, *parts)
 
     def shortcut(self, keys: str, slot: Callable[[], object]) -> None:
         """A key that works while the dock has the keyboard."""
@@ -351,6 +347,8 @@ class Dock(QWidget, Tells, metaclass=_Kept):
         self._check_timer.stop()
         try:
             self._check()
+        except InputError as error:
+            self.footer.ready(str(error), "hint" if self._is_unfinished() else "error")
         except Exception as error:
             self.footer.ready(reported(error))
 
@@ -461,10 +459,6 @@ class Dock(QWidget, Tells, metaclass=_Kept):
     def _layer_goes(self, _event: Any = None) -> None:
         """See that the canvas survives it."""
         talk_to_canvas(self._viewer)
-
-    def _theme_changed(self) -> None:
-        self.ui.restyle(self._viewer.theme)
-        self.restyle_plots()
 
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802
         """Take a place beside the docks that are there, the first time."""

@@ -109,7 +109,7 @@ class FileStack:
 
     def layer(self) -> LayerData:
         """Pixels, which are read later where the format allows it, and what they are."""
-        about, image = arguments_of(self.image), self.image
+        about, image = layer_arguments(self.image), self.image
         if image.n_planes == 1 and image.provenance and not self.is_zarr:
             heights = heights_in(Path(self.part.path))
             if heights is not None:  # the image of a surface, as this package writes it
@@ -242,11 +242,3 @@ def _open(file: Path, as_heights: Mislabelled | None, opened: Opened) -> None:
             opened.images.extend(stack.image for stack in stacks)
         except InputError as error:
             opened.sentences.append(str(error))
-
-
-def arguments_of(image: ImageFile) -> dict[str, Any]:
-    """Keyword arguments for a layer, with the record of how it was made."""
-    about = layer_arguments(image)
-    metadata = about["metadata"][METADATA_KEY]
-    about["metadata"][METADATA_KEY] = {**image.provenance, **metadata}
-    return about

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from napari.layers import Image, Layer
-from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QComboBox, QWidget
 
 from ...core.scans import InputError
 from . import layers as _layers
-from .guard import guarded, on
+from .guard import on
 
 
 def is_any_image(layer: Layer) -> bool:
@@ -24,6 +24,13 @@ def is_any_image(layer: Layer) -> bool:
 def is_image(layer: Layer) -> bool:
     """Whether a layer is an image of one channel; what else is wrong with it is said later."""
     return isinstance(layer, Image) and not layer.rgb
+
+
+def on_list_changes(owner: QObject, viewer: Any, slot: Callable[[], object]) -> None:
+    """Call ``slot`` when layers come, go, move in the list or are renamed."""
+    events = viewer.layers.events
+    for event in (events.inserted, events.removed, events.reordered, events.renamed):
+        on(owner, event, slot)
 
 
 class LayerChoice(QComboBox):
@@ -48,16 +55,12 @@ class LayerChoice(QComboBox):
         self._accepts, self._opens_files = accepts, opens_files
         self._offered: list[weakref.ref[Layer]] = []
         self._chosen: weakref.ref[Layer] | None = None
-        self._named: weakref.WeakSet[Layer] = weakref.WeakSet()
         self.setAccessibleName(name)
         self.setToolTip(tooltip)
         self.setSizeAdjustPolicy(self.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(12)
         on(self, self.activated, self._activated)
-        self._offering = guarded(self, self._offer)
-        events = viewer.layers.events
-        for event in (events.inserted, events.removed, events.reordered):
-            event.connect(self._offering)
+        on_list_changes(self, viewer, self._offer)
         self._offer()
 
     def layer(self) -> Any:
@@ -73,13 +76,9 @@ class LayerChoice(QComboBox):
         if layer is not before:
             self.changed.emit()
 
-    def _offer(self, _event: Any = None) -> None:
+    def _offer(self) -> None:
         layers = [layer for layer in self._viewer.layers if self._accepts(layer)]
         self._offered = [weakref.ref(layer) for layer in layers]
-        for layer in layers:
-            if layer not in self._named:
-                self._named.add(layer)
-                layer.events.name.connect(self._offering)
         chosen = self.layer()
         has_gone = self._chosen is not None and all(layer is not chosen for layer in layers)
         self.clear()

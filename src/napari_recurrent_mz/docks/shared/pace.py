@@ -198,14 +198,19 @@ class Pace:
         self._cost_s = self._shown - began
 
 
-class LayerInTurns(Generic[L]):
-    """At most one layer in a viewer, made by ``make``; None if it is no longer wanted."""
+class LayerInTurns(QObject, Generic[L]):
+    """At most one layer in a viewer, which :meth:`_make` makes."""
 
-    def __init__(self, viewer: Any, turns: Turns, make: Callable[[], L | None]) -> None:
-        self._viewer, self._turns, self._make = viewer, turns, make
+    def __init__(self, viewer: Any, turns: Turns) -> None:
+        super().__init__()
+        self._viewer, self._turns = viewer, turns
         self._added: weakref.ref[L] | None = None
         self._new: L | None = None  # until it is in the viewer
         self._is_coming = False
+
+    def _make(self) -> L | None:
+        """Make the layer; None if it is no longer wanted."""
+        raise NotImplementedError
 
     @property
     def layer(self) -> L | None:
@@ -254,3 +259,8 @@ class LayerInTurns(Generic[L]):
         layer = self.layer
         if layer is not None:
             give_controls(self._viewer, layer)
+
+    def _select(self) -> None:
+        """Make it the selected one, as napari does with a new layer."""
+        if self.layer is not None:
+            self._viewer.layers.selection.active = self.layer

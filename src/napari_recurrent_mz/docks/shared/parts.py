@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
     QFrame,
     QHeaderView,
     QLabel,
+    QLayout,
     QProgressBar,
     QPushButton,
     QScrollArea,
@@ -71,13 +72,28 @@ def name_button(button: QAbstractButton, text: str, tooltip: str) -> None:
     button.setToolTip(tooltip)
 
 
-def column_of(parent: QWidget, *widgets: QWidget) -> QVBoxLayout:
-    """Let widgets fill ``parent`` under one another, without margins."""
+Part = QWidget | QLayout | str
+"""What stands in a column; a text is a heading."""
+
+
+def column_of(
+    parent: QWidget, *parts: Part, margins: tuple[int, int, int, int] = (0, 0, 0, 0)
+) -> QVBoxLayout:
+    """Let parts fill ``parent`` under one another."""
     column = QVBoxLayout(parent)
-    column.setContentsMargins(0, 0, 0, 0)
-    for widget in widgets:
-        column.addWidget(widget)
+    column.setContentsMargins(*margins)
+    column.setSpacing(4)
+    add_parts(column, *parts)
     return column
+
+
+def add_parts(column: QVBoxLayout, *parts: Part) -> None:
+    """Put parts at the end of a column."""
+    for part in parts:
+        if isinstance(part, QLayout):
+            column.addLayout(part)
+        else:
+            column.addWidget(heading(part) if isinstance(part, str) else part)
 
 
 class _Scrolling(QScrollArea):

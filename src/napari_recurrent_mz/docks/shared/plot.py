@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _SOON_MS = 30
 _DPI = 100.0  # as matplotlib's own canvas
+_TABLES = "Comma-separated values (*.csv)"
 _FILES = "PNG image (*.png);;SVG drawing (*.svg);;PDF document (*.pdf)"
 
 
@@ -171,7 +172,6 @@ class PlotPanel(QWidget):
             canvas = PlotCanvas(palette, name, height)
         self.canvas = canvas
         self._tools = QHBoxLayout()
-        self._tools.setContentsMargins(0, 0, 0, 0)
         self._tools.addStretch(1)
         column = column_of(self)
         column.setSpacing(2)
@@ -197,6 +197,13 @@ class PlotPanel(QWidget):
         self._tools.insertWidget(self._tools.count() - 1, button)
         return button
 
+    def add_table_tool(
+        self, tooltip: str, save: Callable[[Path], object], name: str = ""
+    ) -> QPushButton:
+        """Add a button that asks for a CSV file, by default called as the plot."""
+        words = "Save the table", name or self.name, _TABLES
+        return self.add_tool("Save table…", tooltip, lambda: ask_for_file(self, *words, save))
+
     def show_figure(self, draw: Draw) -> None:
         self.canvas.show_figure(draw)
         self.save_button.setEnabled(True)
@@ -205,9 +212,6 @@ class PlotPanel(QWidget):
         """Show no figure, and why there is none."""
         self.canvas.show_reason(sentence)
         self.save_button.setEnabled(False)
-
-    def restyle(self) -> None:
-        self.canvas.restyle()
 
     def ask(self) -> None:
         """Ask for a file, and save the figure there."""

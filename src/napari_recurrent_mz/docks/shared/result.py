@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from napari.layers import Image
-from qtpy.QtCore import QObject
+from napari.layers import Image, Layer
 
 from ...core.progress import Stopped
 from ...core.scans import Scan, ZGrid, contrast_limits
@@ -34,6 +33,7 @@ from .layers import (
     has_size,
     lateral_origin_um,
     plane_of,
+    um_per_unit,
     um_scale_and_place,
 )
 from .pace import LayerInTurns, Pace, Turns
@@ -305,7 +305,7 @@ def reconstruct_steps(
         return replace(outcome, sentence=sentence_of(error))
 
 
-class ResultLayer(QObject):
+class ResultLayer(LayerInTurns[Image]):
     """The layer of one run, which comes in turns; the user may rename or remove it at any time."""
 
     def __init__(
@@ -318,8 +318,8 @@ class ResultLayer(QObject):
         replaces: Image | None,
     ) -> None:
         """``scans`` are the layers of the scans; that of the lowest gives place and colours."""
-        super().__init__()
-        self._viewer, self.job, self.name = viewer, job, name
+        super().__init__(viewer, turns)
+        self.job, self.name = job, name
         self._replaces = replaces
         self._scans = weakref.WeakSet(scans)
         self._look = look_of(scans[0])
@@ -330,18 +330,7 @@ class ResultLayer(QObject):
         self.done = 0  # planes that are finished
         self._planes: list[FinishedPlane] = []
         self._latest: FinishedPlane | None = None  # of these and a draft
-        self._turns = turns
         self._pace = Pace(self, self._show)
-        self._layer = LayerInTurns(viewer, turns, self._make)
-
-    @property
-    def layer(self) -> Image | None:
-        return self._layer.layer
-
-    @property
-    def is_removed(self) -> bool:
-        """Whether the user took the layer out of the viewer."""
-        return self._layer.was_removed
 
     def take(self, plane: FinishedPlane) -> None:
         """Show a plane that is finished, or a draft; the first one brings the layer."""
@@ -352,7 +341,7 @@ class ResultLayer(QObject):
             if self.done == 1:
                 self._turns.add(self._remove_replaced)
         if self.layer is None:
-            self._layer.bring((), (self._show_first, self._select))
+            self.bring((), (self._show_first, self._select))
         else:
             self._pace.show_soon()
 
@@ -370,7 +359,7 @@ class ResultLayer(QObject):
             return
         if not self._planes or not self._is_kept(outcome):  # a draft is nobody's result
             self.done = 0
-            self._layer.remove()
+            self.remove()
             return
         if outcome.path is not None:
             layer.data = layer_data(levels_of(outcome.path))  # it has another name now
@@ -448,11 +437,6 @@ class ResultLayer(QObject):
         if self.is_scan_unsized:  # a volume in µm is tiny beside layers in pixels
             fit(self._viewer, layer)
 
-    def _select(self) -> None:
-        """Make it the selected one, as napari does with a new layer."""
-        if self.layer is not None:
-            self._viewer.layers.selection.active = self.layer
-
     def _show(self) -> None:
         """Show what there is: a file of time points grows."""
         layer, levels = self.layer, self._shown.levels
@@ -484,7 +468,7 @@ class ResultLayer(QObject):
             self.done += len(left.part.pixels)
             self._viewer.add_layer(self._part_layer(name, state, left.part))
         if not left.frames:
-            self._layer.remove()
+            self.remove()
             return
         if self.job.output is None:
             layer.data = self._planes[-1].levels[0][: left.frames].copy()
@@ -547,6 +531,24 @@ def um_along(dims: Any, axis: int) -> float:
     if unit is None or not unit.is_compatible_with("um"):
         return 1.0
     return float((1 * unit).to("um").magnitude)
+
+
+def units_of(layer: Layer, dims: Any) -> npt.NDArray[np.float64]:
+    """Units of a layer's world per unit of the viewer's, along the layer's axes."""
+    axes = range(-layer.ndim, 0)
+    return np.array([um_along(dims, axis) / um_per_unit(layer, axis) for axis in axes])
+
+
+def plane_at(viewer: Any, layer: Layer) -> float:
+    """Which plane of a layer the viewer's slider is at, between two of them where it is."""
+    world = np.asarray(viewer.dims.point[-layer.ndim :]) * units_of(layer, viewer.dims)
+    return float(layer.world_to_data(world)[-3])
+
+
+def show_plane_of(viewer: Any, layer: Layer, index: npt.ArrayLike) -> None:
+    """Move the viewer's slider to the plane of a place in a layer's data."""
+    world = np.asarray(layer.data_to_world(index)) / units_of(layer, viewer.dims)
+    viewer.dims.set_point(viewer.dims.ndim - 3, float(world[-3]))
 
 
 def plane_in_view(viewer: Any, grid: ZGrid) -> int:

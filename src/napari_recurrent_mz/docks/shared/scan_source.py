@@ -33,7 +33,7 @@ from .layers import (
     plane_count,
 )
 from .optics_panel import OpticsPanel
-from .parts import Palette, push_button
+from .parts import Palette, add_parts, push_button
 from .scan_table import Row, ScanTable, rows_of
 from .worker import in_background
 
@@ -255,10 +255,7 @@ class ScanParts:
         column.setSpacing(4)
         for button in self.buttons:
             line.addWidget(button)
-        column.addWidget(self.table)
-        column.addLayout(line)
-        column.addWidget(self.heights)
-        column.addWidget(self.stack)
+        add_parts(column, self.table, line, self.heights, self.stack)
         return column
 
 

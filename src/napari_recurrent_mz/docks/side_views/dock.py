@@ -374,7 +374,7 @@ class SideViewsDock(Dock):
         canvas.mpl_connect("button_press_event", guarded(self, self._clicked))
         canvas.mpl_connect("motion_notify_event", guarded(self, self._pointed))
         # arranged anew before they are drawn: never in any other proportions
-        canvas.mpl_connect("resize_event", guarded(self, self.plot.restyle))
+        canvas.mpl_connect("resize_event", guarded(self, self.plot.canvas.restyle))
         on(self, self._viewer.layers.events.inserted, lambda: self._choose_what_is_there())
         on(self, self._viewer.dims.events.point, self._slid)
         on_click(self, self._canvas_clicked)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import zlib
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -13,12 +13,13 @@ from napari.layers import Image
 
 from ...core.progress import Progress, Steps, finished
 from ...core.scans import InputError
+from ...measure.comparison import made_from
 from ...measure.plots.side_views import Panel, contrast
 from ...measure.projections import How, Limits, SideViews, Slab, ViewName, iter_side_views
 from ..shared import layers as _layers
 from ..shared.guard import sentence_of
-from ..shared.layers import Frame, own_metadata, plane_count, plane_shape, um_per_unit
-from ..shared.result import um_along
+from ..shared.layers import Frame, own_metadata, plane_count, plane_shape
+from ..shared.result import units_of
 
 Point = tuple[float, float, float]
 AT_ONCE_VOXELS = 16_000_000
@@ -39,7 +40,7 @@ class Placed(NamedTuple):
     def to_um(self, world: Any, dims: Any) -> Point:
         """A position in the viewer's world as (z, y, x) in µm."""
         layer, frame = self
-        index = layer.world_to_data(np.asarray(world, float)[-layer.ndim :] * self._units(dims))
+        index = layer.world_to_data(np.asarray(world, float)[-layer.ndim :] * units_of(layer, dims))
         z, y, x = np.asarray(frame.origin_um) + np.asarray(frame.voxel_um) * index[-3:]
         return round(float(z), 4), round(float(y), 4), round(float(x), 4)
 
@@ -48,7 +49,7 @@ class Placed(NamedTuple):
         layer, frame = self
         start = np.zeros(layer.ndim)
         start[-3:] = (np.asarray(point_um) - frame.origin_um) / np.asarray(frame.voxel_um)
-        world = np.asarray(layer.data_to_world(start)) / self._units(dims)
+        world = np.asarray(layer.data_to_world(start)) / units_of(layer, dims)
         for axis in sliders_of(dims):
             dims.set_point(axis + dims.ndim - 3, float(world[axis - 3]))
 
@@ -58,11 +59,6 @@ class Placed(NamedTuple):
         voxel, first = np.asarray(self.frame.voxel_um), np.asarray(self.frame.origin_um)
         ends = np.sort([first, first + voxel * (np.asarray(counts) - 1)], axis=0)
         return [(float(low), float(high)) for low, high in ends.T]
-
-    def _units(self, dims: Any) -> Any:
-        """Units of the layer's world per unit of the viewer's, along the layer's axes."""
-        axes = range(-self.layer.ndim, 0)
-        return np.array([um_along(dims, axis) / um_per_unit(self.layer, axis) for axis in axes])
 
 
 def sliders_of(dims: Any) -> tuple[int, ...]:
@@ -186,11 +182,7 @@ def frame_of(layer: Any, typed_um: tuple[float, float, float] | None) -> _layers
 
 def scans_um(layer: Any) -> tuple[float, ...]:
     """Heights of the scans that a layer was reconstructed from, if it says so."""
-    scans = own_metadata(layer).get("scans")
-    if not isinstance(scans, Sequence):
-        return ()
-    heights = (scan.get("z_um") for scan in scans if isinstance(scan, Mapping))
-    return tuple(sorted(float(z) for z in heights if isinstance(z, int | float)))
+    return tuple(sorted(made_from(own_metadata(layer))[0]))
 
 
 def next_um(layers: Iterable[Any]) -> float | None:

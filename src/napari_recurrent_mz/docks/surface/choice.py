@@ -202,7 +202,7 @@ class SurfaceChoice(QWidget):
         self.facts = faint()
         self._followed: Any = None
         self._listening = guarded(self, self._layer_event)
-        column_of(self, self.form.native, self.table, self.facts).setSpacing(4)
+        column_of(self, self.form.native, self.table, self.facts)
         self.pick_button.clicked.connect(self.pick.emit)
         self.form.restore("surface")
         on(self, self.form.changed, self._show_kind)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from qtpy.QtWidgets import QCheckBox
 
 from ...core.methods import method_of
 from ...core.progress import Steps, stepping
-from ...core.scans import FloatArray, Heights, InputError, Scan, contrast_limits
+from ...core.scans import Heights, InputError, Scan, contrast_limits
 from ...engine.recipe import HeightMap, Recipe, SurfaceFacts
 from ..files.save_volume import IMAGES, SaveButton
 from ..shared import layers as _layers
@@ -40,17 +40,11 @@ from .choice import (
     points_um,
 )
 
+if TYPE_CHECKING:
+    from ...engine.surfaces import MadeSurface
+
 _MESH = 300  # vertices on a side, at most: enough to look at from all sides
 _FIRST_PIXEL_UM = 0.1  # of points that are picked before anything is known
-
-
-@dataclass(frozen=True, eq=False)
-class SurfaceImage:
-    """The image of a surface and how it was made."""
-
-    pixels: FloatArray
-    provenance: dict[str, Any]
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -69,28 +63,15 @@ def heights_of(recipe: Recipe) -> Heights:
     return recipe.target.heights_um
 
 
-def surface_steps(recipe: Recipe, stop: threading.Event) -> Steps[SurfaceImage]:
-    return stepping(lambda: _work(recipe, stop), stop.is_set)
+def surface_steps(recipe: Recipe, stop: threading.Event) -> Steps[MadeSurface]:
+    from ...engine.surfaces import surface_of  # with torch
+
+    return stepping(lambda: surface_of(recipe, stopped=stop.is_set), stop.is_set)
 
 
-def _work(recipe: Recipe, stop: threading.Event) -> SurfaceImage:
-    from ...core.device import choose_device
-    from ...engine import inference
-    from ...engine.check import OwnSampleCheck
-
-    began = time.monotonic()
-    recipe = inference.loaded(recipe)
-    events = list(inference.run(recipe, stopped=stop.is_set))
-    check = next((event for event in events if isinstance(event, OwnSampleCheck)), None)
-    (image,) = (event for event in events if isinstance(event, inference.SurfaceImage))
-    seconds = time.monotonic() - began
-    provenance = recipe.provenance(choose_device(recipe.device), seconds, check)
-    return SurfaceImage(image.pixels, provenance, seconds)
-
-
-def add_image(viewer: Any, recipe: Recipe, surface: SurfaceImage, look: Look, title: str) -> Image:
+def add_image(viewer: Any, surface: MadeSurface, look: Look, title: str) -> Image:
     """Add the image of the surface as a 2-D layer in µm, its heights in its metadata."""
-    pixel_um = recipe.pixel_size_um
+    recipe, pixel_um = surface.recipe, surface.recipe.pixel_size_um
     place = um_scale_and_place(pixel_um, pixel_um, 0.0, look.origin_um)
     return viewer.add_image(
         surface.pixels,
@@ -151,7 +132,6 @@ class SurfaceDock(ScanSource):
         self.inputs = *self.scan_parts.inputs, *own
         self.remembers = True
         self.result: Image | None = None
-        self._job: tuple[Recipe, Look] | None = None
         self.setAcceptDrops(True)
         self._lay_out()
         self._connect()
@@ -171,18 +151,17 @@ class SurfaceDock(ScanSource):
         self.surface.choose(layer)
         self.say("Click three points of the surface, each at its z: the slider moves through z.")
 
-    def act(self) -> None:
+    def _act(self) -> None:
         for row in self.used():
             row.forget()  # pixels may have been changed in place
-        with telling(self):
-            recipe = self.recipe()
-            if self.remembers:
-                self.scan_parts.optics.remember()
-                self.method.remember()
-                self.surface.form.remember("surface")
-                _settings.remember("surface", {"in_3d": "yes" if self.in_3d.isChecked() else "no"})
-            self._job = (recipe, self._look())
-            self.start(surface_steps, recipe, then=self._show, title="Reconstructing the surface")
+        recipe = self.recipe()
+        if self.remembers:
+            self.scan_parts.optics.remember()
+            self.method.remember()
+            self.surface.form.remember("surface")
+            _settings.remember("surface", {"in_3d": "yes" if self.in_3d.isChecked() else "no"})
+        show = partial(self._show, self._look())
+        self.start(surface_steps, recipe, then=show, title="Reconstructing the surface")
 
     # the job --------------------------------------------------------------------------
     def recipe(self) -> Recipe:
@@ -252,31 +231,24 @@ class SurfaceDock(ScanSource):
         self.surface.show_points(self._voxel_um())
         from ...engine.check import notes_before
 
-        try:
-            recipe = self.recipe()
-            model = self.method.model if recipe.chosen.needs_model else None
-            sentences = notes_before(recipe.scans, recipe.ends_um, recipe.optics, model, "surface")
-        except InputError as error:
-            self._say_why_not(str(error))
-            return
+        recipe = self.recipe()
+        model = self.method.model if recipe.chosen.needs_model else None
+        sentences = notes_before(recipe.scans, recipe.ends_um, recipe.optics, model, "surface")
         self.footer.ready()
         self.surface.describe(str(SurfaceFacts.of(heights_of(recipe), recipe.pixel_size_um)))
         sentences += scan_warnings(self.used(), recipe.pixel_size_um)
         self.footer.state.say("\n".join(f"⚠ {s}" for s in sentences), "warning")
 
-    def _say_why_not(self, sentence: str) -> None:
+    def _is_unfinished(self) -> bool:
         rows, layer = self.used(), self.surface.layer()
         few = layer is None or (self.surface.kind_key() == POINTS and len(layer.data) < 3)
-        begun = is_incomplete(rows) or self.scan_parts.optics.is_incomplete() or few
-        self.footer.ready(sentence, "hint" if begun else "error")
+        return is_incomplete(rows) or self.scan_parts.optics.is_incomplete() or few
 
     # the result -----------------------------------------------------------------------
-    def _show(self, surface: SurfaceImage) -> None:
-        assert self._job is not None
-        recipe, look = self._job
-        check = surface.provenance.get("check")
-        title = self.method.title(check["chosen"] if check else recipe.method)
-        self.result = add_image(self._viewer, recipe, surface, look, title)
+    def _show(self, look: Look, surface: MadeSurface) -> None:
+        recipe, check = surface.recipe, surface.check
+        title = self.method.title(check.chosen if check else recipe.method)
+        self.result = add_image(self._viewer, surface, look, title)
         self.save.offer([] if self.result is None else [self.result])
         if look.is_unsized:
             fit(self._viewer, self.result)
@@ -284,7 +256,7 @@ class SurfaceDock(ScanSource):
             add_mesh(self._viewer, recipe, self.result, look)
             self._viewer.layers.selection.active = self.result
         sentence = f"“{self.result.name}” is ready after {in_words(surface.seconds)}."
-        self.say(f"{sentence}\n{check['sentence']}" if check else sentence, "done")
+        self.say(f"{sentence}\n{check.sentence}" if check else sentence, "done")
 
     # wiring ---------------------------------------------------------------------------
     def _changed(self) -> None:
@@ -314,11 +286,8 @@ class SurfaceDock(ScanSource):
         on(self, self.ended, self.check)
 
     def _lay_out(self) -> None:
-        self.add_section("Scans", self.scan_parts.laid_out())
-        self.form.addWidget(self.give_size)
-        self.add_section("Surface", self.surface)
-        self.add_section("Optics", self.scan_parts.optics)
-        self.add_section("Reconstruction", self.method)
-        self.form.addWidget(self.in_3d)
+        parts = self.scan_parts
+        self.add_parts("Scans", parts.laid_out(), self.give_size, "Surface", self.surface)
+        self.add_parts("Optics", parts.optics, "Reconstruction", self.method, self.in_3d)
         self.footer.add_over_buttons(self.save)
         self.form.addStretch(1)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Image
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QFileDialog, QWidget
+from qtpy.QtWidgets import QFileDialog
 
 from ...core.optics import Optics
 from ...core.progress import Listener, Stopped, listening
@@ -26,7 +26,7 @@ from ...measure.plots import Draw, Ink, open_axes
 from ..shared import drop as _drop
 from ..shared import layers as _layers
 from ..shared import settings as _settings
-from ..shared.dock import Dock, Form, InstrumentFooter
+from ..shared.dock import Dock
 from ..shared.form import DataForm, as_named, asked
 from ..shared.guard import emit_alive, on, telling
 from ..shared.layer_choice import (
@@ -39,7 +39,7 @@ from ..shared.layer_choice import (
 )
 from ..shared.method_panel import MethodPanel, own_models
 from ..shared.optics_panel import OpticsPanel
-from ..shared.parts import Palette, heading, push_button
+from ..shared.parts import push_button
 from ..shared.plot_canvas import PlotCanvas
 from ..shared.worker import Outcome, in_background
 
@@ -61,33 +61,6 @@ class AdaptJob:
     device: str
     minutes: float
     path: Path
-
-
-def build_job(ui: TrainLayout, agreed: str) -> AdaptJob:
-    """The job that the dock describes; ``agreed`` is a file that may be replaced."""
-    stacks, result = ui.stacks.values(), ui.result.values()
-    chosen = ui.chosen
-    if not chosen:
-        raise InputError("Choose a full z-stack of your own to learn from, or open its file.")
-    if len(chosen) == 2 and chosen[0] is chosen[1]:
-        raise InputError(f"'{chosen[0].name}' is chosen twice: choose another one or none.")
-    learned = tuple(_stack(layer, stacks.step) for layer in chosen)
-    optics = ui.optics.optics()
-    for layer in chosen:
-        size = _layers.pixel_um(layer)
-        if size is not None and abs(size - optics.pixel_um) > 0.01 * size:
-            raise InputError(
-                f"The pixel size is {optics.pixel_um:g} µm here but {size:g} µm in "
-                f"'{layer.name}': correct it, since all stacks are of one microscope."
-            )
-    return AdaptJob(
-        learned,
-        optics,
-        ui.method.model_name(),
-        ui.method.device_choice(),
-        float(result.minutes),
-        _path(result.path.strip(), agreed),
-    )
 
 
 def _stack(layer: Image, step: float | None) -> tuple[str, Any, npt.NDArray[np.float64]]:
@@ -180,51 +153,6 @@ class Result:
     path: str = asked("Save as", "The file for the adapted weights, .safetensors", "")
 
 
-class TrainLayout(Form):
-    """The dock's parts, with short names that the dock's logic uses."""
-
-    def __init__(self, footer: InstrumentFooter, palette: Palette, viewer: Any) -> None:
-        super().__init__(footer, palette)
-        self.footer = footer
-        self.footer.name_cancel("Stop", "Stop and keep the best weights so far (Esc)")
-        self.footer.bar.setToolTip("Training steps that are done, and the time left")
-        self.stacks = DataForm(Stacks, viewer)
-        self.optics = OpticsPanel()
-        self.method = MethodPanel()
-        self.method.only_model("Start from")
-        self.result = DataForm(Result)
-        self.browse = push_button("…", "Choose the file for the adapted weights")
-        self.browse.setAccessibleName("Choose the file to save as")
-        self.browse.setMaximumWidth(32)
-        self.result.put_beside("path", self.browse)
-        self.plot = PlotCanvas(palette, "Gain over linear MMSE on the held-out quarter")
-        self.plot.setFixedHeight(150)
-        for title, part in (
-            ("Full stacks to learn from", self.stacks.native),
-            ("Optics", self.optics),
-            ("Network", self.method),
-            ("Result", self.result.native),
-            ("Gain over the linear estimate, held-out quarter", self.plot),
-        ):
-            self.rows.addWidget(heading(title))
-            self.rows.addWidget(part)
-        self.rows.addStretch(1)
-        self.fit()
-
-    @property
-    def chosen(self) -> list[Image]:
-        layers = (self.stacks.first.value, self.stacks.second.value)
-        return [layer for layer in layers if layer is not None]
-
-    @property
-    def inputs(self) -> tuple[QWidget, ...]:
-        return self.stacks.native, self.optics, self.method, self.result.native
-
-    def restyle(self, theme: str) -> None:
-        super().restyle(theme)
-        self.plot.restyle()
-
-
 def adapt_steps(
     job: AdaptJob, judging: Listener, stop: threading.Event
 ) -> Generator[object, None, dict[str, Any] | None]:
@@ -271,10 +199,23 @@ class TrainDock(Dock):
     judged = Signal(str, int, int)  # what is done, how many questions are answered, and of how many
 
     def __init__(self, napari_viewer: Any) -> None:
-        super().__init__(
-            napari_viewer, "Adapt", "Train on the stacks; the stacks stay as they are", TrainLayout
-        )
-        self.inputs = self.ui.inputs
+        super().__init__(napari_viewer, "Adapt", "Train on the stacks; the stacks stay as they are")
+        self.footer.name_cancel("Stop", "Stop and keep the best weights so far (Esc)")
+        self.footer.bar.setToolTip("Training steps that are done, and the time left")
+        self.stacks, self.result = DataForm(Stacks, self._viewer), DataForm(Result)
+        self.optics, self.method = OpticsPanel(), MethodPanel()
+        self.method.only_model("Start from")
+        self.browse = push_button("…", "Choose the file for the adapted weights")
+        self.browse.setAccessibleName("Choose the file to save as")
+        self.browse.setMaximumWidth(32)
+        self.result.put_beside("path", self.browse)
+        self.plot = PlotCanvas(self.palette_, "Gain over linear MMSE on the held-out quarter")
+        self.plot.setFixedHeight(150)
+        self.inputs = self.stacks.native, self.optics, self.method, self.result.native
+        self.add_parts("Full stacks to learn from", self.stacks.native, "Optics", self.optics)
+        self.add_parts("Network", self.method, "Result", self.result.native)
+        self.add_parts("Gain over the linear estimate, held-out quarter", self.plot)
+        self.form.addStretch(1)
         self._job: AdaptJob | None = None
         self.curve: list[tuple[int, float]] = []
         self._notes: list[str] = []
@@ -284,21 +225,50 @@ class TrainDock(Dock):
         self._connect()
         with telling(self):
             self._choose_what_is_there()
-        self.ui.method.look_around()
+        self.method.look_around()
         self._draw_curve()
         self.check()
 
     # what a script calls --------------------------------------------------------------
-    def act(self) -> None:
-        if self.run is not None:
-            return
-        with telling(self):
-            job = build_job(self.ui, self._agreed)
-            self._remember()
-            self._job, self.curve, self._notes = job, [], []
-            self._draw_curve()
-            judging = partial(emit_alive, self, "judged")
-            self.start(adapt_steps, job, judging, title="Judging the model as it is")
+    @property
+    def chosen(self) -> list[Image]:
+        """The stacks to learn from."""
+        layers = (self.stacks.first.value, self.stacks.second.value)
+        return [layer for layer in layers if layer is not None]
+
+    def job(self) -> AdaptJob:
+        """The job that the dock describes; InputError if something is missing."""
+        stacks, result = self.stacks.values(), self.result.values()
+        chosen = self.chosen
+        if not chosen:
+            raise InputError("Choose a full z-stack of your own to learn from, or open its file.")
+        if len(chosen) == 2 and chosen[0] is chosen[1]:
+            raise InputError(f"'{chosen[0].name}' is chosen twice: choose another one or none.")
+        learned = tuple(_stack(layer, stacks.step) for layer in chosen)
+        optics = self.optics.optics()
+        for layer in chosen:
+            size = _layers.pixel_um(layer)
+            if size is not None and abs(size - optics.pixel_um) > 0.01 * size:
+                raise InputError(
+                    f"The pixel size is {optics.pixel_um:g} µm here but {size:g} µm in "
+                    f"'{layer.name}': correct it, since all stacks are of one microscope."
+                )
+        return AdaptJob(
+            learned,
+            optics,
+            self.method.model_name(),
+            self.method.device_choice(),
+            float(result.minutes),
+            _path(result.path.strip(), self._agreed),
+        )
+
+    def _act(self) -> None:
+        job = self.job()
+        self._remember()
+        self._job, self.curve, self._notes = job, [], []
+        self._draw_curve()
+        judging = partial(emit_alive, self, "judged")
+        self.start(adapt_steps, job, judging, title="Judging the model as it is")
 
     def cancel(self) -> None:
         """Stop after this step; the best weights so far are kept."""
@@ -307,15 +277,12 @@ class TrainDock(Dock):
             self.say("Stopping after this step…")
 
     def _check(self) -> None:
-        if self.run is not None:
-            return
-        sentence = ""
-        try:
-            build_job(self.ui, self._agreed)
-        except InputError as error:
-            sentence = str(error)
-        begun = not self.ui.chosen or self.ui.optics.is_incomplete()
-        self.footer.ready(sentence, "hint" if begun else "error")
+        if self.run is None:
+            self.job()
+            self.footer.ready()
+
+    def _is_unfinished(self) -> bool:
+        return not self.chosen or self.optics.is_incomplete()
 
     # running --------------------------------------------------------------------------
     def _arrived(self, item: Any) -> None:
@@ -338,9 +305,9 @@ class TrainDock(Dock):
 
     def _draw_curve(self) -> None:
         if self.curve:
-            self.ui.plot.show_figure(gains_figure(list(self.curve)))
+            self.plot.show_figure(gains_figure(list(self.curve)))
         else:
-            self.ui.plot.show_reason("The curve appears here")
+            self.plot.show_reason("The curve appears here")
 
     def _keeps(self, _outcome: Outcome) -> bool:
         return True
@@ -362,23 +329,23 @@ class TrainDock(Dock):
     # layers and files -----------------------------------------------------------------
     def _choose_what_is_there(self) -> None:
         """A selected stack, or the only one that was not made from scans."""
-        if self.ui.chosen or self.run is not None:
+        if self.chosen or self.run is not None:
             return
         for layer in selected_or_only(self._viewer, is_measured_stack)[:1]:
-            self.ui.stacks.first.value = layer
+            self.stacks.first.value = layer
 
     def _stack_chosen(self) -> None:
         if self.run is None:
             self.footer.say("")
-        self.ui.optics.follow(_layers.optics_by_image(self.ui.chosen))
+        self.optics.follow(_layers.optics_by_image(self.chosen))
         self._suggest_name()
-        self.ui.stacks.show_field("step", any(map(lacks_step, self.ui.chosen)))
+        self.stacks.show_field("step", any(map(lacks_step, self.chosen)))
         self.check()
 
     def _suggest_name(self) -> None:
         """A name of the first stack's that is not taken, unless a person typed one."""
-        chosen = self.ui.chosen
-        if not chosen or self.ui.result.path.value != self._suggested:
+        chosen = self.chosen
+        if not chosen or self.result.path.value != self._suggested:
             return
         folder = Path(self._folder)
         name = _layers.file_stem(_layers.common_name([chosen[0].name]))
@@ -386,7 +353,7 @@ class TrainDock(Dock):
         tries = [f"{stem}-adapted{n}{ENDING}" for n in ("", *(f"-{k}" for k in range(2, 100)))]
         free = next((name for name in tries if not (folder / name).exists()), tries[-1])
         self._suggested = str(folder / free)
-        self.ui.result.path.value = self._suggested
+        self.result.path.value = self._suggested
 
     def _open_file(self, choice: LayerChoice) -> None:
         path, _ = QFileDialog.getOpenFileName(
@@ -397,7 +364,7 @@ class TrainDock(Dock):
 
     def open_stack(self, path: str, choice: LayerChoice | None = None) -> None:
         """Read a file, add it as a layer, and choose it."""
-        target = choice or self.ui.stacks.first.native
+        target = choice or self.stacks.first.native
         self.footer.say("Reading…", "hint")
         in_background(
             self,
@@ -414,12 +381,12 @@ class TrainDock(Dock):
 
     def _browse(self) -> None:
         path, _ = QFileDialog.getSaveFileName(
-            self, "Save the adapted weights", self.ui.result.path.value, f"Weights (*{ENDING})"
+            self, "Save the adapted weights", self.result.path.value, f"Weights (*{ENDING})"
         )
         if path:
             path = path if path.endswith(ENDING) else path + ENDING
             self._agreed = path  # the dialog asked whether to replace the file
-            self.ui.result.path.value = path
+            self.result.path.value = path
 
     # remembering, wiring --------------------------------------------------------------
     def _restore(self) -> None:
@@ -427,23 +394,23 @@ class TrainDock(Dock):
         folder = stored.get("folder", "")
         is_there = os.path.isdir(folder)  # noqa: PTH112  # also in a folder that is closed to us
         self._folder = folder if is_there else str(Path.home())
-        self.ui.result.restore(_GROUP)
+        self.result.restore(_GROUP)
         self._minutes_known = "minutes" in stored
         if "device" in stored:
-            self.ui.method.set_device(stored["device"])
+            self.method.set_device(stored["device"])
 
     def _remember(self) -> None:
-        self.ui.optics.remember()
-        self._folder = str(Path(self.ui.result.path.value).expanduser().parent)
-        self.ui.result.remember(_GROUP)
-        device = self.ui.method.device_choice()
+        self.optics.remember()
+        self._folder = str(Path(self.result.path.value).expanduser().parent)
+        self.result.remember(_GROUP)
+        device = self.method.device_choice()
         _settings.remember(_GROUP, {"folder": self._folder, "device": device})
 
     def _method_changed(self) -> None:
         """Ten minutes are enough on a GPU; until a person says otherwise."""
-        if not self._minutes_known and self.ui.method.is_ready:
-            on_gpu = "GPU:" in self.ui.method.devices.currentText()
-            self.ui.result.minutes.value = 10 if on_gpu else 60
+        if not self._minutes_known and self.method.is_ready:
+            on_gpu = "GPU:" in self.method.devices.currentText()
+            self.result.minutes.value = 10 if on_gpu else 60
             self._minutes_known = True
         self._check_timer.start()
 
@@ -451,16 +418,15 @@ class TrainDock(Dock):
         self._minutes_known = True
 
     def _connect(self) -> None:
-        ui = self.ui
-        for stack in (ui.stacks.first, ui.stacks.second):
+        for stack in (self.stacks.first, self.stacks.second):
             on(self, stack.changed, self._stack_chosen)
             choice = stack.native
             on(self, choice.wants_file, lambda choice=choice: self._open_file(choice))
         on(self, self.judged, self._judging)
-        ui.stacks.show_field("step", False)
-        on(self, ui.stacks.step.changed, self.check)
-        ui.optics.changed.connect(self._check_timer.start)
-        on(self, ui.method.changed, self._method_changed)
-        on(self, ui.result.path.changed, self._check_timer.start)
-        on(self, ui.result.minutes.changed, self._minutes_changed)
-        on(self, ui.browse.clicked, self._browse)
+        self.stacks.show_field("step", False)
+        on(self, self.stacks.step.changed, self.check)
+        self.optics.changed.connect(self._check_timer.start)
+        on(self, self.method.changed, self._method_changed)
+        on(self, self.result.path.changed, self._check_timer.start)
+        on(self, self.result.minutes.changed, self._minutes_changed)
+        on(self, self.browse.clicked, self._browse)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...core.errors import check_choice
 from ...core.methods import DEFAULT_METHOD, method_of
 from ...core.scans import InputError, ZGrid
 from ...io._parts import Part
@@ -67,10 +68,10 @@ class BatchSettings:
 
     def __post_init__(self) -> None:
         method_of(self.method)
-        if self.format is not None and self.format not in FORMATS:
-            raise InputError(
-                f"The format '{self.format}' is unknown: choose one of {', '.join(FORMATS)}."
-            )
+        if isinstance(self.channel, str) and self.channel.isdigit():
+            object.__setattr__(self, "channel", int(self.channel))
+        if self.format is not None:
+            check_choice("format", self.format, FORMATS)
         if self.ngff not in NGFF or (self.ngff != NGFF[0] and self.format != "ome.zarr"):
             raise InputError(
                 f"Results cannot be written as NGFF {self.ngff}: choose the format ome.zarr and "

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ...core.errors import check_choice
 from ...core.methods import method_of
 from ...core.metrics import EPSILON
 from ...core.optics import Optics
@@ -37,10 +38,7 @@ class SessionSettings:
 
     def __post_init__(self) -> None:
         check_epsilon(self.epsilon)
-        if self.rule not in RULES:
-            raise InputError(
-                f"The rule '{self.rule}' is unknown: choose one of {', '.join(RULES)}."
-            )
+        check_choice("rule", self.rule, RULES)
         if self.state_bytes is not None and self.state_bytes < 0:
             raise InputError("The memory for the network's states cannot be below 0 bytes.")
 

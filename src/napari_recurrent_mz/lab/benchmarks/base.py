@@ -41,6 +41,10 @@ _SECONDS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9))
 _ABSENT = "not on this machine"
 
 
+def say_nothing(_: str) -> None:
+    """Nobody is told."""
+
+
 @dataclass(frozen=True, eq=False)
 class Bench:
     """What every subject is given."""
@@ -49,7 +53,7 @@ class Bench:
     model_name: str | None = None  # as for :func:`~.load_model`
     sizes: Sizes = FULL
     # told what is going on, in one sentence
-    note: Callable[[str], None] = field(default=lambda _: None)
+    note: Callable[[str], None] = field(default=say_nothing)
 
     @property
     def model(self) -> Model:
@@ -62,21 +66,6 @@ class Bench:
     def on_gpu(self) -> bool:
         """Whether the device is a CUDA GPU."""
         return self.device.kind == "cuda"
-
-    def as_dict(self) -> dict[str, Any]:
-        """What a process of its own needs to do the same."""
-        return {
-            "device": self.device.kind,
-            "model_name": self.model_name,
-            "sizes": asdict(self.sizes),
-        }
-
-    @classmethod
-    def from_dict(cls, given: Mapping[str, Any]) -> Bench:
-        """What :meth:`as_dict` describes."""
-        from ...core.device import choose_device
-
-        return cls(choose_device(given["device"]), given["model_name"], Sizes(**given["sizes"]))
 
 
 @dataclass(frozen=True)

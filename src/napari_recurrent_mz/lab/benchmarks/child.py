@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
-from importlib import import_module
-from typing import Any
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from typing import Any, TypeVar
 
-from .base import Bench
+from .base import Bench, say_nothing
 
 _MARK = "result: "
+T = TypeVar("T")
 
 
 class ChildError(RuntimeError):
@@ -20,30 +22,30 @@ class ChildError(RuntimeError):
 
 
 def in_child(
-    measure: Callable[..., Any],
+    measure: Callable[..., T],
     bench: Bench,
-    given: Mapping[str, Any] | None = None,
+    *given: object,
     environment: Mapping[str, str] | None = None,
-) -> Any:
-    """What a module's function returns in a fresh process; it is given the bench and JSON."""
-    task = {
-        "module": measure.__module__,
-        "function": measure.__qualname__,
-        "bench": bench.as_dict(),
-        "given": dict(given or {}),
-    }
-    return script_result(
-        [sys.executable, "-m", __name__], given=json.dumps(task), environment=environment
-    )
+) -> T:
+    """What a function returns in a fresh process, given the bench and more."""
+    changed = environment or {}
+    before = {name: os.environ[name] for name in changed if name in os.environ}
+    os.environ.update(changed)
+    try:
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            return pool.submit(measure, replace(bench, note=say_nothing), *given).result()
+    except Exception as error:
+        raise ChildError(f"{type(error).__name__}: {error}") from error
+    finally:
+        for name in changed:
+            del os.environ[name]
+        os.environ.update(before)
 
 
-def script_result(
-    command: list[str], *, given: str = "", environment: Mapping[str, str] | None = None
-) -> Any:
+def script_result(command: list[str], environment: Mapping[str, str] | None = None) -> Any:
     """What a process prints after the mark, as JSON."""
     done = subprocess.run(  # noqa: S603  (our own interpreter and our own text)
         command,
-        input=given,
         capture_output=True,
         text=True,
         check=False,
@@ -54,15 +56,3 @@ def script_result(
         last = (done.stderr.strip() or "no result").splitlines()[-1]
         raise ChildError(f"{last} (status {done.returncode})")
     return json.loads(lines[-1].removeprefix(_MARK))
-
-
-def main() -> None:
-    """Do what standard input describes, and print the result."""
-    task = json.load(sys.stdin)
-    measure = getattr(import_module(task["module"]), task["function"])
-    result = measure(Bench.from_dict(task["bench"]), **task["given"])
-    print(_MARK + json.dumps(result))
-
-
-if __name__ == "__main__":
-    main()

@@ -134,7 +134,7 @@ def measure_streaming(bench: Bench, *, full: bool = False) -> Iterator[Row]:
     sizes = bench.sizes
     planes_made = sizes.planes if full else min(sizes.few, sizes.planes)
     volume = f"{sizes.planes} × {sizes.large} × {sizes.large} to OME-Zarr (CPU)"
-    on_cpu = Bench.from_dict({**bench.as_dict(), "device": "cpu"})
+    on_cpu = replace(bench, device=choose_device("cpu"))
     memory = Row("streaming", f"{volume}: most resident memory", unit="GiB", goal=_MEMORY)
     pace = Row("streaming", f"{volume}: time for a pixel of a plane", ratio_goal=_PACE)
     more = min(_SMALL_ONES * planes_made, sizes.planes)
@@ -142,8 +142,7 @@ def measure_streaming(bench: Bench, *, full: bool = False) -> Iterator[Row]:
     turns = ((sizes.pixels, more), (sizes.large, planes_made), (sizes.pixels, more))
     try:
         small, large, small_again = (
-            in_child(to_disk, on_cpu, {"pixels": pixels, "planes": planes})
-            for pixels, planes in turns
+            in_child(to_disk, on_cpu, pixels, planes) for pixels, planes in turns
         )
     except ChildError as error:
         yield from (replace(row, absent=str(error)) for row in (memory, pace))

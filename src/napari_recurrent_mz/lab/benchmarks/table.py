@@ -7,7 +7,7 @@ import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ def made_by(bench: Bench, command: str) -> dict[str, Any]:
         },
         "device": {"kind": bench.device.kind, "name": bench.device.name},
         "model": {"name": bench.model.name, "sha256": bench.model.sha256},
-        "sizes": bench.as_dict()["sizes"],
+        "sizes": asdict(bench.sizes),
     }  # fmt: skip
 
 

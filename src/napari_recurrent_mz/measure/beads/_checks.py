@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.arrays import as_single, real_array
+from ...core.errors import check_choice
 from ...core.scans import InputError
 from ._find import Array, Voxels
 
@@ -103,8 +104,7 @@ def checked_separation(
     given: float | None, voxel: Array, threshold_snr: float, model: str
 ) -> float:
     """Return the separation given, or the default for such voxels; check model and threshold."""
-    if model not in MODELS:
-        raise InputError(f"The model '{model}' is unknown: choose one of {', '.join(MODELS)}.")
+    check_choice("model", model, MODELS)
     if not threshold_snr > 0:
         raise InputError(f"The signal threshold {threshold_snr:g} is not above 0: give 5, say.")
     separation = float(_PIXELS_APART * voxel[1:].max() if given is None else given)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ...core.errors import check_choice
 from ...core.scans import SAME_HEIGHT_UM, InputError, Scan, ZGrid, listed, scan_at
 from ._volume import Volume
 
@@ -136,10 +137,7 @@ class Baseline:
         from ...engine.inference import plane_maker
         from ...engine.recipe import Recipe
 
-        if key not in BASELINES:
-            raise InputError(
-                f"The baseline '{key}' is unknown: choose one of {', '.join(BASELINES)}."
-            )
+        check_choice("baseline", key, BASELINES)
         self.name = BASELINE_NAMES[key]
         self.scans_um = tuple(scan.z_um for scan in scans)
         self._scans, self._field = scans, field

@@ -124,9 +124,11 @@ class Volume:
 
 def made_from(provenance: Mapping[str, Any]) -> tuple[tuple[float, ...], bool]:
     """Heights in µm of a reconstruction's scans, and whether its planes there are the scans."""
-    heights = [scan.get("z_um") for scan in provenance.get("scans", ())]
+    scans = provenance.get("scans")
+    records = scans if isinstance(scans, Sequence) else ()  # others may have written it
+    heights = [scan.get("z_um") for scan in records if isinstance(scan, Mapping)]
     is_confocal = str(provenance.get("image", "")).startswith("confocal")
-    return tuple(float(z) for z in heights if z is not None), not is_confocal
+    return tuple(float(z) for z in heights if isinstance(z, int | float)), not is_confocal
 
 
 def read_volume(path: str | Path) -> Volume:

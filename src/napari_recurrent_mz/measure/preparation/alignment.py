@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.arrays import Planes
+from ...core.errors import check_choice
 from ...core.progress import Step, Steps, at_once
 from ...core.scans import FloatArray, InputError
 from . import _warp
@@ -142,11 +143,8 @@ def aligning(
         If there are fewer than two planes, their shapes differ, a plane is RGB, constant or
         holds NaN, or one shows too little of what its reference shows.
     """
-    if transform not in TRANSFORMS or reference not in REFERENCES:
-        raise InputError(
-            f"There is no motion '{transform}' with the reference '{reference}': choose one of "
-            f"{', '.join(TRANSFORMS)}, and of {', '.join(REFERENCES)}."
-        )
+    check_choice("motion", transform, TRANSFORMS)
+    check_choice("reference", reference, REFERENCES)
     labels = names or [f"Plane {i}" for i in range(len(Planes(planes, "The stack")))]
     planes = Planes(planes, "The stack", labels)
     shape = _shape_of_all(planes, labels, is_named=bool(names))

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.arrays import Planes, as_single
+from ...core.errors import check_choice
 from ...core.progress import Step, Steps, at_once
 from ...core.scans import FloatArray, InputError, check_image
 from . import _warp
@@ -122,10 +123,7 @@ def registering(
     InputError
         If one is no stack, constant, or holds NaN, or no motion is found.
     """
-    if transform not in TRANSFORMS:
-        raise InputError(
-            f"There is no motion '{transform}': choose one of {', '.join(TRANSFORMS)}."
-        )
+    check_choice("motion", transform, TRANSFORMS)
     places = (widefield_place, confocal_place)
     widefield, confocal = Planes(widefield, f"'{names[0]}'"), Planes(confocal, f"'{names[1]}'")
     wide_top, top = yield from _projections((widefield, confocal), places, names)
