@@ -295,6 +295,19 @@ def test_planes_of_another_stack_do_not_join_those_of_the_first(
     assert fields(dock)["wavelength_um"] == "0.519"
 
 
+def test_stacks_are_listed_by_their_present_names(
+    dock: ReconstructDock, viewer: ViewerModel, stack: Any
+) -> None:
+    add(viewer, stack, "green", OPTICS, **sized())
+    red = add(viewer, stack + 1, "red", OPTICS, **sized())
+    press_add(dock, red)
+    dock.ui.stack.choose(red)
+    red.name = "mCherry"
+    box = dock.ui.stack.stack
+    assert [box.itemText(i).partition(" (")[0] for i in range(box.count())] == ["green", "mCherry"]
+    assert dock.ui.stack.layer() is red
+
+
 def test_a_row_that_a_person_unticked_stays_so_when_its_stack_is_added_again(
     dock: ReconstructDock, viewer: ViewerModel, stack: Any
 ) -> None:

@@ -21,7 +21,7 @@ from .drop import DropTarget, doubts_about, said_of
 from .file_layers import HeightsButton, Mislabelled, Opened, open_files
 from .form import FormPanel, asked
 from .guard import on
-from .layer_choice import scans_like
+from .layer_choice import on_list_changes, scans_like
 from .layers import (
     MOVES,
     check_layer,
@@ -275,8 +275,8 @@ class ScanSource(DropTarget):
         on(self, parts.planes_button.toggled, self._planes_toggled)
         on(self, parts.heights.pressed_for, self._open_as_heights)
         on(self, self._viewer.layers.selection.events.changed, self._selection_changed)
-        on(self, layers.inserted, self._layers_changed)
         on(self, layers.removed, self._layer_removed)
+        on_list_changes(self, self._viewer, self._layers_changed)
         on(self, layers, self._layer_event)
 
     def set_optics(self, optics: Optics, objective: str = "") -> None:
@@ -407,7 +407,6 @@ class ScanSource(DropTarget):
 
     def _layer_removed(self, event: Any) -> None:
         self.scan_parts.table.scans.remove_layer(event.value)
-        self._layers_changed()
 
     def _layer_event(self, event: Any) -> None:
         """A layer was renamed, moved or got other data: the table shows and reads it again."""
