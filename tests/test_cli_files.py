@@ -310,7 +310,7 @@ def test_a_name_that_the_terminal_cannot_show_is_written_out(
 ) -> None:
     tifffile.imwrite(tmp_path / name, STACK)
     words = [sys.executable, "-m", "napari_recurrent_mz", "info", tmp_path / name]
-    told = subprocess.run(  # noqa: S603  (ourselves)
+    told = subprocess.run(
         words, env={**os.environ, "PYTHONIOENCODING": encoding}, capture_output=True, check=False
     )
     assert (told.returncode, told.stderr) == (0, b"")

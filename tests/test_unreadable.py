@@ -159,12 +159,14 @@ def test_a_cut_file_of_a_set_is_looked_for_in_all_of_it(tmp_path: Path, fraction
 
 def test_a_file_of_a_set_that_vanishes_is_named(tmp_path: Path) -> None:
     one, two = _set_of_two(tmp_path)
-    with (
-        pytest.raises(InputError, match=r"'two\.ome\.tif' cannot be read: No such file"),
-        reading_tiff(one) as tiff,
-    ):
-        two.unlink()
-        tiff.read(Part(str(one)), [3])
+
+    def read_while_it_goes() -> None:
+        with reading_tiff(one) as tiff:
+            two.unlink()
+            tiff.read(Part(str(one)), [3])
+
+    with pytest.raises(InputError, match=r"'two\.ome\.tif' cannot be read: No such file"):
+        read_while_it_goes()
 
 
 def test_a_zarr_without_its_array_is_refused(tmp_path: Path) -> None:
