@@ -200,6 +200,20 @@ def test_stacks_of_two_files_are_channels_when_they_are_ticked(
         np.testing.assert_allclose(layer.data, expected, rtol=1e-6)
 
 
+def test_a_channel_whose_layer_is_scaled_later_has_the_new_heights(
+    dock: ReconstructDock, tmp_path: Path, run_to_end: Any
+) -> None:
+    main, other = opened(dock, two_colours(tmp_path))
+    for layer in (main, other):
+        layer.scale = (2 * STEP_UM, PIXEL_UM, PIXEL_UM)
+        dock.check()  # as it does by itself after a moment
+    assert run_to_end(dock).state == "done"
+    heights = [
+        [scan["z_um"] for scan in layer.metadata[METADATA_KEY]["scans"]] for layer in results(dock)
+    ]
+    assert heights == [pytest.approx([2 * STEP_UM * plane for plane in PLANES])] * 2
+
+
 def test_scans_in_files_of_their_own_have_channels_too(
     dock: ReconstructDock, tmp_path: Path, run_to_end: Any
 ) -> None:
