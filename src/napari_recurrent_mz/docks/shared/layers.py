@@ -8,6 +8,7 @@ layers had units. An axis in pixels beside one in a unit of length is not known.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import warnings
@@ -257,6 +258,11 @@ def _world_frame(layer: Image) -> Frame:
     z, y, x = (float(v) for v in size * factors)
     first_z, first_y, first_x = (float(v) for v in zero[-3:] * factors)
     return Frame((z, y, x), (first_z, first_y, first_x))
+
+
+def thickness_um(pixel: float | None) -> float:
+    """What a single plane is drawn with: about a pixel, by which the slider meets even heights."""
+    return float(10.0 ** round(math.log10(pixel or 1)))
 
 
 def um_scale_and_place(
