@@ -196,6 +196,16 @@ def test_what_is_written_when_it_is_ended_is_saved(qtbot: Any) -> None:
     assert (ended[0].state, ended[0].value) == ("done", "a.ome.tif")
 
 
+def test_a_volume_that_was_removed_is_not_offered(done: ReconstructDock) -> None:
+    save, result = done.ui.save, done.result.layer
+    done._viewer.layers.remove(done._viewer.layers[0])
+    assert save.layers == [result]
+    assert save.button.isEnabled()
+    done._viewer.layers.clear()
+    assert not save.button.isEnabled()
+    assert "no finished volume" in save.button.toolTip()
+
+
 def test_while_a_volume_is_made_there_is_none_to_save(
     qtbot: Any, done: ReconstructDock, run_to_end: Any
 ) -> None:

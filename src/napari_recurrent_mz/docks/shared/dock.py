@@ -16,7 +16,6 @@ from qtpy.QtWidgets import (
     QDockWidget,
     QHBoxLayout,
     QLayout,
-    QProgressBar,
     QPushButton,
     QSizePolicy,
     QTabBar,
@@ -33,6 +32,7 @@ from .pace import Activity
 from .parts import (
     MessageLabel,
     Palette,
+    ProgressBar,
     column_of,
     heading,
     name_button,
@@ -65,7 +65,7 @@ class InstrumentFooter(QWidget):
     def __init__(self, palette: Palette, action: str, tooltip: str) -> None:
         super().__init__()
         self.state, self.warnings, self.message = (MessageLabel(palette) for _ in range(3))
-        self.bar = QProgressBar()
+        self.bar = ProgressBar()
         self.bar.setAccessibleName("Progress")
         self.bar.setToolTip("How much is done, and the time left")
         self.bar.hide()

@@ -28,6 +28,7 @@ from superqt.utils import signals_blocked
 
 from ...measure.plots import SERIES, SERIES_ON_DARK, Ink
 
+_BAR_EDGES = 12  # pixels
 _BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:%|[nµm]m|m?s|min|h|[kMG]B)(?!\w))")
 
 
@@ -116,6 +117,14 @@ class _Wheel(QObject):
 def without_wheel(field: QWidget) -> None:
     """Let the wheel scroll the form, and never change a field that it passes."""
     field.installEventFilter(_Wheel(field))
+
+
+class ProgressBar(QProgressBar):
+    """Leaves out the middle of words that are too long for it."""
+
+    def text(self) -> str:
+        words, ends = super().text(), Qt.TextElideMode.ElideMiddle
+        return self.fontMetrics().elidedText(words, ends, self.width() - _BAR_EDGES)
 
 
 def show_progress(bar: QProgressBar, done: int, total: int, words: str) -> None:

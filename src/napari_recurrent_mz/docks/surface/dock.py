@@ -312,6 +312,7 @@ class SurfaceDock(ScanSource):
         on(self, self.surface.table.moved, self._point_moved)
         on(self, self.surface.table.removed, self._points_removed)
         on(self, self.ended, self.check)
+        on(self, self._viewer.layers.events.removed, lambda event: self.save.forget(event.value))
 
     def _lay_out(self) -> None:
         self.add_section("Scans", self.scan_parts.laid_out())
