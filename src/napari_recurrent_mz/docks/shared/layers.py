@@ -73,7 +73,22 @@ def check_layer(layer: Layer, *, times: bool = False) -> Image:
             f"The {plane_count(layer)} planes of layer '{layer.name}' are along axis '{label}', "
             "not z: split it and choose one channel or time point, or say that they are heights."
         )
+    _check_is_there(layer)
     return layer
+
+
+def _check_is_there(layer: Image) -> None:
+    """Refuse pixels on a disk that has them no longer: they would be read as zeros."""
+    data = full_resolution(layer)
+    if isinstance(data, np.ndarray):
+        return
+    root = getattr(getattr(data, "store", None), "root", None)  # of a Zarr array
+    path = str(root or own_metadata(layer).get(FILE, {}).get("path") or layer.source.path or "")
+    if "://" not in path and not Path(path).exists():
+        raise InputError(
+            f"The pixels of layer '{layer.name}' were in '{path}', which is no longer there: put "
+            "it back, or remove the layer."
+        )
 
 
 def full_resolution(layer: Image) -> Any:
