@@ -45,6 +45,7 @@ def _two_series(path: Path) -> None:
         (lambda p: p.unlink(missing_ok=True), "does not exist"),
         (_text, "is not a TIFF file"),
         (lambda p: p.touch(), "is not a TIFF file|cut short"),
+        (lambda p: p.write_bytes(b"II*\0\0\0\0\0"), "is damaged or cut short"),
         (lambda p: p.mkdir(), "is a folder"),
         (_rgb, "is an RGB image"),
         (lambda p: _ome(p, np.zeros((2, 5, 20, 24), np.uint8), "CZYX"), "has 2 channels"),
@@ -61,7 +62,7 @@ def _two_series(path: Path) -> None:
             "resample it to square pixels",
         ),
     ],
-    ids="missing text empty folder rgb channels time imagej-time series not-square".split(),
+    ids="missing text empty no-page folder rgb channels time imagej-time series not-square".split(),
 )
 def test_one_sentence_says_why_it_cannot_be_read(tmp_path: Path, make, message: str) -> None:
     path = tmp_path / "bad.tif"

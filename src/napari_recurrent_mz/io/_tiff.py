@@ -121,6 +121,8 @@ class TiffPages:
             len(tif.pages)  # walks the whole chain, so that a broken one is reported
             self._tif = tif
             self.images = _images_of(tif)
+            if not self.images:
+                raise _cut_short(path)
             self._height_map = next((s for s in tif.series if s.name == HEIGHTS_NAME), None)
             self.own = [n for n, image in enumerate(self.images) if image.begins_in(tif)]
         self._log = [record.getMessage() for record in log]
