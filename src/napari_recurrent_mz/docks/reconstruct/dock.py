@@ -322,7 +322,10 @@ class ReconstructDock(ScanSource):
         """Say that all is ready, and what to mind."""
         assert result.layer is not None
         seconds = time.monotonic() - self._began if before else outcome.seconds
-        names = listed([*before, f"“{result.layer.name}”"])
+        is_long = len(before) > 1
+        names = (
+            f"{len(before) + 1} volumes" if is_long else listed([*before, f"“{result.layer.name}”"])
+        )
         sentence = f"{names} {'are' if before else 'is'} ready after {in_words(seconds)}."
         if outcome.path is not None:
             folder = f"'{outcome.path.parent}'" if before else f"'{outcome.path}'"
@@ -338,12 +341,16 @@ class ReconstructDock(ScanSource):
             sentence += f" It is of one channel: Reconstruct makes all {channels}."
         from ...engine.provenance import what_to_believe
 
-        lines = [sentence]
+        lines = list[str]()
         for layer in self._result_layers():
             record = layer.metadata.get(METADATA_KEY, {})
             more = (record.get("check") or {}).get("sentence", ""), what_to_believe(record)
             lines += [f"“{layer.name}”: {one}" if before else one for one in more if one]
-        self.say("\n".join(lines), "done")
+        if is_long:
+            self.say(f"{sentence} Point here for how well each is known.", "done")
+            self.footer.message.setToolTip("\n".join(lines))
+        else:
+            self.say("\n".join([sentence, *lines]), "done")
 
     def add_interpolation(self) -> None:
         """Add the linear interpolation of the same scans beside every volume of the last run."""

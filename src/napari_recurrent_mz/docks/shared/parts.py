@@ -225,6 +225,7 @@ class MessageLabel(Words):
         """Show one sentence; an empty one hides the label."""
         is_other, self.kind = kind != self.kind, kind
         self.setText(sentence)
+        self.setToolTip("")
         self.setVisible(bool(sentence))
         if is_other:
             self.restyle()
