@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -290,3 +293,25 @@ def test_info_tells_of_the_files_that_can_be_read(
     assert printed.out.count("0 to 1.6 µm, 0.4 µm apart") == 2
     assert "'1.ome.tif' is damaged or cut short" in printed.out
     assert "'1.ome.tif' is damaged or cut short" in refused(capsys, "info", paths[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding", "shown"),
+    [
+        ("bücher.tif", "ascii:strict", "b\\xfccher.tif"),
+        pytest.param(
+            os.fsdecode(b"b\xfccher.tif"), "utf-8:strict", "b\\udcfccher.tif",
+            marks=pytest.mark.skipif(sys.platform != "linux", reason="names are text elsewhere"),
+        ),
+    ],
+)  # fmt: skip
+def test_a_name_that_the_terminal_cannot_show_is_written_out(
+    tmp_path: Path, name: str, encoding: str, shown: str
+) -> None:
+    tifffile.imwrite(tmp_path / name, STACK)
+    words = [sys.executable, "-m", "napari_recurrent_mz", "info", tmp_path / name]
+    told = subprocess.run(
+        words, env={**os.environ, "PYTHONIOENCODING": encoding}, capture_output=True, check=False
+    )
+    assert (told.returncode, told.stderr) == (0, b"")
+    assert told.stdout.decode().splitlines()[0].endswith(shown)

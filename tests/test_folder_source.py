@@ -373,6 +373,18 @@ def growing(path: Path) -> Any:
     return planes
 
 
+def test_no_record_is_kept_of_an_ome_zarr_that_is_gone(tmp_path: Path, clock: Clock) -> None:
+    growing(tmp_path / "a.ome.zarr")
+    growing(tmp_path / "b.ome.zarr")
+    watch = FolderWatch(tmp_path, clock=clock)
+    assert len(found(looks(watch, clock))) == 2
+    shutil.rmtree(tmp_path / "a.ome.zarr")
+    assert not looks(watch, clock)
+    assert set(watch._zarrs) == {"b.ome.zarr"}
+    growing(tmp_path / "a.ome.zarr")
+    assert not found(looks(watch, clock))  # as it was, and no scan twice
+
+
 def test_chunks_written_in_place_are_seen_after_a_while(tmp_path: Path, clock: Clock) -> None:
     """No folder's time tells of them."""
     growing(tmp_path / "a.ome.zarr")

@@ -14,7 +14,8 @@ import zarr
 import files
 from napari_recurrent_mz.core.scans import InputError
 from napari_recurrent_mz.io import read_image, write_volume
-from napari_recurrent_mz.io._parts import contents_of
+from napari_recurrent_mz.io._parts import Part, contents_of
+from napari_recurrent_mz.io._tiff import reading_tiff
 from napari_recurrent_mz.io._zarr import ZarrImage
 
 STACK = np.random.default_rng(1).integers(90, 4000, (5, 20, 24)).astype(np.uint16)
@@ -44,6 +45,7 @@ def _two_series(path: Path) -> None:
         (lambda p: p.unlink(missing_ok=True), "does not exist"),
         (_text, "is not a TIFF file"),
         (lambda p: p.touch(), "is not a TIFF file|cut short"),
+        (lambda p: p.write_bytes(b"II*\0\0\0\0\0"), "is damaged or cut short"),
         (lambda p: p.mkdir(), "is a folder"),
         (_rgb, "is an RGB image"),
         (lambda p: _ome(p, np.zeros((2, 5, 20, 24), np.uint8), "CZYX"), "has 2 channels"),
@@ -60,7 +62,7 @@ def _two_series(path: Path) -> None:
             "resample it to square pixels",
         ),
     ],
-    ids="missing text empty folder rgb channels time imagej-time series not-square".split(),
+    ids="missing text empty no-page folder rgb channels time imagej-time series not-square".split(),
 )
 def test_one_sentence_says_why_it_cannot_be_read(tmp_path: Path, make, message: str) -> None:
     path = tmp_path / "bad.tif"
@@ -118,6 +120,18 @@ def test_an_ome_tiff_set_without_its_other_files(tmp_path: Path) -> None:
         read_image(path)
 
 
+def test_the_other_file_of_a_set_can_be_put_beside_it_and_taken_away(tmp_path: Path) -> None:
+    path, other = _set_of_two(tmp_path)
+    elsewhere = other.rename(tmp_path.with_name(f"{tmp_path.name}-elsewhere"))
+    with pytest.raises(InputError, match="must lie beside it"):
+        read_image(path, ())
+    elsewhere.rename(other)
+    np.testing.assert_array_equal(read_image(path, [3]).data[3], STACK[3])
+    other.unlink()
+    with pytest.raises(InputError, match="lacks 3 of its 5 planes"):
+        read_image(path, ())
+
+
 def _set_of_two(folder: Path) -> tuple[Path, Path]:
     """Two planes in one.ome.tif and three in two.ome.tif; both have the metadata of all five."""
     paths = folder / "one.ome.tif", folder / "two.ome.tif"
@@ -146,10 +160,14 @@ def test_a_cut_file_of_a_set_is_looked_for_in_all_of_it(tmp_path: Path, fraction
 
 def test_a_file_of_a_set_that_vanishes_is_named(tmp_path: Path) -> None:
     one, two = _set_of_two(tmp_path)
-    np.testing.assert_array_equal(read_image(one, [3]).data[3], STACK[3])
-    two.unlink()
+
+    def read_while_it_goes() -> None:
+        with reading_tiff(one) as tiff:
+            two.unlink()
+            tiff.read(Part(str(one)), [3])
+
     with pytest.raises(InputError, match=r"'two\.ome\.tif' cannot be read: No such file"):
-        read_image(one, [3])
+        read_while_it_goes()
 
 
 def test_a_zarr_without_its_array_is_refused(tmp_path: Path) -> None:

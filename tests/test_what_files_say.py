@@ -433,6 +433,20 @@ def test_without_its_companion_file_nothing_is_guessed(tmp_path: Path) -> None:
         contents_of(path)
 
 
+def test_a_companion_file_that_changes_or_goes_is_noticed(tmp_path: Path) -> None:
+    (path, _), _ = _companion_set(tmp_path)
+    companion = tmp_path / "all.companion.ome"
+    assert read_image(path, (), channel=0).wavelength_um == pytest.approx(0.5)
+    with companion.open("r+b") as file:  # in place: its folder does not change
+        xml = file.read().replace(b'EmissionWavelength="500"', b'EmissionWavelength="600.0"')
+        file.seek(0)
+        file.write(xml)
+    assert read_image(path, (), channel=0).wavelength_um == pytest.approx(0.6)
+    companion.unlink()
+    with pytest.raises(InputError, match="does not lie beside"):
+        read_image(path, (), channel=0)
+
+
 def test_a_companion_that_is_a_tiff(tmp_path: Path) -> None:
     """The one file of a set that has the metadata of all."""
     paths, positions = _companion_set(tmp_path)

@@ -1,10 +1,13 @@
 """The command ``recurrent-mz``, also ``python -m napari_recurrent_mz``."""
 
+import io
 import sys
 
 
 def main() -> int:
     """Load the command line and run one command; Ctrl-C is answered in one line from here on."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # as on standard error: no name of a file is lost
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         from .cli import main as run
 

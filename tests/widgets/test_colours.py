@@ -121,6 +121,23 @@ def test_both_colours_of_a_stack_become_volumes_at_once(
         assert any(line.startswith(f"“{name} · Linear MMSE”: Expected error") for line in told)
 
 
+def test_what_is_said_of_many_volumes_leaves_room_for_the_form(
+    dock: ReconstructDock, tmp_path: Path, run_to_end: Any
+) -> None:
+    light = {"Name": ["A", "B", "C"], "EmissionWavelength": [461.0, 520.0, 600.0]}
+    light["EmissionWavelengthUnit"] = ["nm"] * 3
+    pixels = np.concatenate([MOVIE[0], MOVIE[1, :1]])
+    opened(dock, write_ome(tmp_path / "three.ome.tif", pixels, "CZYX", Channel=light))
+    assert run_to_end(dock).state == "done"
+    message = dock.footer.message
+    assert message.text().startswith("3 volumes are ready")
+    assert "\n" not in message.text()
+    for name in "ABC":
+        assert f"“{name} · Linear MMSE”: Expected error" in message.toolTip()
+    dock.say("Another message.")
+    assert not message.toolTip()
+
+
 def test_a_preview_says_that_it_is_of_one_channel(
     dock: ReconstructDock, tmp_path: Path, run_to_end: Any
 ) -> None:
@@ -198,6 +215,20 @@ def test_stacks_of_two_files_are_channels_when_they_are_ticked(
     for number, layer in enumerate(results(dock)):
         expected = alone(MOVIE[0, number], WAVELENGTHS_UM[number])
         np.testing.assert_allclose(layer.data, expected, rtol=1e-6)
+
+
+def test_a_channel_whose_layer_is_scaled_later_has_the_new_heights(
+    dock: ReconstructDock, tmp_path: Path, run_to_end: Any
+) -> None:
+    main, other = opened(dock, two_colours(tmp_path))
+    for layer in (main, other):
+        layer.scale = (2 * STEP_UM, PIXEL_UM, PIXEL_UM)
+        dock.check()  # as it does by itself after a moment
+    assert run_to_end(dock).state == "done"
+    heights = [
+        [scan["z_um"] for scan in layer.metadata[METADATA_KEY]["scans"]] for layer in results(dock)
+    ]
+    assert heights == [pytest.approx([2 * STEP_UM * plane for plane in PLANES])] * 2
 
 
 def test_scans_in_files_of_their_own_have_channels_too(

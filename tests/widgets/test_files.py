@@ -66,6 +66,19 @@ def assert_same(found: Image, wanted: Image) -> None:
     assert found.axis_labels == wanted.axis_labels
 
 
+@pytest.mark.parametrize("pixel_um", [0.065, 0.13, 0.3])
+def test_the_slider_meets_the_heights_of_single_scans(
+    viewer: ViewerModel, tmp_path: Path, pixel_um: float
+) -> None:
+    size = {f"PhysicalSize{axis}": pixel_um for axis in "XY"}
+    for z_um in (2.5, 6.1):
+        path = tmp_path / f"scan_z{z_um}um.ome.tif"
+        tifffile.imwrite(path, STACK[0], ome=True, metadata={"axes": "YX", **size})
+        viewer.open(str(path), plugin=PLUGIN)
+    low, high, step = viewer.dims.range[0]
+    assert (low, high, step) == pytest.approx((2.5, 6.1, 0.1))
+
+
 def a_layer(rng: np.random.Generator) -> Image:
     """An image in µm of any type, size, place and number of planes."""
     shape = tuple(int(n) for n in rng.integers(1, 12, rng.integers(2, 4)))

@@ -289,6 +289,19 @@ def test_what_is_warned_of_is_not_said_twice(qtbot) -> None:
     assert footer.message.text() == "A lamp is out."
 
 
+def test_words_that_are_too_long_for_the_bar_keep_their_ends(qtbot) -> None:
+    footer = dock_module.InstrumentFooter(Palette("dark"), "Go", "Begin")
+    qtbot.addWidget(footer)
+    footer.resize(300, 200)
+    footer.show()
+    footer.begin(f"Hoechst {'33342 ' * 20}(1/2), Recurrent-MZ", total=12)
+    footer.progress(2, 12, seconds_left=20)
+    shown = footer.bar.text()
+    assert shown.startswith("Hoechst")
+    assert shown.endswith("2 of 12 · 20 s left")
+    assert footer.bar.fontMetrics().horizontalAdvance(shown) < footer.bar.width()
+
+
 def test_the_time_left_counts_from_when_the_method_is_chosen(qtbot, monkeypatch) -> None:
     footer, now = dock_module.InstrumentFooter(Palette("dark"), "Go", "Begin"), [0.0]
     qtbot.addWidget(footer)

@@ -271,18 +271,57 @@ def test_a_layer_may_go_and_a_dock_close_in_the_middle(make, viewer, qtbot: Any)
     assert "EDF of again" not in viewer.layers
 
 
-def test_a_stack_that_becomes_an_image_in_the_middle_is_told(make, viewer, qtbot: Any) -> None:
+def changed(layer: Image, change: str) -> None:
+    """Do to a layer what a person may while a run goes on."""
+    if change == "data":
+        layer.data = STACK[0]
+    else:
+        layer.scale, layer.translate = (1, 0.3, 0.3), (0, 0, 0)
+
+
+@pytest.mark.parametrize("change", ["data", "place"])
+@pytest.mark.parametrize("crop", [False, True])
+def test_an_aligned_stack_lies_where_it_lay_when_it_was_read(
+    make, viewer, qtbot: Any, change: str, crop: bool
+) -> None:
     dock = make(viewer)
+    dock.pages.align.motion.value = "translation"
+    dock.pages.align.crop.value = crop
 
     def start() -> None:
         dock.act()
-        viewer.layers["mine"].data = STACK[0]
+        changed(viewer.layers["mine"], change)
+
+    assert finish(qtbot, dock, start) == "done"
+    assert said(dock)[1] == "done"
+    added = viewer.layers["mine (aligned)"]
+    rows, columns = dock.alignment.common_region
+    corner = (0.2 * rows.start, 0.2 * columns.start) if crop else (0, 0)
+    np.testing.assert_allclose(added.scale, (0.5, 0.2, 0.2))
+    np.testing.assert_allclose(added.translate, np.add((2, 1, 3), (0, *corner)))
+    np.testing.assert_allclose(heights_um(added)[0], [2, 2.5, 3, 3.5, 4])
+    np.testing.assert_allclose(dock.table[["shift_y_um", "shift_x_um"]], 0.2 * DRIFT, atol=0.01)
+    assert added.metadata[METADATA_KEY]["prepared"][0]["cropped"] is crop
+
+
+@pytest.mark.parametrize(
+    ("change", "words"), [("data", "is one image, not a stack"), ("place", "was moved or scaled")]
+)
+def test_stacks_that_change_while_they_are_registered_are_told(
+    make, viewer, qtbot: Any, change: str, words: str
+) -> None:
+    viewer.add_image(STACK[:, ::-1].copy(), name="confocal", **IN_UM)
+    dock = make(viewer)
+    dock.pages.setCurrentIndex(REGISTER)
+
+    def start() -> None:
+        dock.act()
+        changed(viewer.layers["mine"], change)
 
     finish(qtbot, dock, start)
-    words, kind = said(dock)
-    assert "“mine (aligned)” was not added: its stack is now another image" in words
-    assert kind == "error"
-    assert [layer.name for layer in viewer.layers] == ["mine"]
+    assert words in said(dock)[0]
+    assert said(dock)[1] == "error"
+    assert [layer.name for layer in viewer.layers] == ["mine", "confocal"]
 
 
 def test_settings_are_remembered(make, viewer, qtbot: Any) -> None:

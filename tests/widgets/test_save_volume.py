@@ -94,6 +94,25 @@ def test_a_volume_that_lies_on_the_disk_is_saved_elsewhere(
     assert image.provenance["scans"] == kept.provenance["scans"]
 
 
+@pytest.mark.parametrize("is_opened", [False, True])
+def test_a_volume_that_is_gone_from_the_disk_is_not_saved_as_zeros(
+    qtbot: Any, done: ReconstructDock, dialog: Dialog, tmp_path: Path, run_to_end: Any,
+    manager: Any, is_opened: bool,
+) -> None:  # fmt: skip
+    (tmp_path / "volumes").mkdir()
+    done.write_to(tmp_path / "volumes")
+    path = run_to_end(done).path
+    if is_opened:
+        (layer,) = done._viewer.open(str(path), plugin="napari-recurrent-mz")
+        done.ui.save.offer([layer])
+    path.rename(tmp_path / "elsewhere.ome.zarr")
+    said = press(qtbot, done, dialog, tmp_path / "saved.ome.tif")
+    assert f"were in '{path}', which is no longer there" in said
+    assert not (tmp_path / "saved.ome.tif").exists()
+    (tmp_path / "elsewhere.ome.zarr").rename(path)
+    assert "Saved in" in press(qtbot, done, dialog, tmp_path / "saved.ome.tif")
+
+
 def test_the_folder_is_remembered_and_the_layers_name_suggested(
     qtbot: Any, done: ReconstructDock, dialog: Dialog, tmp_path: Path
 ) -> None:
@@ -194,6 +213,16 @@ def test_what_is_written_when_it_is_ended_is_saved(qtbot: Any) -> None:
     go_on.set()
     qtbot.waitUntil(lambda: bool(ended))
     assert (ended[0].state, ended[0].value) == ("done", "a.ome.tif")
+
+
+def test_a_volume_that_was_removed_is_not_offered(done: ReconstructDock) -> None:
+    save, result = done.ui.save, done.result.layer
+    done._viewer.layers.remove(done._viewer.layers[0])
+    assert save.layers == [result]
+    assert save.button.isEnabled()
+    done._viewer.layers.clear()
+    assert not save.button.isEnabled()
+    assert "no finished volume" in save.button.toolTip()
 
 
 def test_while_a_volume_is_made_there_is_none_to_save(
@@ -300,7 +329,7 @@ def test_single_images_get_their_size(make_dock: Any, stack: np.ndarray) -> None
     assert dock.ui.give_size.text() == "Give 2 layers their size in µm"
     dock.ui.give_size.click()
     np.testing.assert_allclose(flat.scale, (0.2, 0.2))
-    np.testing.assert_allclose(thick.scale, (0.2, 0.2, 0.2))
+    np.testing.assert_allclose(thick.scale, (0.1, 0.2, 0.2))
     assert thick.translate[0] == 3
     assert [row.z_um for row in dock.ui.table.scans.rows] == [1, 3]
     assert "1 more" in dock.ui.footer.message.text()

@@ -332,6 +332,21 @@ def test_a_change_of_the_table_is_taken_back(make_dock, add_stack, qtbot) -> Non
     assert [(row.plane, row.z_um, row.use) for row in table.scans.rows] == whole
 
 
+def test_rows_that_come_back_are_at_the_height_that_their_layer_has_now(
+    dock: ReconstructDock, viewer: ViewerModel, stack: np.ndarray
+) -> None:
+    layer = add(viewer, stack, "cells", OPTICS, **sized())
+    press_add(dock, layer)
+    before = heights(dock)
+    dock.ui.table.scans.remove([0])
+    layer.scale = (1.0, 0.2, 0.2)
+    layer.data = stack + 1
+    dock.ui.table.scans.undo()
+    assert heights(dock) == [2 * z_um for z_um in before if z_um is not None]
+    row = dock.ui.table.scans.rows[0]
+    np.testing.assert_array_equal(row.scan().pixels, stack[row.plane] + 1)
+
+
 def test_remove_without_a_selection_removes_nothing(make_dock, add_stack) -> None:
     dock = make_dock()
     dock.add_layers([add_stack(dock._viewer)])

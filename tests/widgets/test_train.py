@@ -135,6 +135,10 @@ def test_a_typed_z_step_serves_a_stack_that_does_not_say(make) -> None:
             lambda dock: dock.result.path.native.setText("/nowhere/at/all.safetensors"),
             "does not exist",
         ),
+        (
+            lambda dock: dock.result.path.native.setText("~no-such-user/mine.safetensors"),
+            "folder '~no-such-user' does not exist",
+        ),
         (lambda dock: dock.result.path.native.setText("mine.pt"), "must end in .safetensors"),
         (
             lambda dock: dock.result.path.native.setText(dock.method.model_name()),

@@ -220,6 +220,8 @@ class FolderWatch:
         if self._gone:
             self._gone = False
             yield FolderBack(f"The folder '{self.folder}' is back.")
+        for name in self._zarrs.keys() - listing.keys():
+            del self._zarrs[name]
         for name, signature in sorted(listing.items(), key=lambda item: (item[1][1], item[0])):
             if self._is_due(name, signature):
                 yield from self._read(name)

@@ -86,7 +86,7 @@ def _cut_short(path: Path) -> InputError:
         size = path.stat().st_size
     except OSError as error:  # it is gone, or the drive is
         return InputError(f"'{path.name}' cannot be read: {error.strerror or error}.")
-    if _is_one_of_a_set(path):
+    if _others_of(path):
         return InputError(
             f"'{path.name}', or another file of its OME-TIFF set, is damaged or cut short: copy or "
             "save them again."
@@ -96,13 +96,17 @@ def _cut_short(path: Path) -> InputError:
     )
 
 
-def _is_one_of_a_set(path: Path) -> bool:
-    """Whether the metadata of a TIFF, as far as they can be read, name several files."""
+def _others_of(path: Path) -> list[Path]:
+    """What else a TIFF needs, by its metadata as far as they can be read: companion and folder."""
     import tifffile
 
+    xml = ""
     with contextlib.suppress(Exception), tifffile.TiffFile(path) as tif:
-        return len(set(re.findall(r'\bFileName="([^"]+)"', tif.ome_metadata or ""))) > 1
-    return False
+        xml = tif.ome_metadata or ""
+    companions = re.findall(r'\bMetadataFile="([^"]+)"', xml)
+    is_one_of_a_set = companions or len(set(re.findall(r'\bFileName="([^"]+)"', xml))) > 1
+    folder = [path.parent] if is_one_of_a_set else []
+    return [*folder, *(path.with_name(Path(name).name) for name in companions)]
 
 
 class TiffPages:
@@ -111,11 +115,14 @@ class TiffPages:
     _last: TiffPages | None = None
 
     def __init__(self, path: Path, log: Sequence[logging.LogRecord]) -> None:
-        self.path, self._stamp = path, _stamp(path)
+        self.path, self._beside = path, _others_of(path)
+        self._stamp = _stamp([path, *self._beside])
         with _with_metadata(path) as tif:
             len(tif.pages)  # walks the whole chain, so that a broken one is reported
             self._tif = tif
             self.images = _images_of(tif)
+            if not self.images:
+                raise _cut_short(path)
             self._height_map = next((s for s in tif.series if s.name == HEIGHTS_NAME), None)
             self.own = [n for n, image in enumerate(self.images) if image.begins_in(tif)]
         self._log = [record.getMessage() for record in log]
@@ -125,7 +132,7 @@ class TiffPages:
     @classmethod
     def of(cls, path: Path, log: Sequence[logging.LogRecord]) -> TiffPages:
         """Those of the file at ``path`` as it is now; the last ones are kept."""
-        if cls._last is None or cls._last._stamp != _stamp(path):
+        if cls._last is None or cls._last._stamp != _stamp([path, *cls._last._beside]):
             cls._last = cls(path, log)
         return cls._last
 
@@ -194,9 +201,9 @@ class TiffPages:
         return np.asarray(planes[list(numbers)])
 
 
-def _stamp(path: Path) -> tuple[str, int, int]:
-    status = path.stat()
-    return str(path), status.st_size, status.st_mtime_ns
+def _stamp(paths: Sequence[Path]) -> list[tuple[str, int, int]]:
+    states = [(str(path), path.stat()) for path in paths if path.exists()]
+    return [(name, state.st_size, state.st_mtime_ns) for name, state in states]
 
 
 def _with_metadata(path: Path) -> tifffile.TiffFile:

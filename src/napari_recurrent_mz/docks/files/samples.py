@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ...core.optics import Optics
 from ...io import read_image
-from ..shared.layers import METADATA_KEY, um_scale_and_place
+from ..shared.layers import METADATA_KEY, thickness_um, um_scale_and_place
 
 LayerData = tuple[npt.NDArray[Any], dict[str, Any], str]
 
@@ -90,7 +90,8 @@ def _scans(sample: Any, planes: Sequence[int], name: str) -> list[LayerData]:
 
 def _one_scan(sample: Any, plane: int, name: str) -> LayerData:
     z_um = float(sample.z_um[plane])
-    place = um_scale_and_place(sample.optics.pixel_um, sample.optics.pixel_um, z_um)
+    pixel_um = sample.optics.pixel_um
+    place = um_scale_and_place(thickness_um(pixel_um), pixel_um, z_um)
     name = f"{name} z={z_um:.1f}µm"
     return sample.widefield[plane][np.newaxis], {"name": name, **_look(sample), **place}, "image"
 

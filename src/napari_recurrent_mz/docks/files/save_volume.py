@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from napari.layers import Image
-from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QWidget
+from napari.layers import Image, Layer
+from qtpy.QtWidgets import QHBoxLayout, QWidget
 
 from ...core.progress import Progress, Steps, Stopped, stepping, tell
 from ...core.scans import InputError
@@ -20,7 +20,7 @@ from ...io import check_output
 from ...io._zarr import NGFF
 from ..shared.guard import on, one_shot, say, telling
 from ..shared.layers import joint_name
-from ..shared.parts import column_of, push_button, show_progress
+from ..shared.parts import ProgressBar, column_of, push_button, show_progress
 from ..shared.plot import chosen_file
 from ..shared.worker import Outcome, Run
 from .layer_files import LayersFile, check_free
@@ -39,7 +39,7 @@ class SavingRow(QWidget):
         super().__init__()
         self._run: Run | None = None
         self._name = ""
-        self.bar = QProgressBar()
+        self.bar = ProgressBar()
         self.bar.setAccessibleName("Progress of saving")
         self.cancel = push_button(
             "Cancel saving", "What is in the file or folder now stays as it is"
@@ -133,6 +133,11 @@ class SaveButton(QWidget):
         self.button.setEnabled(bool(layers) and not self.saving.is_on)
         why_not = f"There is no finished {self._what} yet"
         self.button.setToolTip(self._tip if layers else why_not)
+
+    def forget(self, layer: Layer) -> None:
+        """Offer a layer no more that has left the viewer."""
+        if layer in self.layers:
+            self.offer([one for one in self.layers if one is not layer], self._prepare)
 
     def ask(self) -> None:
         """Ask where to save, and save."""

@@ -25,7 +25,7 @@ from ...acquisition import (
 from ...acquisition.acquisition import MAX_SCANS
 from ...core.scans import InputError, Scan
 from ..shared.drop import doubts_about
-from ..shared.form import DataForm, NumberEdit, as_named, asked, faint
+from ..shared.form import DataForm, NumberEdit, as_named, asked, faint, typed_path
 from ..shared.guard import emit_alive, on, sentence_of
 from ..shared.parts import column_of, push_button
 from ..shared.worker import Outcome, Run, in_background
@@ -212,7 +212,7 @@ class SourcePanel(QWidget):
         text = self.form.folder.value.strip()
         if not text:
             raise InputError("No folder is given: choose the one that scans are written to.")
-        return Path(text).expanduser()
+        return typed_path(text)
 
     def limits_um(self) -> tuple[float, float]:
         """Lowest and highest height that the stage may be sent to; InputError if one is missing."""

@@ -33,7 +33,6 @@ from .pages import (
     NORMALISE,
     REGISTER,
     SCANS,
-    Align,
     MotionTable,
     PreparePages,
     Stack,
@@ -127,10 +126,13 @@ class PrepareDock(Dock):
         else:
             images = [self._stack()]
             source = stack_source(images[0])
-        names = [image.name for image in images]
+        step = {"task": "align", "cropped": form.crop}
+        abouts = [about_layer(image, f"{image.name} (aligned)", step) for image in images]
+        is_apart = _job.lie_apart(images)
 
         def add(result: tuple[Alignment, npt.NDArray[Any]]) -> None:
-            self._add_aligned(*result, source, [*zip(images, names, strict=True)], form)
+            self._add_aligned(*result, source, abouts, step)
+            self._done(ALIGN, *_job.correlation_words(result[0], is_apart))
 
         self.start(_job.align_job, source, form, then=add, title="Aligning")
 
@@ -139,31 +141,22 @@ class PrepareDock(Dock):
         alignment: Alignment,
         moved: npt.NDArray[Any],
         source: PlaneSource,
-        named: list[tuple[Image, str]],
-        form: Align,
+        abouts: list[dict[str, Any]],
+        step: dict[str, Any],
     ) -> None:
         self.alignment, region = alignment, alignment.common_region
         self.table = alignment.table(source.z_um, source.pixel_um)
-        step = {
-            "task": "align",
-            **alignment.as_dict(),
-            "common_region": [[part.start, part.stop] for part in region],
-            "cropped": form.crop,
-        }
-        place = None
-        for i, (layer, name) in enumerate(named):
-            crop = region if form.crop else None
-            about = about_layer(layer, f"{name} (aligned)", step, region=crop)
-            place = place or about["translate"][-2:]  # all lie where the first does
+        step |= alignment.as_dict() | {"common_region": [[p.start, p.stop] for p in region]}
+        place = np.array(abouts[0]["translate"][-2:])  # all lie where the first does
+        if step["cropped"]:
+            place += [part.start for part in region] * np.array(abouts[0]["scale"][-2:])
+        for about, pixels in zip(abouts, moved if len(abouts) > 1 else [moved], strict=True):
             about["translate"] = (*about["translate"][:-2], *place)
-            pixels = moved if len(named) == 1 else moved[i]
             missing = len(about["scale"]) - pixels.ndim
             self._add(pixels[(np.newaxis,) * missing], about)
         figure = drift_figure(alignment, source.z_um, source.pixel_um)
-        self._shown[ALIGN] = figure, _job.field_words(alignment, form.crop)
+        self._shown[ALIGN] = figure, _job.field_words(alignment, step["cropped"])
         self.motion.show_motion(self.table)
-        is_apart = _job.lie_apart([layer for layer, _ in named])
-        self._done(ALIGN, *_job.correlation_words(alignment, is_apart))
 
     def _make_edf(self) -> None:
         layer = self._stack()
@@ -214,9 +207,12 @@ class PrepareDock(Dock):
             raise InputError("Choose the confocal stack: another one than the wide-field stack.")
         sources = stack_source(wide), stack_source(confocal)
         places = _job.place_of(wide), _job.place_of(confocal)
+        before = _job.frames_of(wide, confocal)
 
         def add(result: tuple[Registration, npt.NDArray[Any]]) -> None:
             registration, volume = result
+            if _job.frames_of(wide, confocal) != before:
+                raise InputError("One of the stacks was moved or scaled meanwhile: register again.")
             self.registration = registration
             about = _job.about_registered(wide, confocal, registration, form.crop)
             self._add(volume, about)
@@ -251,11 +247,6 @@ class PrepareDock(Dock):
 
     def _add(self, pixels: npt.NDArray[Any], about: dict[str, Any]) -> Image:
         """Add a layer and stay where the viewer is."""
-        if pixels.ndim > len(about["scale"]):
-            raise InputError(
-                f"“{about['name']}” was not added: its stack is now another image, which has no "
-                "planes. Choose a stack and start again."
-            )
         dims = self._viewer.dims
         before, count = tuple(dims.point), dims.ndim
         chosen = set(self._viewer.layers.selection)

@@ -105,6 +105,11 @@ def place_of(layer: Image) -> Place:
     return Place(heights, pixel, (y, x))
 
 
+def frames_of(*stacks: Image) -> list[_layers.Frame | None]:
+    """Where the voxels of stacks lie now, to be compared."""
+    return [_layers.stack_frame(check_stack(stack)) for stack in stacks]
+
+
 def lie_apart(images: Sequence[Image]) -> bool:
     """Whether layers lie at different places in y and x."""
     places = np.array([_layers.lateral_origin_um(image) for image in images])

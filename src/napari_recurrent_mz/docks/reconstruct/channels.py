@@ -67,6 +67,7 @@ class Channel:
     def _like(self, row: Row) -> Row:
         layer = self.of(row)
         own = self.known.setdefault((id(layer), row.plane), rows_of(layer, [row.plane])[0])
+        own.look_again()
         if own.z_um is None or row.origin in (TYPED, TYPED_STEP):
             own.z_um, own.origin = row.z_um, row.origin
         return own

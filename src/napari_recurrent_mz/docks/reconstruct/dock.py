@@ -70,7 +70,7 @@ class ReconstructDock(ScanSource):
         self.rest = Rest()
         self.result: ResultLayer | None = None
         self.results: list[weakref.ref[Image]] = []  # of the channels that are finished
-        self._recipes: list[Recipe] = []  # of these, where they are in memory
+        self._recipes = weakref.WeakKeyDictionary[Image, Recipe]()  # where they are in memory
         self._queue: list[Planned] = []  # what comes after it
         self._channel = self._at_work = ""  # what it is called beside others, and the bar's words
         self._is_checking = False  # whether the method is still being chosen
@@ -184,7 +184,8 @@ class ReconstructDock(ScanSource):
             for part in (self.ui.optics, self.ui.method, self.ui.result):
                 part.remember()
         self.ui.save.offer([])
-        self.results, self._recipes, self._began = [], [], time.monotonic()
+        self.results, self._began = [], time.monotonic()
+        self._recipes.clear()
         self._begin_next(planned, is_preview=preview)
 
     def _begin_next(self, planned: list[Planned], *, is_preview: bool = False) -> None:
@@ -298,7 +299,7 @@ class ReconstructDock(ScanSource):
         if result.layer is not None:
             self.results.append(weakref.ref(result.layer))
             if outcome.state == "done" and job.output is None and not job.lapse:
-                self._recipes.append(job.recipe)
+                self._recipes[result.layer] = job.recipe
 
     def _say_end(self, result: ResultLayer, outcome: Outcome) -> None:
         where = "" if outcome.path is None else f" in '{outcome.path.name}'"
@@ -325,7 +326,10 @@ class ReconstructDock(ScanSource):
         """Say that all is ready, and what to mind."""
         assert result.layer is not None
         seconds = time.monotonic() - self._began if before else outcome.seconds
-        names = listed([*before, f"“{result.layer.name}”"])
+        is_long = len(before) > 1
+        names = (
+            f"{len(before) + 1} volumes" if is_long else listed([*before, f"“{result.layer.name}”"])
+        )
         sentence = f"{names} {'are' if before else 'is'} ready after {in_words(seconds)}."
         if outcome.path is not None:
             folder = f"'{outcome.path.parent}'" if before else f"'{outcome.path}'"
@@ -341,24 +345,29 @@ class ReconstructDock(ScanSource):
             sentence += f" It is of one channel: Reconstruct makes all {channels}."
         from ...engine.provenance import what_to_believe
 
-        lines = [sentence]
+        lines = list[str]()
         for layer in self._result_layers():
             record = layer.metadata.get(METADATA_KEY, {})
             more = (record.get("check") or {}).get("sentence", ""), what_to_believe(record)
             lines += [f"“{layer.name}”: {one}" if before else one for one in more if one]
-        self.say("\n".join(lines), "done")
+        if is_long:
+            self.say(f"{sentence} Point here for how well each is known.", "done")
+            self.footer.message.setToolTip("\n".join(lines))
+        else:
+            self.say("\n".join([sentence, *lines]), "done")
 
     def add_interpolation(self) -> None:
         """Add the linear interpolation of the same scans beside every volume of the last run."""
-        if len(self._recipes) != len(self.ui.save.layers) or not self._recipes:
+        volumes = [layer for layer in self.ui.save.layers if layer in self._recipes]
+        if not volumes:
             self.say(
                 "There is no finished volume in memory to put it beside: reconstruct first, or "
                 "choose the method “Linear interpolation”."
             )
             return
-        for volume, recipe in zip(self.ui.save.layers, self._recipes, strict=True):
+        for volume in volumes:
             add = partial(self._add_beside, weakref.ref(volume))
-            in_background(self, interpolated, recipe, then=add)
+            in_background(self, interpolated, self._recipes[volume], then=add)
 
     def _add_beside(
         self, volume: weakref.ref[Image], result: tuple[FloatArray, dict[str, Any]]
@@ -427,6 +436,7 @@ class ReconstructDock(ScanSource):
 
     def _layer_removed(self, event: Any) -> None:
         super()._layer_removed(event)
+        self.ui.save.forget(event.value)
         result = self.result
         if self.run is not None and result is not None and result.was_removed:
             self.cancel()

@@ -15,7 +15,6 @@ from qtpy.QtWidgets import (
     QApplication,
     QDockWidget,
     QHBoxLayout,
-    QProgressBar,
     QPushButton,
     QSizePolicy,
     QTabBar,
@@ -33,6 +32,7 @@ from .parts import (
     MessageLabel,
     Palette,
     Part,
+    ProgressBar,
     add_parts,
     column_of,
     name_button,
@@ -64,7 +64,7 @@ class InstrumentFooter(QWidget):
     def __init__(self, palette: Palette, action: str, tooltip: str) -> None:
         super().__init__()
         self.state, self.warnings, self.message = (MessageLabel(palette) for _ in range(3))
-        self.bar = QProgressBar()
+        self.bar = ProgressBar()
         self.bar.setAccessibleName("Progress")
         self.bar.setToolTip("How much is done, and the time left")
         self.bar.hide()

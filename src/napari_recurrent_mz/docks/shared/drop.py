@@ -22,7 +22,7 @@ from ...io._parts import contents_of
 from ...io._zarr import is_zarr
 from .dock import Dock
 from .guard import telling
-from .layers import METADATA_KEY, SHOWN_STEP, file_metadata, um_scale_and_place
+from .layers import METADATA_KEY, SHOWN_STEP, file_metadata, thickness_um, um_scale_and_place
 
 _DOUBTED = {"z_um": ("heights of the planes", "are"), "pixel_um": ("pixel size", "is")}
 _TIFF = {".tif", ".tiff", ".stk", ".lsm"}
@@ -164,9 +164,11 @@ def layer_arguments(image: ImageFile) -> dict[str, Any]:
 
 
 def _step_um(image: ImageFile, heights: npt.NDArray[np.float64] | None) -> float:
-    """The z-step to show a stack with; a single plane is drawn one pixel thick."""
-    if heights is None or len(heights) == 1:
+    """The z-step to show a stack, or a single plane, with."""
+    if heights is None:
         return float(image.z_step_um or image.pixel_um or 1.0)
+    if len(heights) == 1:
+        return float(image.z_step_um or thickness_um(image.pixel_um))
     step = float(np.median(np.diff(heights)))
     stated = image.z_step_um
     is_stated = stated is not None and np.isclose(abs(step), stated)

@@ -17,12 +17,14 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Generic, TypeVar, get_type_hints
 
 from magicgui.backends._qtpy.widgets import Container, QBaseValueWidget, QBaseWidget
@@ -68,6 +70,11 @@ def parse_length_um(text: str) -> float | None:
         return None
     value = float(match[1].replace(",", ".")) * _UM_PER[match[2]]
     return value if math.isfinite(value) else None
+
+
+def typed_path(text: str) -> Path:
+    """The path that was typed; a ``~`` that names nobody is left, as the name of a folder."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111  (which raises)
 
 
 def parse_wavelength_um(text: str) -> float | None:

@@ -20,6 +20,7 @@ from .layers import (
     heights_um,
     known_metadata,
     plane_count,
+    thickness_um,
     um_per_unit,
 )
 from .parts import name_button
@@ -72,13 +73,13 @@ def placement_from(layer: Image, rows: Sequence[Row], pixel_um: float) -> Placem
 
 
 def _first_and_step(layer: Image, rows: Sequence[Row], pixel_um: float) -> tuple[float, float]:
-    """Height of plane 0 and the z step; a single plane is drawn one pixel thick."""
+    """Height of plane 0 and the z step; a single plane has a thickness, too."""
     z_of_plane = {row.plane: row.z_um for row in rows if row.z_um is not None}
     heights = heights_um(layer)[0]
     if len(z_of_plane) < 2 and heights is not None:
         z_of_plane = dict(enumerate(float(z) for z in heights)) | z_of_plane
     if plane_count(layer) == 1 and z_of_plane:
-        return float(z_of_plane[0]), pixel_um
+        return float(z_of_plane[0]), thickness_um(pixel_um)
     if len(z_of_plane) < 2:
         more = "type it" if plane_count(layer) == 1 else "type those of two planes"
         raise InputError(f"The height of '{layer.name}' is not known: {more} in the table first.")

@@ -8,6 +8,7 @@ layers had units. An axis in pixels beside one in a unit of length is not known.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import warnings
@@ -72,7 +73,22 @@ def check_layer(layer: Layer, *, times: bool = False) -> Image:
             f"The {plane_count(layer)} planes of layer '{layer.name}' are along axis '{label}', "
             "not z: split it and choose one channel or time point, or say that they are heights."
         )
+    _check_is_there(layer)
     return layer
+
+
+def _check_is_there(layer: Image) -> None:
+    """Refuse pixels on a disk that has them no longer: they would be read as zeros."""
+    data = full_resolution(layer)
+    if isinstance(data, np.ndarray):
+        return
+    root = getattr(getattr(data, "store", None), "root", None)  # of a Zarr array
+    path = str(root or own_metadata(layer).get(FILE, {}).get("path") or layer.source.path or "")
+    if "://" not in path and not Path(path).exists():
+        raise InputError(
+            f"The pixels of layer '{layer.name}' were in '{path}', which is no longer there: put "
+            "it back, or remove the layer."
+        )
 
 
 def full_resolution(layer: Image) -> Any:
@@ -257,6 +273,11 @@ def _world_frame(layer: Image) -> Frame:
     z, y, x = (float(v) for v in size * factors)
     first_z, first_y, first_x = (float(v) for v in zero[-3:] * factors)
     return Frame((z, y, x), (first_z, first_y, first_x))
+
+
+def thickness_um(pixel: float | None) -> float:
+    """What a single plane is drawn with: about a pixel, by which the slider meets even heights."""
+    return float(10.0 ** round(math.log10(pixel or 1)))
 
 
 def um_scale_and_place(

@@ -29,6 +29,7 @@ from superqt.utils import signals_blocked
 
 from ...measure.plots import SERIES, SERIES_ON_DARK, Ink
 
+_BAR_EDGES = 12  # pixels
 _BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:%|[nµm]m|m?s|min|h|[kMG]B)(?!\w))")
 
 
@@ -134,6 +135,14 @@ def without_wheel(field: QWidget) -> None:
     field.installEventFilter(_Wheel(field))
 
 
+class ProgressBar(QProgressBar):
+    """Leaves out the middle of words that are too long for it."""
+
+    def text(self) -> str:
+        words, ends = super().text(), Qt.TextElideMode.ElideMiddle
+        return self.fontMetrics().elidedText(words, ends, self.width() - _BAR_EDGES)
+
+
 def show_progress(bar: QProgressBar, done: int, total: int, words: str) -> None:
     """Advance a bar without painting at once, which would paint the canvas too."""
     bar.setUpdatesEnabled(False)
@@ -232,6 +241,7 @@ class MessageLabel(Words):
         """Show one sentence; an empty one hides the label."""
         is_other, self.kind = kind != self.kind, kind
         self.setText(sentence)
+        self.setToolTip("")
         self.setVisible(bool(sentence))
         if is_other:
             self.restyle()

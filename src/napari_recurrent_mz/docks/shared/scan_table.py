@@ -193,19 +193,21 @@ class ScanModel(QAbstractTableModel):
         self._before = deque((_without(rows, layer) for rows in self._before), _UNDONE)
 
     def undo(self) -> None:
+        """Take back the last change of the table, not what has become of the layers since."""
         if self._before:
-            self._replace(self._before.pop())
+            self.rows = self._before.pop()
+            self.refresh(is_other=True)
 
     def _copied(self) -> list[Row]:
         return [replace(row) for row in self.rows]
 
-    def refresh(self) -> None:
-        """Show names again, and read pixels and heights again."""
+    def refresh(self, *, is_other: bool = False) -> None:
+        """Show names again, and read pixels and heights again, of other rows if ``is_other``."""
         heights = [row.z_um for row in self.rows]
         for row in self.rows:
             row.forget()
             row.look_again()
-        if heights == [row.z_um for row in self.rows]:
+        if heights == [row.z_um for row in self.rows] and not is_other:
             self._announce()
         else:
             self._replace(self.rows)

@@ -284,6 +284,7 @@ class SurfaceDock(ScanSource):
         on(self, self.surface.table.moved, self._point_moved)
         on(self, self.surface.table.removed, self._points_removed)
         on(self, self.ended, self.check)
+        on(self, self._viewer.layers.events.removed, lambda event: self.save.forget(event.value))
 
     def _lay_out(self) -> None:
         parts = self.scan_parts

@@ -27,7 +27,7 @@ from ..shared import drop as _drop
 from ..shared import layers as _layers
 from ..shared import settings as _settings
 from ..shared.dock import Dock
-from ..shared.form import DataForm, as_named, asked
+from ..shared.form import DataForm, as_named, asked, typed_path
 from ..shared.guard import emit_alive, on, telling
 from ..shared.layer_choice import (
     LayerChoice,
@@ -79,7 +79,7 @@ def _stack(layer: Image, step: float | None) -> tuple[str, Any, npt.NDArray[np.f
 def _path(text: str, agreed: str) -> Path:
     if not text:
         raise InputError(f"The file to save as is missing: name one, for instance mine{ENDING}.")
-    path = Path(text).expanduser()
+    path = typed_path(text)
     if path.suffix != ENDING:
         raise InputError(f"'{path.name}' must end in {ENDING}: weights are kept in nothing else.")
     if not path.parent.is_dir():
@@ -401,7 +401,7 @@ class TrainDock(Dock):
 
     def _remember(self) -> None:
         self.optics.remember()
-        self._folder = str(Path(self.result.path.value).expanduser().parent)
+        self._folder = str(typed_path(self.result.path.value).parent)
         self.result.remember(_GROUP)
         device = self.method.device_choice()
         _settings.remember(_GROUP, {"folder": self._folder, "device": device})

@@ -85,7 +85,7 @@ def width_histograms(tables: Sequence[pd.DataFrame]) -> list[AxisHistogram]:
             kl = kl_divergence(every[1].values_um, every[0].values_um, bins=edges)
         histograms.append(AxisHistogram(axis, edges, every, counts, kl))
     if not histograms:
-        raise InputError("No bead is accepted: there is nothing to draw.")
+        raise InputError("No bead is accepted: there are no widths to show.")
     return histograms
 
 
