@@ -565,6 +565,10 @@ def viewer(make_napari_viewer: Any) -> Any:
 def test_the_menu_opens_it_narrow_and_wide_in_both_themes(viewer, qtbot, wait, add_stack) -> None:
     viewer.window._qt_window.resize(1280, 800)
     add_stack(viewer, metadata=scans(3.0, 5.0))
+    add_stack(viewer, metadata=scans(3.0, 5.0))
+    for layer in viewer.layers:  # whose controls are higher
+        layer.blending = "additive"
+    viewer.layers.selection = set(viewer.layers)
     shell, dock = viewer.window.add_plugin_dock_widget("napari-recurrent-mz", "Side views")
     assert isinstance(dock, SideViewsDock)
     wait(dock)

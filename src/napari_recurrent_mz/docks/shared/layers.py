@@ -276,8 +276,9 @@ def _world_frame(layer: Image) -> Frame:
 
 
 def thickness_um(pixel: float | None) -> float:
-    """What a single plane is drawn with: about a pixel, by which the slider meets even heights."""
-    return float(10.0 ** round(math.log10(pixel or 1)))
+    """What a single plane is drawn with: at most a pixel, and a step that meets even heights."""
+    power = 10.0 ** math.floor(math.log10(pixel or 1))
+    return 5 * power if pixel and pixel >= 5 * power else power
 
 
 def um_scale_and_place(

@@ -407,10 +407,12 @@ class SideViewsDock(Dock):
         if settings.remembered(GROUP, ("placed",)):
             return
         settings.remember(GROUP, {"placed": "1"})
+        size = window.size()
         window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, shell)
         self._turn(Qt.Orientation.Horizontal)
-        height = round(_UNDER_CANVAS * window.height())
+        height = round(_UNDER_CANVAS * size.height())
         window.resizeDocks([shell], [height], Qt.Orientation.Vertical)
+        window.resize(size)  # it grows while the form is below the plot
 
     def _turn(self, orientation: Qt.Orientation) -> None:
         """Put plot and form beside or above each other, which need other room than before."""
