@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.scans import InputError, listed
@@ -64,7 +65,7 @@ def optics_for(
         first = images[0]
         why = dict.fromkeys(first.doubts[row[1]] for row in needed if row[1] in first.doubts)
         raise InputError(
-            f"The {words} {verb} not in the metadata of '{first.name}'"
+            f"The {words} {verb} not in the metadata of '{Path(first.path).name or first.name}'"
             f"{f' ({listed(list(why))})' if why else ''}: "
             f"give {them}, for instance as {options}."
         )
