@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -617,6 +618,28 @@ def test_sessions_that_were_not_closed_are_found(tmp_path: Path) -> None:
     assert not autosaved[2].path.exists()
     assert unsaved_sessions(tmp_path / "nowhere") == []
     autosaved[3].close()
+
+
+def test_closing_while_another_thread_tells_of_a_scan_does_not_hang(tmp_path: Path) -> None:
+    session, telling, closing = linear(1), threading.Event(), threading.Event()
+
+    def busy(_: object) -> None:  # told before the autosave is
+        telling.set()
+        closing.wait(10)
+
+    session.scan_added.connect(busy)
+    autosave = Autosave(session, tmp_path)
+    adding = threading.Thread(target=session.add_scan, args=(SCANS[1],), daemon=True)
+    ending = threading.Thread(target=autosave.close, kwargs={"keep": True}, daemon=True)
+    adding.start()
+    assert telling.wait(10)
+    ending.start()
+    ending.join(0.3)  # as far as it comes
+    closing.set()
+    for thread in (adding, ending):
+        thread.join(20)
+        assert not thread.is_alive()
+    assert len(load(autosave.path).scans) == 2
 
 
 def test_an_older_session_says_its_day() -> None:

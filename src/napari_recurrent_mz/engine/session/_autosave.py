@@ -106,13 +106,15 @@ class Autosave:
         keep : bool, optional
             Leave it where it is, for :func:`unsaved_sessions` to find.
         """
+        # Before the lock: a signal has one of its own, held while its slots, of which one is here
+        # and takes ours, are called in another thread.
+        for signal in self._signals:
+            signal.disconnect(self._slot, missing_ok=True)
         with self._lock:
             if self._session is None:
                 return
             if keep:
                 self.flush()
-            for signal in self._signals:
-                signal.disconnect(self._slot, missing_ok=True)
             self._session = None
             if keep:
                 with contextlib.suppress(OSError):
