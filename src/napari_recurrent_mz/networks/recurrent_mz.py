@@ -129,7 +129,7 @@ class NetworkConfig:
 
     @classmethod
     def general(cls) -> NetworkConfig:
-        """The form of the bundled network for any sample."""
+        """The form in which the bundled network for any sample was trained."""
         return cls(base_channels=16, norm="none", nonnegative=True, slope=0.01)
 
     @classmethod
