@@ -19,8 +19,7 @@ import torch
 
 from napari_recurrent_mz.engine.check import LINEAR, NETWORK
 from napari_recurrent_mz.lab.experiments.lab import Lab, Settings, score
-from napari_recurrent_mz.lab.experiments.real import random_planes, targets_among
-from napari_recurrent_mz.lab.experiments.stacks import load, present
+from napari_recurrent_mz.lab.experiments.real import random_questions
 from napari_recurrent_mz.networks.inputs import correction_share
 from napari_recurrent_mz.networks.recurrent_mz import RecurrentMZ
 from napari_recurrent_mz.networks.weights import load_model
@@ -54,23 +53,19 @@ def simulated_gains(network: RecurrentMZ, sets: Sets) -> Gains:
 
 def real_gains(lab: Lab) -> Iterator[Gains]:
     """The same for random sets of planes of each real stack, from PSNR."""
-    for place, stack in enumerate(present(lab)):
-        for number in range(lab.settings.plane_sets):
-            held = load(lab, stack, crop=lab.settings.crop)
-            planes = random_planes(lab.rng(place, number), len(held.z_um))
-            targets = targets_among(planes, len(held.z_um))
-            scans, dof_um = held.scans(held.z_um[planes]), held.optics.depth_of_field_um
-            linear, ours = (
-                dict(lab.rebuild(held, method, scans, targets)) for method in (LINEAR, NETWORK)
-            )
-            gains = []
-            for i in targets:
-                far = torch.tensor((held.z_um[i] - held.z_um[planes]) / dof_um)[None]
-                shares = [0.0, *(float(correction_share(far / fade)) for fade in _FADES_DOF)]
-                step = ours[i] - linear[i]
-                psnr = np.array([score(held, i, linear[i] + a * step)["psnr"] for a in shares])
-                gains.append(psnr[1:] - psnr[0])
-            yield np.array(gains)[None]
+    for _, _, held, planes, targets in random_questions(lab):
+        scans, dof_um = held.scans(held.z_um[planes]), held.optics.depth_of_field_um
+        linear, ours = (
+            dict(lab.rebuild(held, method, scans, targets)) for method in (LINEAR, NETWORK)
+        )
+        gains = []
+        for i in targets:
+            far = torch.tensor((held.z_um[i] - held.z_um[planes]) / dof_um)[None]
+            shares = [0.0, *(float(correction_share(far / fade)) for fade in _FADES_DOF)]
+            step = ours[i] - linear[i]
+            psnr = np.array([score(held, i, linear[i] + a * step)["psnr"] for a in shares])
+            gains.append(psnr[1:] - psnr[0])
+        yield np.array(gains)[None]
 
 
 def report(what: str, parts: list[Gains]) -> None:

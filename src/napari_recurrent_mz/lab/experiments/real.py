@@ -13,7 +13,7 @@ from ...engine.check import LINEAR, NETWORK, check_on_scans
 from ..shared import Goal
 from .base import Experiment, Outcome, Pictures
 from .figures import BLUE, RED, axes_row, bars, name_of, panels
-from .lab import Lab, Row
+from .lab import HeldOutStack, Lab, Row
 from .samples import gains
 from .stacks import STACKS, TITLES, Question, RealStack, load, present
 
@@ -100,18 +100,21 @@ def random_planes(rng: np.random.Generator, planes: int) -> list[int]:
     return sorted(int(p) for p in rng.choice(planes, count, replace=False))
 
 
-def targets_among(scans: list[int], planes: int) -> list[int]:
-    """Twelve planes of a stack that are no scans, from bottom to top."""
-    free = [i for i in range(planes) if i not in scans]
-    return [free[i] for i in np.unique(np.linspace(0, len(free) - 1, _TARGETS).astype(int))]
-
-
-def _measure_any(lab: Lab) -> Iterator[Row]:
+def random_questions(
+    lab: Lab,
+) -> Iterator[tuple[RealStack, int, HeldOutStack, list[int], list[int]]]:
+    """Each stack with a number, pixels, planes that are scans, and twelve others to judge by."""
     cases = product(enumerate(present(lab)), range(lab.settings.plane_sets))
     for (place, stack), number in lab.track(cases):
         held = load(lab, stack, crop=lab.settings.crop)
         planes = random_planes(lab.rng(place, number), len(held.z_um))
-        targets = targets_among(planes, len(held.z_um))
+        free = [i for i in range(len(held.z_um)) if i not in planes]
+        targets = [free[i] for i in np.unique(np.linspace(0, len(free) - 1, _TARGETS).astype(int))]
+        yield stack, number, held, planes, targets
+
+
+def _measure_any(lab: Lab) -> Iterator[Row]:
+    for stack, number, held, planes, targets in random_questions(lab):
         scans = held.scans(held.z_um[planes])
         check = check_on_scans(scans, held.optics, lab.network_model(), lab.device)
         about = {"stack": stack.file, "set": number, "planes": " ".join(map(str, planes)),
