@@ -27,7 +27,7 @@ from ..core.scans import (
     listed,
     named,
 )
-from ..estimates.even_light import uneven_scan
+from ..estimates.even_light import uneven_light
 from ..estimates.hot_pixels import hot_pixels
 from ..estimates.lmmse import LinearEstimate
 from ..estimates.normalisation import noise_of
@@ -280,16 +280,23 @@ def hot_pixel_notes(scans: Sequence[Scan], optics: Optics) -> list[str]:
 
 
 def light_notes(scans: Sequence[Scan]) -> list[str]:
-    """A sentence that names the scan with less or more light than the others, if there is one."""
-    uneven = uneven_scan([s.pixels for s in scans], np.array([s.z_um for s in scans]))
+    """A sentence on scans with less or more light than the others; nothing where there is none."""
+    uneven = uneven_light([s.pixels for s in scans], np.array([s.z_um for s in scans]))
     if uneven is None:
         return []
-    percent = 100 * abs(uneven.gain - 1)
+    changed = np.flatnonzero(uneven.gains != 1)
+    least, most = int(uneven.gains.argmin()), int(uneven.gains.argmax())
+    if len(changed) == 1 and len(scans) > 2:
+        gain = float(uneven.gains[changed[0]])
+        which, others, them = named(scans[changed[0]]), "the scans beside it", "it"
+    else:
+        gain = float(uneven.gains[least] / uneven.gains[most])
+        which, others = named(scans[least]), named(scans[most])
+        them = "them" if len(changed) > 1 else "it"
     return [
-        f"There is {percent:.0f} % {'less' if uneven.gain < 1 else 'more'} light in "
-        f"{named(scans[uneven.index])} than in the scans beside it, though a wide-field image "
-        "loses none with focus (bleached, or another exposure or lamp): even it out, take it "
-        "again, or leave it out."
+        f"There is {100 * abs(gain - 1):.0f} % {'less' if gain < 1 else 'more'} light in {which} "
+        f"than in {others}, though a wide-field image loses none with focus (bleached, or another "
+        f"exposure or lamp): even {them} out, take {them} again, or leave {them} out."
     ]
 
 

@@ -184,17 +184,22 @@ def without_hot(rows: Sequence[Row], optics: Optics) -> dict[int, RepairedScan]:
 
 
 def with_even_light(rows: Sequence[Row], _optics: Optics) -> dict[int, RepairedScan]:
-    """The row whose light differs from the others', by number, with theirs."""
-    from ...estimates.even_light import uneven_scan
+    """The rows whose light differs from the others', by number, with theirs."""
+    from ...estimates.even_light import uneven_light
 
     scans = scans_of(rows)
-    uneven = uneven_scan([s.pixels for s in scans], np.array([s.z_um for s in scans]))
+    uneven = uneven_light([s.pixels for s in scans], np.array([s.z_um for s in scans]))
     if uneven is None:
         return {}
-    number = [row.z_um for row in rows].index(scans[uneven.index].z_um)
-    step = {"task": "even light", "gain": uneven.gain, "offset": uneven.offset}
+    heights = [row.z_um for row in rows]
     return {
-        number: RepairedScan(uneven.evened(scans[uneven.index].pixels), "light evened out", step)
+        heights.index(scan.z_um): RepairedScan(
+            uneven.evened(scan.pixels, index),
+            "light evened out",
+            {"task": "even light", "gain": float(uneven.gains[index]), "offset": uneven.offset},
+        )
+        for index, scan in enumerate(scans)
+        if uneven.gains[index] != 1
     }
 
 

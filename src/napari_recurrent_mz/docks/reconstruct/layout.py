@@ -230,7 +230,8 @@ class ReconstructLayout(Form):
         )
         self.even_light = push_button(
             "Even out light",
-            "The scan with as much light as those beside it, as a new layer; yours stays as it is",
+            "Scans of less or more light with as much as the others, as new layers; yours stay as "
+            "they are",
         )
         self.repairs = self.hot_pixels, self.even_light  # in the order of the notes on them
         for button in self.repairs:
