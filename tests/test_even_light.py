@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_recurrent_mz import Scan
+from napari_recurrent_mz import Optics, Scan, Session, ZGrid
 from napari_recurrent_mz.docks.files import samples
 from napari_recurrent_mz.engine.check import light_notes
 from napari_recurrent_mz.estimates.even_light import uneven_light
@@ -74,6 +74,22 @@ def test_light_that_falls_from_scan_to_scan_is_evened_out(nucleus: np.ndarray, c
     np.testing.assert_allclose(found.gains / found.gains[0], left, rtol=0.05)
     (sentence,) = light_notes(scans_of(pixels, planes))
     assert f"less light in 'scan {count - 1}' than in 'scan 0'" in sentence
+
+
+def test_a_session_tells_of_falling_light_while_the_scan_can_be_taken_again(
+    nucleus: np.ndarray,
+) -> None:
+    optics = Optics(na=1.2, wavelength_um=0.455, immersion_index=1.33, pixel_um=0.512)
+    session, told = Session(ZGrid(0, 20, 5), optics=optics, method="lmmse"), []
+    session.message.connect(lambda sentence, kind: told.append((sentence, kind)))
+    for plane, left in ((10, 1.0), (30, 1.0), (20, 0.8), (24, 1.0), (16, 0.7)):
+        pixels = OFFSET + left * (nucleus[plane] - OFFSET)
+        session.add_scan(Scan(pixels, 0.5 * plane, f"plane {plane}"), refine=False)
+    (second, kind), (last, _) = told
+    assert "less light in 'plane 20' than in the scans beside it" in second
+    assert "less light in 'plane 16'" in last
+    assert "take it again" in second
+    assert kind == "warning"
 
 
 def test_two_scans_with_light_across_the_edges_or_scans_of_noise_do_not_tell(

@@ -279,24 +279,32 @@ def hot_pixel_notes(scans: Sequence[Scan], optics: Optics) -> list[str]:
     ]
 
 
-def light_notes(scans: Sequence[Scan]) -> list[str]:
-    """A sentence on scans with less or more light than the others; nothing where there is none."""
+def light_notes(scans: Sequence[Scan], newest: Scan | None = None) -> list[str]:
+    """A sentence on scans with less or more light than the others; nothing where there is none.
+
+    With ``newest``, only where that one is among them, while it can still be taken again.
+    """
     uneven = uneven_light([s.pixels for s in scans], np.array([s.z_um for s in scans]))
     if uneven is None:
         return []
-    changed = np.flatnonzero(uneven.gains != 1)
+    changed = np.flatnonzero(uneven.gains != 1).tolist()
+    if newest is not None and not any(scans[number] is newest for number in changed):
+        return []
     least, most = int(uneven.gains.argmin()), int(uneven.gains.argmax())
     if len(changed) == 1 and len(scans) > 2:
         gain = float(uneven.gains[changed[0]])
-        which, others, them = named(scans[changed[0]]), "the scans beside it", "it"
+        which, others = named(scans[changed[0]]), "the scans beside it"
     else:
         gain = float(uneven.gains[least] / uneven.gains[most])
         which, others = named(scans[least]), named(scans[most])
-        them = "them" if len(changed) > 1 else "it"
+    them = "them" if len(changed) > 1 else "it"
+    remedy = f"even {them} out, take {them} again, or leave {them} out"
+    if newest is not None:
+        remedy = "take it again with the light of the others, or spend less light on each scan"
     return [
         f"There is {100 * abs(gain - 1):.0f} % {'less' if gain < 1 else 'more'} light in {which} "
         f"than in {others}, though a wide-field image loses none with focus (bleached, or another "
-        f"exposure or lamp): even {them} out, take {them} again, or leave {them} out."
+        f"exposure or lamp): {remedy}."
     ]
 
 

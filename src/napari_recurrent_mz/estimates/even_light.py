@@ -19,10 +19,9 @@ from ..core.scans import FloatArray
 
 Array = npt.NDArray[np.float64]
 
+_DARK_PX = 256  # on a side, of which the darkest tell the background
 _EDGE = 32  # parts of a side; so wide is the edge of a field
-_WITHIN = (
-    0.3  # of the mean above the background: so dark are all edges around a sample in the field
-)
+_WITHIN = 0.3  # of the mean above the background: all edges around a sample in the field are darker
 _ALIKE_TOTALS = 0.08  # natural logarithm; totals of real stacks stay within 0.05
 
 _COARSE = 1 / 6  # of the field: standard deviation of the Gaussian that leaves coarse structure
@@ -62,7 +61,8 @@ def uneven_light(scans: Sequence[FloatArray], z_um: Array) -> UnevenLight | None
 
 def _totals(scans: Sequence[FloatArray]) -> tuple[Array | None, float]:
     """Mean light of the scans, (M,), None if some crosses the field's edges; and the background."""
-    dark = min(float(np.quantile(pixels, 1e-3)) for pixels in scans)
+    step = max(1, min(scans[0].shape) // _DARK_PX)
+    dark = min(float(np.quantile(pixels[::step, ::step], 1e-3)) for pixels in scans)
     totals = np.array([pixels.mean(dtype=np.float64) for pixels in scans]) - dark
     edges = np.array([_brightest_edge(pixels) for pixels in scans]) - dark
     return totals if (edges < _WITHIN * totals).all() else None, dark

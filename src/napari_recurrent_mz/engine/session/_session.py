@@ -216,8 +216,9 @@ class Session:
         if old is not None:
             self.scan_removed.emit(old)
         self.scan_added.emit(scan)
-        stack = self._live.stack(self.scans)
-        for sentence, kind in advice(scan, stack, self._scale, self.optics, self._model):
+        scans = self.scans
+        stack = self._live.stack(scans)
+        for sentence, kind in advice(scan, scans, stack, self._scale, self.optics, self._model):
             self._tell(sentence, kind)
         if not refine:
             return None
