@@ -68,11 +68,14 @@ def _made(
     given: Given, planes: ZGrid, volume: VolumeWriter, number: int
 ) -> tuple[dict[str, Any], str]:
     """Reconstruct one channel of the volume; its record, and a line that says what was done."""
-    from ..engine.check import hot_pixel_notes, light_notes
+    from ..engine.check import hot_pixel_notes, light_notes, shift_notes
     from ..engine.to_disk import reconstruct_into
 
-    hot = hot_pixel_notes(given.scans, given.optics) if given.optics else []
-    for sentence in hot + light_notes(given.scans):
+    notes = light_notes(given.scans)
+    if given.optics:
+        notes += hot_pixel_notes(given.scans, given.optics)
+        notes += shift_notes(given.scans, given.optics)
+    for sentence in notes:
         note(sentence)
     records: list[dict[str, Any]] = []
     method_asked, checked, begun = given.source.by.method, Checked(), time.perf_counter()

@@ -29,6 +29,7 @@ from ..core.scans import (
 )
 from ..estimates.even_light import uneven_light
 from ..estimates.hot_pixels import hot_pixels
+from ..estimates.lateral_shift import lateral_shifts
 from ..estimates.lmmse import LinearEstimate
 from ..estimates.normalisation import noise_of
 from ..estimates.saturation import AT_LIMIT, LOST, SATURATED, saturated_part
@@ -305,6 +306,24 @@ def light_notes(scans: Sequence[Scan], newest: Scan | None = None) -> list[str]:
         f"There is {100 * abs(gain - 1):.0f} % {'less' if gain < 1 else 'more'} light in {which} "
         f"than in {others}, though a wide-field image loses none with focus (bleached, or another "
         f"exposure or lamp): {remedy}."
+    ]
+
+
+def shift_notes(scans: Sequence[Scan], optics: Optics) -> list[str]:
+    """A sentence that names the scans that lie to the side of the others, if there is one."""
+    if len(scans) < 3:
+        return []
+    displaced = np.hypot(*lateral_shifts(scans, optics).T)
+    beside = [
+        f"{named(scan)} ({px * optics.pixel_um:.2g} µm, {px:.1f} pixels)"
+        for scan, px in zip(scans, displaced, strict=True)
+        if px
+    ]
+    if not beside:
+        return []
+    return [
+        f"To the side of the others, as if the stage or the sample had moved, lies "
+        f"{listed(beside)}: shift it back, take it again, or leave it out."
     ]
 
 

@@ -203,6 +203,23 @@ def with_even_light(rows: Sequence[Row], _optics: Optics) -> dict[int, RepairedS
     }
 
 
+def in_line(rows: Sequence[Row], optics: Optics) -> dict[int, RepairedScan]:
+    """The rows whose scans lie to the side of the others, by number, shifted back."""
+    from ...estimates.lateral_shift import lateral_shifts, shifted_back
+
+    scans = scans_of(rows)
+    heights = [row.z_um for row in rows]
+    return {
+        heights.index(scan.z_um): RepairedScan(
+            shifted_back(scan.pixels, shift_px),
+            "shifted back",
+            {"task": "shift", "pixels": (-shift_px).tolist()},
+        )
+        for scan, shift_px in zip(scans, lateral_shifts(scans, optics), strict=True)
+        if shift_px.any()
+    }
+
+
 def repaired_layer(row: Row, repaired: RepairedScan) -> Image:
     """A layer for a row, of repaired pixels."""
     assert row.layer is not None
