@@ -59,7 +59,7 @@ def write_report(
 
 
 def _page(records: Sequence[tuple[Experiment, Result | None]], pictures: str) -> str:
-    outcomes = {e.name: e.outcomes(r.table) if r else [] for e, r in records}
+    outcomes = {e.name: list(e.outcomes(r.table)) if r else [] for e, r in records}
     sections = [_HEAD, _weights_used([r for _, r in records if r]), _goals(records, outcomes)]
     sections += [_section(e, r, outcomes[e.name], pictures) for e, r in records if r]
     missing = [e for e, r in records if r is None]
