@@ -6,7 +6,7 @@ import argparse
 import shlex
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from ..core.scans import InputError
 from ._common import OUTPUT, DeviceChoice, NetworkOptions, check_json
@@ -68,8 +68,9 @@ def bench(
     record = Record(
         made_by(task, _command([f"--{name}" for name in flags if flags[name]], only, network))
     )
+    found: Any = record.stages if stages else record.rows
     for entry in measure(task) if stages else run(subjects, task):
-        record = record.with_(entry)
+        found.append(entry)
         note(title(entry))
         if json:  # what is done so far is there all along
             write_json(json, record.as_dict())
