@@ -6,8 +6,8 @@ import math
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -243,19 +243,11 @@ def _timed_stages(
         synchronize(device)
         seconds[name] += time.perf_counter() - begun[name]
 
-    handles = []
-    for name, module in _modules(network):
-        handles.append(module.register_forward_pre_hook(partial(begin, name)))
-        handles.append(module.register_forward_hook(partial(end, name)))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _modules(network: RecurrentMZ) -> Sequence[tuple[str, nn.Module]]:
     modules: list[tuple[str, nn.Module]] = [("last", network.last)]
     for part, words in _PARTS.items():
         modules += [(f"{words} {k}", m) for k, m in enumerate(getattr(network, part), start=1)]
-    return modules
+    with ExitStack() as hooks:
+        for name, module in modules:
+            hooks.enter_context(module.register_forward_pre_hook(partial(begin, name)))
+            hooks.enter_context(module.register_forward_hook(partial(end, name)))
+        yield
