@@ -11,7 +11,7 @@ from ..core.scans import InputError, ZGrid, check_heights, contrast_limits, defa
 from ..io._zarr import NGFF
 from ._common import OUTPUT, Given, Grid, Ngff, Source
 from ._options import Option
-from ._terminal import Checked, Progress, note, result_line
+from ._terminal import Progress, note, note_check, result_line
 
 if TYPE_CHECKING:
     from ..engine.recipe import HeightMap
@@ -75,20 +75,20 @@ def _made(
     for sentence in hot + light_notes(given.scans):
         note(sentence)
     records: list[dict[str, Any]] = []
-    method_asked, checked, begun = given.source.by.method, Checked(), time.perf_counter()
-    words = f"{given.channel}, {method_asked}" if given.channel else method_asked
+    method, begun = given.source.by.method, time.perf_counter()
+    words = f"{given.channel}, {method}" if given.channel else method
     with Progress(f"{words}: plane") as progress:
         reconstruct_into(
             lambda _: volume.channel(number),
             given.recipe(planes),
             on_progress=progress,
             on_message=note,
-            on_check=checked,
+            on_check=note_check,
             before_finish=records.append,
         )
-    seconds, method, shape = time.perf_counter() - begun, checked.by(method_asked), volume.shape
-    line = result_line(volume.path, shape, planes, method, len(given.scans), seconds)
-    return records[0], line
+    (record,), seconds = records, time.perf_counter() - begun
+    by, scans = record.get("used", method), len(given.scans)
+    return record, result_line(volume.path, volume.shape, planes, by, scans, seconds)
 
 
 def surface(
@@ -163,14 +163,15 @@ def _surface_made(given: Given, target: HeightMap, output: Path) -> str:
     from ..engine.surfaces import surface_of
     from ..io import write_surface
 
-    pixel_um, method, checked = given.pixel_um, given.source.by.method, Checked()
+    pixel_um, method = given.pixel_um, given.source.by.method
     with Progress(method) as progress, listening(progress.stage):
-        made = surface_of(given.recipe(target), note, checked)
+        made = surface_of(given.recipe(target), note, note_check)
     inputs, heights_um = given.source.scans.files, target.heights_um
     write_surface(output, made.pixels, heights_um, pixel_um, made.provenance, inputs=inputs)
     y, x = made.pixels.shape
     facts = str(SurfaceFacts.of(heights_um, pixel_um)).rstrip(".")
     return (
         f"{output}: {y} × {x} pixels, {facts[0].lower()}{facts[1:]}, "
-        f"by {checked.by(method)} from {len(given.scans)} scans in {made.seconds:.1f} s"
+        f"by {made.provenance.get('used', method)} from {len(given.scans)} scans "
+        f"in {made.seconds:.1f} s"
     )
