@@ -80,6 +80,12 @@ def result_line(
     )
 
 
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """A table: each column as wide as its widest text, two spaces between them."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
 def note(text: str) -> None:
     """Say something worth knowing on standard error."""
     print(f"note: {text}", file=sys.stderr, flush=True)

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ...cli._terminal import columns
 from ...core.device import Device
 from ...core.scans import InputError
 from ...engine.tiles import NetworkPlanes
@@ -108,18 +109,15 @@ class StageTable:
 
     def as_text(self) -> str:
         """For a terminal."""
-        lines = [_HEAD, *(stage.cells for stage in (*self.stages, self.total))]
-        widths = [max(len(line[i]) for line in lines) for i in range(len(_HEAD))]
-        return "\n".join(
-            [self.caption]
-            + ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip()
-               for line in lines]
-        )  # fmt: skip
+        return f"{self.caption}\n{columns([_HEAD, *self._rows])}"
 
     def as_markdown(self) -> str:
         """For a page."""
-        table = markdown_table(_HEAD, [stage.cells for stage in (*self.stages, self.total)])
-        return f"{self.caption}\n\n{table}"
+        return f"{self.caption}\n\n{markdown_table(_HEAD, self._rows)}"
+
+    @property
+    def _rows(self) -> list[tuple[str, ...]]:
+        return [stage.cells for stage in (*self.stages, self.total)]
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able: what is not counted is null."""
