@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -191,9 +191,7 @@ class _Ledger:
 
     jobs: Sequence[Job]
     on_outcome: OnOutcome | None
-
-    def __post_init__(self) -> None:
-        self._taken: dict[str, Outcome] = {}
+    _taken: dict[str, Outcome] = field(default_factory=dict)
 
     def take(self, outcome: Outcome) -> None:
         """Note what became of a job, and tell."""
