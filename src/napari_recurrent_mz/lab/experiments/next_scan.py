@@ -189,8 +189,7 @@ def against_equal(table: pd.DataFrame) -> pd.DataFrame:
     keys = ["sample", "number", "scans"]
     wide = table.pivot_table(index=keys, columns="rule", values="error")
     ratio = np.log(wide.div(wide["equal"], axis=0))
-    excess: pd.DataFrame = np.exp(ratio.groupby("scans").mean()).T - 1
-    return excess
+    return np.exp(ratio.groupby("scans").mean()).T - 1
 
 
 def _outcomes_next_scan(table: pd.DataFrame) -> Iterator[Outcome]:

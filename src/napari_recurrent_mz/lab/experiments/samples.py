@@ -303,8 +303,7 @@ def _measure_objectives(lab: Lab) -> Iterator[Row]:
 def _objective_gains(table: pd.DataFrame) -> pd.Series:
     gained = gains(table)
     ours = gained[gained.method == "recurrent-mz"]
-    means: pd.Series = ours.groupby("objective", sort=False).gain.mean()
-    return means
+    return ours.groupby("objective", sort=False).gain.mean()
 
 
 def _objectives_outcomes(table: pd.DataFrame) -> Iterator[Outcome]:

@@ -209,8 +209,7 @@ def ratios(table: pd.DataFrame) -> pd.Series:
     joined = table.join(base, on=keys)
     # Means first: the paper compares mean NRMSE with and without errors.
     both = joined.groupby(["error_in", "sigma_um"])[["nrmse", "base"]].mean()
-    ratio: pd.Series = both.nrmse / both.base
-    return ratio
+    return both.nrmse / both.base
 
 
 def _position_outcomes(table: pd.DataFrame) -> Iterator[Outcome]:
