@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from ..core.device import choose_device
 from ..core.scans import InputError, ZGrid
 from ..io._zarr import NGFF
 from ._common import OUTPUT, Grid, MethodOptions, Ngff, OpticsOptions, Planes, ZStep
@@ -198,7 +199,6 @@ def _state(done: int, points: int) -> str:
 
 def _scans_and_cost(job: Job, settings: BatchSettings) -> tuple[str, float | None]:
     """Heights of the scans and the expected seconds; why it cannot be done and None."""
-    from ..core.device import choose_device
     from ..engine.batch import plan_of, sentence_of
     from ..engine.cost import estimate_cost
     from ..engine.inference import model_for

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
+
+from ..io import ImageFile, scatter_note
 from ._common import ChannelOptics, Files, OneChannel, of_channel
 from ._options import Argument, Option
 from ._terminal import Progress, note
 
 if TYPE_CHECKING:
-    from ..io import ImageFile
     from ..measure.beads import BeadSettings, BeadVolume
 
 
@@ -108,9 +110,6 @@ def _measured(
 
 
 def _volume(image: ImageFile, pixel_um: float, files: Files) -> BeadVolume:
-    import numpy as np
-
-    from ..io import scatter_note
     from ..measure.beads import BeadVolume, even_planes
 
     pixels, bottom, step = image.stack, 0.0, pixel_um

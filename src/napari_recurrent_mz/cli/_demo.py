@@ -5,7 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
+
+from ..core.device import choose_device
 from ..core.scans import InputError, Scan, ZGrid
+from ..io import check_output, write_volume
 from ._common import OUTPUT, NetworkOptions, folder_of
 from ._options import Option
 from ._terminal import Progress, result_line
@@ -61,12 +65,8 @@ def demo(
 
 
 def _without_window(output: str, network: NetworkOptions) -> None:
-    import numpy as np
-
-    from ..core.device import choose_device
     from ..engine.inference import Plane
     from ..engine.recipe import Recipe
-    from ..io import check_output, write_volume
     from ..measure.evaluation import evaluate
     from ..networks.weights import load_model
     from ..simulation.simulate import DEMO_SCANS_UM, demo_sample

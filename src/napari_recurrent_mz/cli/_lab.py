@@ -8,7 +8,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
+from ..core.device import choose_device
 from ..core.scans import InputError
+from ..io import write_json
 from ._common import OUTPUT, DeviceChoice, NetworkOptions, check_json
 from ._options import Argument, Option, add_options, changed, option_name
 from ._terminal import Progress, note
@@ -45,8 +47,6 @@ def bench(
       recurrent-mz bench --stages
       recurrent-mz bench --from bench.json --markdown
     """
-    from ..core.device import choose_device
-    from ..io import write_json
     from ..lab.benchmarks.base import FULL, QUICK, Bench
     from ..lab.benchmarks.registry import chosen, run
     from ..lab.benchmarks.stages import measure

@@ -7,7 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from ..core.progress import listening
 from ..core.scans import InputError, ZGrid, check_heights, contrast_limits, default_grid
+from ..io import (
+    Channel,
+    VolumeWriter,
+    check_output,
+    check_surface_output,
+    read_heights,
+    write_surface,
+)
 from ..io._zarr import NGFF
 from ._common import OUTPUT, Given, Grid, Ngff, Source
 from ._options import Option
@@ -15,7 +24,6 @@ from ._terminal import Progress, note, note_check, result_line
 
 if TYPE_CHECKING:
     from ..engine.recipe import HeightMap
-    from ..io import VolumeWriter
 
 
 def reconstruct(
@@ -39,8 +47,6 @@ def reconstruct(
       recurrent-mz reconstruct TWO-COLOURS.tif --channel all --wavelength-um 0.461,0.57 \\
           --planes 30 60 90 -o both.ome.tif
     """
-    from ..io import Channel, VolumeWriter, check_output
-
     files = source.scans.files
     path = check_output(output, files, ngff)
     given = source.every_channel()
@@ -118,8 +124,6 @@ def surface(
     A point of --through is Z,Y,X in micrometres; y and x count from the centre of the upper left
     pixel. HEIGHTS.tif holds the height of every pixel in micrometres.
     """
-    from ..io import check_surface_output
-
     files = source.scans.files
     path = check_surface_output(output, [*files, *([heights] if heights else [])])
     given = source.given()
@@ -149,8 +153,6 @@ def _target(given: Given, heights: str | None, through: Sequence[str] | None) ->
         at = points(through)
         plane = plane_through(at, given.shape, given.pixel_um)
         return HeightMap(plane, "plane through points", at)
-    from ..io import read_heights
-
     assert heights is not None  # one of the two is given
     name = Path(heights).name
     return HeightMap(check_heights(read_heights(heights), given.shape, name), name)
@@ -158,10 +160,8 @@ def _target(given: Given, heights: str | None, through: Sequence[str] | None) ->
 
 def _surface_made(given: Given, target: HeightMap, output: Path) -> str:
     """Reconstruct and write; returns one line that says what was made."""
-    from ..core.progress import listening
     from ..engine.recipe import SurfaceFacts
     from ..engine.surfaces import surface_of
-    from ..io import write_surface
 
     pixel_um, method = given.pixel_um, given.source.by.method
     with Progress(method) as progress, listening(progress.stage):

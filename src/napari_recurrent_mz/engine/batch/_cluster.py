@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ...core.device import available_cores
 from ...core.scans import InputError
 from ._settings import Job
 from ._work import Orders, Outcome, Task, do, lost
@@ -117,7 +118,6 @@ def _machines(client: Any, scheduler: str, output: Path) -> dict[str, Machine]:
 def _introduce(output: str) -> tuple[Machine, bool]:
     """What a worker says of itself."""
     from ... import __version__
-    from ...core.device import available_cores
 
     return (socket.gethostname(), available_cores(), __version__), Path(output).is_dir()
 

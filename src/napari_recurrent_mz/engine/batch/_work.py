@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ...core.device import choose_device, limit_gpu_memory
 from ...core.errors import known_sentence
 from ...core.methods import method_of
@@ -330,8 +332,6 @@ def _limit_resources(orders: Orders) -> None:
 
         threads = threads.get(get_worker().address)
     if threads is not None:
-        import torch
-
         torch.set_num_threads(threads)
 
 

@@ -12,6 +12,9 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from ...core.device import available_cores, cpu_name
 from ...core.scans import InputError, counted
 from ..shared import markdown_table, provenance
 from .base import Bench, Row, in_words
@@ -61,10 +64,6 @@ _made = itemgetter("command", "date", "version", "torch", "python", "machine", "
 
 def made_by(bench: Bench, command: str) -> dict[str, Any]:
     """What a run was made with, JSON-able."""
-    import torch
-
-    from ...core.device import available_cores, cpu_name
-
     return {
         **provenance(command),
         "torch": torch.__version__,
