@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
+from ..core.arrays import check_largest
 from ..core.progress import Steps, T
 from ..core.scans import InputError
 from ..io import (
@@ -31,7 +32,6 @@ from ..io import (
     write_channels,
     write_json,
     write_table,
-    write_volume,
 )
 from ._common import OUTPUT, ChannelOptics, Files, OneChannel, check_json, of_channel, rising
 from ._options import Argument, Option
@@ -328,24 +328,19 @@ class _About:
             entry = records[number] if len(records) > 1 else records[0]
             steps = [*before.get("prepared", ()), entry]
             provenance.append(before | {"optics": self._optics[number], "prepared": steps})
-        if len(volumes) == 1:
-            pixel_um, inputs = self.pixel_um, self._inputs
-            write_volume(
-                path, volumes[0], z_um, pixel_um, provenance[0], inputs=inputs, keep_type=True
-            )
-            return
-        typed = [_in_written_type(volume) for volume in volumes]
         channels = [
             Channel(volume, one.name, (float(volume.min()), float(volume.max())))
-            for volume, one in zip(typed, self.channels, strict=True)
+            for volume, one in zip(map(_in_written_type, volumes), self.channels, strict=True)
         ]
         place = Place(self.pixel_um, np.asarray(z_um, np.float64))
-        write_channels(path, channels, place, {"channels": provenance}, inputs=self._inputs)
+        record = provenance[0] if len(provenance) == 1 else {"channels": provenance}
+        write_channels(path, channels, place, record, inputs=self._inputs)
 
 
 def _in_written_type(volume: Any) -> Any:
-    """Integers of 8 and 16 bits as they are, all else as float32, as one channel is written."""
+    """Integers of 8 and 16 bits as they are, all else as float32."""
     array = np.asarray(volume)
+    check_largest(array, "The volume")
     is_small = array.dtype.kind in "iu" and array.dtype.itemsize <= 2
     return array if is_small else array.astype(np.float32)
 
