@@ -96,7 +96,7 @@ def _read(
     The other arguments of that are the planes that are scans, and how.
     """
     from ..engine.check import saturation_notes
-    from ..measure.evaluation import evaluate, evaluate_against
+    from ..measure.evaluation import evaluate
 
     image = files.read(stack, channel=channel)
     scans = load_scans([image], None, planes, files.z_step_um)
@@ -104,7 +104,5 @@ def _read(
     for sentence in saturation_notes(scans) + scatter_note(heights, f"'{image.name}'"):
         note(sentence)
     resolved = optics.of_channel(channel).of([image], methods)[0]
-    work: Any = evaluate
-    if reference:
-        work = partial(evaluate_against, reference=files.read(reference, channel=channel).stack)
-    return image, partial(work, image.stack, z_um=heights, optics=resolved)
+    other = files.read(reference, channel=channel).stack if reference else None
+    return image, partial(evaluate, image.stack, heights, optics=resolved, reference=other)
