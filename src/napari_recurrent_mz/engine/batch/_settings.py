@@ -83,12 +83,8 @@ class BatchSettings:
     @property
     def optics(self) -> dict[str, float | None]:
         """What is given of the optics, by name."""
-        return {
-            "na": self.na,
-            "wavelength_um": self.wavelength_um,
-            "immersion_index": self.immersion_index,
-            "pixel_um": self.pixel_um,
-        }
+        names = ("na", "wavelength_um", "immersion_index", "pixel_um")
+        return {name: getattr(self, name) for name in names}
 
     def as_dict(self) -> dict[str, Any]:
         """Everything that decides what a volume looks like, JSON-able."""

@@ -114,10 +114,5 @@ def _made(experiment: Experiment, lab: Lab, command: str, seconds: float) -> dic
 def _weights(model: Any) -> dict[str, Any]:
     """What a card says of how far its weights were trained."""
     training = model.card.get("training", {})
-    return {
-        "name": model.name,
-        "sha256": model.sha256,
-        "steps": training.get("steps"),
-        "hours": training.get("hours"),
-        "device": training.get("device"),
-    }
+    said = {name: training.get(name) for name in ("steps", "hours", "device")}
+    return {"name": model.name, "sha256": model.sha256, **said}
