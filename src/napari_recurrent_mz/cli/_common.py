@@ -69,10 +69,6 @@ class OpticsOptions:
         """By name: as given, else as the files state them, else None."""
         return optics_values(asdict(self), images)
 
-    def of_channel(self, _channel: OneChannel) -> OpticsOptions:
-        """Those of one channel."""
-        return self
-
     def of(
         self, images: Sequence[ImageFile], methods: Sequence[str] = ()
     ) -> tuple[Optics | None, float]:
