@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 
 from ..io import ImageFile, scatter_note
+from ..measure.plots import save_figure
 from ._common import ChannelOptics, Files, OneChannel, of_channel
 from ._options import Argument, Option
 from ._terminal import Progress, note
@@ -124,7 +125,6 @@ def _volume(image: ImageFile, pixel_um: float, files: Files) -> BeadVolume:
 
 def _print_and_draw(names: list[str], tables: Any, theory: Any, figure: str | None) -> None:
     """A row for each axis and volume; nothing where no bead is accepted."""
-    from ..measure.plots import save_figure
     from ..measure.plots.widths import width_histograms, widths_figure
 
     histograms = width_histograms(tables)

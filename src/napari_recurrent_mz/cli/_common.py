@@ -6,11 +6,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from ..core.device import CHOICES, GPU_MEMORY
 from ..core.methods import DEFAULT_METHOD, METHODS, needs_optics
+from ..core.optics import Optics
 from ..core.scans import InputError, Scan, ZGrid, check_scans, counted, require_several
+from ..engine.recipe import HeightMap, Recipe
 from ..io import (
     ImageFile,
     channels_of,
@@ -25,10 +27,6 @@ from ..io._whole import check_no_device
 from ..io._zarr import NGFF
 from ._options import Argument, Option
 from ._terminal import note
-
-if TYPE_CHECKING:
-    from ..core.optics import Optics
-    from ..engine.recipe import HeightMap, Recipe
 
 OUTPUT = ("-o", "--output")
 Planes = Annotated[
@@ -287,8 +285,6 @@ class Given:
 
     def recipe(self, target: ZGrid | HeightMap) -> Recipe:
         """What is to be made of them."""
-        from ..engine.recipe import Recipe
-
         by = self.source.by
         return Recipe(
             self.scans, target, self.optics, by.method, by.model, by.device, self.pixel_um

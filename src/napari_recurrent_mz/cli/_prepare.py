@@ -33,6 +33,7 @@ from ..io import (
     write_json,
     write_table,
 )
+from ..measure.plots import ENDINGS, save_figure
 from ._common import OUTPUT, ChannelOptics, Files, OneChannel, check_json, of_channel, rising
 from ._options import Argument, Option
 from ._terminal import Progress
@@ -92,7 +93,6 @@ def align(
 
     Align the planes of a stack, or single images, with pyStackReg.
     """
-    from ..measure.plots import save_figure
     from ..measure.plots.preparation import drift_figure
     from ..measure.preparation import aligning, applying
 
@@ -185,7 +185,6 @@ def normalise(
     Normalise a stack by the triangle threshold of its extended-depth-of-field image.
     """
     from ..estimates.normalisation import edf_normalisation
-    from ..measure.plots import save_figure
     from ..measure.plots.preparation import edf_histogram_figure
     from ..measure.preparation import extending_focus
 
@@ -242,7 +241,6 @@ def register(
     projections, axially by the correlation of the volumes, and resample it to the wide-field
     grid.
     """
-    from ..measure.plots import save_figure
     from ..measure.plots.preparation import registration_figure
     from ..measure.preparation import Place as StackPlace
     from ..measure.preparation import registering, resampling
@@ -355,8 +353,6 @@ def _finish(steps: Steps[T]) -> T:
 
 def _check_extra(numbers: str | None, figure: str | None) -> None:
     """Refuse what cannot be written before any work is done."""
-    from ..measure.plots import ENDINGS
-
     check_json(numbers)
     check_json(figure)
     if figure and Path(figure).suffix.lower() not in ENDINGS:

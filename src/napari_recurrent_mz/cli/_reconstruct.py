@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from ..core.progress import listening
 from ..core.scans import InputError, ZGrid, check_heights, contrast_limits, default_grid
+from ..engine.recipe import HeightMap, SurfaceFacts
 from ..io import (
     Channel,
     VolumeWriter,
@@ -21,9 +22,6 @@ from ..io._zarr import NGFF
 from ._common import OUTPUT, Given, Grid, Ngff, Source
 from ._options import Option
 from ._terminal import Progress, note, note_check, result_line
-
-if TYPE_CHECKING:
-    from ..engine.recipe import HeightMap
 
 
 def reconstruct(
@@ -145,8 +143,6 @@ def points(words: Sequence[str]) -> list[tuple[float, ...]]:
 
 
 def _target(given: Given, heights: str | None, through: Sequence[str] | None) -> HeightMap:
-    from ..engine.recipe import HeightMap
-
     if through is not None:
         from ..engine.surfaces import plane_through
 
@@ -160,7 +156,6 @@ def _target(given: Given, heights: str | None, through: Sequence[str] | None) ->
 
 def _surface_made(given: Given, target: HeightMap, output: Path) -> str:
     """Reconstruct and write; returns one line that says what was made."""
-    from ..engine.recipe import SurfaceFacts
     from ..engine.surfaces import surface_of
 
     pixel_um, method = given.pixel_um, given.source.by.method

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from ..core.device import choose_device
+from ..core.optics import Optics
 from ..core.scans import InputError
 from ..io import check_output, write_volume
 from ._common import OUTPUT, DeviceChoice
@@ -45,7 +46,6 @@ def stack(
     Simulate one sample through one microscope, with camera noise, and write its stack in camera
     counts.
     """
-    from ..core.optics import Optics
     from ..simulation.simulate import Camera, simulate_sample
 
     outputs = [path for path in (output, confocal) if path]

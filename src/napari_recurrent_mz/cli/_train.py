@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from ..core.device import Device, choose_device
 from ..core.scans import InputError
+from ..estimates.saturation import stack_saturation_notes
 from ..io import stack_heights
 from ._common import OUTPUT, DeviceChoice, Fields, OpticsOptions, folder_of
 from ._options import Argument, Option, add_options, changed
@@ -319,7 +320,6 @@ def _model_name(given: str | None) -> str | None:
 
 
 def _field(adapting: Adapting, path: str) -> MeasuredField:
-    from ..estimates.saturation import stack_saturation_notes
     from ..training.measured import held_out_notes, measured_field
 
     image = adapting.read(path)
