@@ -14,8 +14,8 @@ from typing import Any
 
 from ...core.device import available_cores
 from ...core.scans import InputError
-from ._settings import Job
-from ._work import Orders, Outcome, Task, do, lost
+from ._settings import Job, Orders
+from ._work import Outcome, Task, do, lost
 
 _PATIENCE_S = 8.0
 _ENDING_S = 30.0  # for the tiles at work, after Ctrl-C

@@ -27,9 +27,9 @@ from ._plan import plan_of
 from ._pool import processes
 from ._record import FOLDER
 from ._report import Report
-from ._settings import BatchSettings, Job
+from ._settings import BatchSettings, Job, Orders
 from ._shares import Shares, bytes_of, free_cores, gpus_for, share_out
-from ._work import STOPPED, Orders, Outcome, Task, do, lost, outcome_of_finished
+from ._work import STOPPED, Outcome, Task, do, lost, outcome_of_finished
 
 OnOutcome = Callable[[Outcome, int, int], None]
 """Told an outcome, how many jobs are through, and of how many."""
