@@ -182,8 +182,7 @@ def _shrink(images: FloatArray, linear: LinearEstimate) -> FloatArray:
     tensor = torch.from_numpy(images)
     mean = tensor.mean()
     wide = radial.back(radial.response(detail) * radial.transform(tensor - mean)) + mean
-    half: FloatArray = functional.avg_pool2d(wide[:, None], 2)[:, 0].numpy()
-    return half
+    return functional.avg_pool2d(wide[:, None], 2)[:, 0].numpy()
 
 
 def _detail(part: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -193,8 +192,7 @@ def _detail(part: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         (np.arccos(u) - u * np.sqrt(1 - u**2)) * 2 / np.pi
         for u in (np.clip(part, 0, 1), np.clip(2 * part, 0, 1))
     )
-    ratio: npt.NDArray[np.float64] = twice / np.maximum(once, 1e-6)
-    return ratio
+    return twice / np.maximum(once, 1e-6)
 
 
 def _leave_out(

@@ -43,8 +43,7 @@ class UnevenLight:
     def evened(self, pixels: FloatArray, index: int) -> FloatArray:
         """The pixels of a scan with the light that all should have."""
         offset = np.float32(self.offset)
-        even: FloatArray = offset + (pixels - offset) / np.float32(self.gains[index])
-        return even
+        return offset + (pixels - offset) / np.float32(self.gains[index])
 
 
 def uneven_light(scans: Sequence[FloatArray], z_um: Array) -> UnevenLight | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
 from ..core.device import Device
@@ -228,8 +229,6 @@ class Trainer:
         self._write(self._checkpoint.name, self.learner.state(), about)
 
     def _resume(self) -> None:
-        from safetensors import SafetensorError, safe_open
-
         try:
             with safe_open(self._checkpoint, "pt") as stream:
                 about = {name: float(value) for name, value in stream.metadata().items()}

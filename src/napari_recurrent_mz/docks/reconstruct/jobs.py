@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image
 
-from ...core.device import check_memory
+from ...core.device import check_memory, choose_device
 from ...core.methods import method_of
 from ...core.optics import Optics
 from ...core.scans import FloatArray, InputError, Scan, ZGrid, counted
@@ -290,7 +290,6 @@ def _cost(
     model = ui.method.model
     if not ui.method.is_ready or (method_of(method).needs_model and model is None):
         return None
-    from ...core.device import choose_device
     from ...engine.cost import estimate_cost
 
     shape, where = scans[0].pixels.shape, choose_device(device)
