@@ -210,9 +210,11 @@ class Trainer:
 
     def _log(self, row: dict[str, float]) -> None:
         path = self.folder / "log.csv"
-        with refusals_of(path), path.open("a", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, list(row))
-            if stream.tell() == 0:
+        with refusals_of(path), path.open("a+", newline="", encoding="utf-8") as stream:
+            stream.seek(0)  # a run that goes on with other options keeps its columns
+            columns = next(csv.reader(stream), None)
+            writer = csv.DictWriter(stream, columns or list(row), "nan", "ignore")
+            if columns is None:
                 writer.writeheader()
             writer.writerow({key: f"{value:.5g}" for key, value in row.items()})
 
