@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -75,7 +76,7 @@ def _made(
     from ..engine.check import fault_notes
     from ..engine.to_disk import reconstruct_into
 
-    for sentence in fault_notes(given.scans, given.optics):
+    for sentence in chain(*fault_notes(given.scans, given.optics)):
         note(sentence)
     records: list[dict[str, Any]] = []
     method, begun = given.source.by.method, time.perf_counter()

@@ -27,9 +27,9 @@ from ..core.scans import (
     listed,
     named,
 )
+from ..estimates.agreement import exchanged_heights, lateral_shifts
 from ..estimates.even_light import uneven_light
 from ..estimates.hot_pixels import hot_pixels
-from ..estimates.lateral_shift import lateral_shifts
 from ..estimates.lmmse import LinearEstimate
 from ..estimates.normalisation import noise_of
 from ..estimates.saturation import AT_LIMIT, LOST, SATURATED, saturated_part
@@ -266,11 +266,13 @@ def saturation_notes(scans: Sequence[Scan]) -> list[str]:
     return [f"Pixels of these scans are {AT_LIMIT}: {listed(saturated)}. {LOST}"]
 
 
-def fault_notes(scans: Sequence[Scan], optics: Optics | None) -> list[str]:
-    """Sentences on faults of scans that can be corrected before a run."""
+def fault_notes(scans: Sequence[Scan], optics: Optics | None) -> list[list[str]]:
+    """Sentences on faults of scans, by kind: hot pixels, light, shift to the side, heights."""
+    light = light_notes(scans)
     if optics is None:
-        return light_notes(scans)
-    return hot_pixel_notes(scans, optics) + light_notes(scans) + shift_notes(scans, optics)
+        return [[], light, [], []]
+    return [hot_pixel_notes(scans, optics), light, shift_notes(scans, optics),
+            order_notes(scans, optics)]  # fmt: skip
 
 
 def hot_pixel_notes(scans: Sequence[Scan], optics: Optics) -> list[str]:
@@ -329,6 +331,18 @@ def shift_notes(scans: Sequence[Scan], optics: Optics) -> list[str]:
     return [
         f"To the side of the others, as if the stage or the sample had moved, lies "
         f"{listed(beside)}: shift it back, take it again, or leave it out."
+    ]
+
+
+def order_notes(scans: Sequence[Scan], optics: Optics) -> list[str]:
+    """A sentence that names two scans whose heights seem to be mixed up, if there are two."""
+    pair = exchanged_heights(scans, optics)
+    if pair is None:
+        return []
+    one, other = (f"{named(scans[number])} ({scans[number].z_um:.4g} µm)" for number in pair)
+    return [
+        f"The scans agree far better with the heights of {one} and {other} exchanged: check the "
+        "height of both."
     ]
 
 

@@ -160,7 +160,8 @@ class ReconstructDock(ScanSource):
         footer.ready()
         footer.warn([*warnings, *chain(*self.ui.error.notes)])
         one_by_one = self.ui.channels.frames == 1 and len(self.ui.channels.used()) < 2
-        for button, notes in zip(self.ui.repairs, self.ui.error.notes, strict=True):
+        # Heights that may be mixed up are for a person to correct.
+        for button, notes in zip(self.ui.repairs, self.ui.error.notes, strict=False):
             button.setVisible(bool(notes) and one_by_one)
         self.ui.grid.cost.setText(cost_in_words(self.ui, self._viewer, planned))
         if self.ui.method.is_ready:  # what it computes, a preview needs, too

@@ -205,7 +205,7 @@ def with_even_light(rows: Sequence[Row], _optics: Optics) -> dict[int, RepairedS
 
 def in_line(rows: Sequence[Row], optics: Optics) -> dict[int, RepairedScan]:
     """The rows whose scans lie to the side of the others, by number, shifted back."""
-    from ...estimates.lateral_shift import lateral_shifts, shifted_back
+    from ...estimates.agreement import lateral_shifts, shifted_back
 
     scans = scans_of(rows)
     heights = [row.z_um for row in rows]

@@ -32,7 +32,7 @@ from ..shared.scan_source import ScanParts
 from ..shared.worker import in_background
 from .channels import ChannelsPanel
 
-_Seen = tuple[ErrorOverZ, list[str], list[str], list[str]]
+_Seen = tuple[ErrorOverZ, list[list[str]]]
 _HEIGHT = 80
 _TIP = (
     "How far the linear estimate (MMSE) is expected to be off in every plane, in parts of its "
@@ -53,7 +53,7 @@ class ErrorPlot(QuietCanvas):
         self.setToolTip(_TIP)
         self.shown: ErrorOverZ | None = None
         # on hot pixels of the scans, and on a scan with less or more light than the others
-        self.notes: list[list[str]] = [[], [], []]
+        self.notes: list[list[str]] = [[]] * 4
         self._recipe: Recipe | None = None
         self.hide()
 
@@ -61,7 +61,7 @@ class ErrorPlot(QuietCanvas):
         """Show the errors of this recipe, which a thread of the dock ``owner`` finds."""
         before, self._recipe = self._recipe, recipe
         if recipe is None or recipe.optics is None:
-            self.shown, self.notes = None, [[], [], []]
+            self.shown, self.notes = None, [[]] * 4
             self.hide()
         elif before is None or _facts(before) != _facts(recipe):
             in_background(
@@ -71,7 +71,7 @@ class ErrorPlot(QuietCanvas):
     def _shows(self, recipe: Recipe) -> Callable[[_Seen], None]:
         def show(seen: _Seen) -> None:
             if self._recipe is not None and _facts(self._recipe) == _facts(recipe):
-                self.shown, *notes = seen
+                self.shown, notes = seen
                 self.show_figure(error_figure(self.shown))
                 self.show()
                 if notes != self.notes:
@@ -88,7 +88,7 @@ def _facts(recipe: Recipe) -> tuple[Any, ...]:
 
 
 def _looked_at(recipe: Recipe) -> _Seen:
-    from ...engine.check import hot_pixel_notes, light_notes, shift_notes
+    from ...engine.check import fault_notes
     from ...estimates.planning import expected_errors  # with torch
 
     assert recipe.optics is not None
@@ -96,9 +96,7 @@ def _looked_at(recipe: Recipe) -> _Seen:
     target = image_made(recipe.method, recipe.model)
     error = expected_errors(recipe.scans, recipe.optics, z_um, target)
     over_z = ErrorOverZ(z_um, error, [scan.z_um for scan in recipe.scans])
-    scans, optics = recipe.scans, recipe.optics
-    notes = hot_pixel_notes(scans, optics), light_notes(scans), shift_notes(scans, optics)
-    return over_z, *notes
+    return over_z, fault_notes(recipe.scans, recipe.optics)
 
 
 @dataclass(frozen=True)
@@ -240,7 +238,7 @@ class ReconstructLayout(Form):
             "Scans that lie to the side of the others in line with them, as new layers; yours stay "
             "as they are",
         )
-        # In the order of the notes on them.
+        # In the order of the notes on faults.
         self.repairs = self.hot_pixels, self.even_light, self.shift_back
         for button in self.repairs:
             button.hide()

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -208,7 +209,7 @@ def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], Non
     scans, plan = read_job(job, settings)
     place_record = _place_record(job, orders)
     method = str(place_record.get("method", settings.method))
-    result = _Made(remarks=[*plan.remarks, *fault_notes(scans, plan.optics)])
+    result = _Made(remarks=[*plan.remarks, *chain(*fault_notes(scans, plan.optics))])
 
     def opened(shape: tuple[int, int, int]) -> PlaneWriter:
         forget(orders.output, job)

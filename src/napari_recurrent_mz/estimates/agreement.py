@@ -1,13 +1,16 @@
-"""Scans that lie to the side of the others, because the stage or the sample moved.
+"""Whether scans agree: each is predicted from the others by the linear estimate, and compared.
 
-Each scan is predicted from the others by the linear estimate, and the two are registered. A scan
-that moved makes its neighbours seem displaced, too: the one is taken that, shifted back, lets all
-agree best. Only scans between the outer ones are judged: of a sample that leans, the scans above
-and below lie on opposite sides, and what they predict lies between them.
+Scans may lie to the side of the others, because the stage or the sample moved: each is registered
+with its prediction. One that moved makes its neighbours seem displaced, too; the one is taken that,
+shifted back, lets all agree best. Only scans between the outer ones are judged: of a sample that
+leans, the scans above and below lie on opposite sides, and what they predict lies between them.
+
+Heights of two scans may have been mixed up: all then agree far better once they are exchanged.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -29,6 +32,7 @@ _FARTHEST = 0.25  # of the field: what seems to lie farther away was not found a
 _LEAST = 0.7  # resolutions, or pixels where they are larger
 _AGREE = 1.0  # of the same: between what is sharp and all that there is
 _BETTER = 0.9  # times the squared error of what each scan is predicted as, once it is shifted back
+_FAR_BETTER = 0.6  # the same, once heights are exchanged
 _CORRELATED = 0.6  # a scan, moved back, with what the others predict
 
 
@@ -44,36 +48,57 @@ def lateral_shifts(scans: Scans, optics: Optics) -> Array:
     return found
 
 
+def exchanged_heights(scans: Scans, optics: Optics) -> tuple[int, int] | None:
+    """The numbers of two scans, next to each other, that seem to have each other's height."""
+    stack = _middle(stack_of(scans))
+    if len(stack.z_um) < 3:
+        return None
+    pairs = list(pairwise(np.argsort(stack.z_um).tolist()))
+    misfits = []
+    for pair in pairs:
+        z_um = stack.z_um.copy()
+        z_um[list(pair)] = stack.z_um[list(reversed(pair))]
+        misfits.append(_misfit(ScanStack(stack.images, z_um), optics))
+    best = int(np.argmin(misfits))
+    return pairs[best] if misfits[best] < _FAR_BETTER * _misfit(stack, optics) else None
+
+
 def _better(stack: ScanStack, found: Array, optics: Optics) -> Array | None:
     """The displacements with that of one more scan, or its rest, which then agree best; or None."""
     unit_px = max(1.0, optics.resolution_um / optics.pixel_um)
-    images, predicted = _compared(stack, found, optics)
+    in_line = _in_line(stack, found)
+    predicted = _predicted(in_line, optics)
     tried = [found]
     for number in np.argsort(stack.z_um)[1:-1]:
         further = found.copy()
         least_px = 0.0 if found[number].any() else _LEAST * unit_px
-        pair = predicted[number], images[number]
+        pair = predicted[number], in_line.images[number]
         further[number] += _between(*pair, least_px, _AGREE * unit_px)
         if (further != found).any():
             tried.append(further)
-    misfits = [_misfit(*_compared(stack, one, optics)) for one in tried]
+    misfits = [_misfit(_in_line(stack, one), optics) for one in tried]
     best = int(np.argmin(misfits))
     return tried[best] if misfits[best] < _BETTER * misfits[0] else None
 
 
-def _compared(stack: ScanStack, found: Array, optics: Optics) -> tuple[FloatArray, FloatArray]:
-    """The scans in line, (M, Y, X), and each as the others predict it."""
-    pairs = zip(stack.images, found, strict=True)
-    in_line = np.stack([shifted_back(i, by) if by.any() else i for i, by in pairs])
-    estimate = LinearEstimate(ScanStack(in_line, stack.z_um), optics)
+def _in_line(stack: ScanStack, shift_px: Array) -> ScanStack:
+    pairs = zip(stack.images, shift_px, strict=True)
+    images = [shifted_back(image, by_px) if by_px.any() else image for image, by_px in pairs]
+    return ScanStack(np.stack(images), stack.z_um)
+
+
+def _predicted(stack: ScanStack, optics: Optics) -> FloatArray:
+    """Each scan as the others predict it, (M, Y, X)."""
+    estimate = LinearEstimate(stack, optics)
     weights = torch.tensor(left_out_weights(estimate, stack.z_um), dtype=torch.float32)
     own = weights[range(len(weights)), range(len(weights))]  # (M, M, K), each without itself
     spectra = estimate.filter.mix(estimate.spectra, own)
-    return in_line, estimate.filter.back(spectra).add_(estimate.offset).numpy()
+    return estimate.filter.back(spectra).add_(estimate.offset).numpy()
 
 
-def _misfit(images: FloatArray, predicted: FloatArray) -> float:
-    return float((_faded(images - predicted) ** 2).mean())
+def _misfit(stack: ScanStack, optics: Optics) -> float:
+    """Mean squared error of the predictions, the edges of the field apart."""
+    return float((_faded(stack.images - _predicted(stack, optics)) ** 2).mean())
 
 
 def shifted_back(pixels: FloatArray, shift_px: Array) -> FloatArray:

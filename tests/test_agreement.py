@@ -1,4 +1,4 @@
-"""Scans that lie to the side of the others are named and shifted back."""
+"""Scans to the side of the others are named and shifted back; heights mixed up are named."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from scipy.ndimage import fourier_shift
 
 from napari_recurrent_mz import Optics, Scan
 from napari_recurrent_mz.docks.files import samples
-from napari_recurrent_mz.engine.check import shift_notes
-from napari_recurrent_mz.estimates.lateral_shift import lateral_shifts, shifted_back
+from napari_recurrent_mz.engine.check import order_notes, shift_notes
+from napari_recurrent_mz.estimates.agreement import exchanged_heights, lateral_shifts, shifted_back
 
 OPTICS = Optics(na=1.2, wavelength_um=0.455, immersion_index=1.33, pixel_um=0.512)
 STEP_UM = 0.4994
@@ -36,8 +36,10 @@ def test_nothing_is_said_of_a_real_stack_or_of_one_that_leans(
     nucleus: np.ndarray, planes: list[int]
 ) -> None:
     assert shift_notes(scans_of(nucleus, planes), OPTICS) == []
+    assert order_notes(scans_of(nucleus, planes), OPTICS) == []
     leaning = np.stack([moved(plane, (0.0, 0.2 * i)) for i, plane in enumerate(nucleus)])
     assert shift_notes(scans_of(leaning, planes), OPTICS) == []
+    assert order_notes(scans_of(leaning, planes), OPTICS) == []
 
 
 @pytest.mark.parametrize("by_px", [(0.0, 2.5), (-3.0, 1.5), (5.0, -5.0)])
@@ -60,6 +62,25 @@ def test_a_scan_beside_the_others_is_found_in_any_order_and_shifted_back(
     assert f"lies 'moved' ({np.hypot(*found[which]) * OPTICS.pixel_um:.2g} µm" in sentence
 
 
+@pytest.mark.parametrize(
+    ("planes", "pair"),
+    [([14, 18, 22], (0, 1)), ([14, 18, 22, 26], (1, 2)), ([14, 18, 22, 26, 30], (3, 4))],
+)
+def test_heights_of_two_scans_that_are_mixed_up_are_named(
+    nucleus: np.ndarray, planes: list[int], pair: tuple[int, int]
+) -> None:
+    scans = scans_of(nucleus, planes)
+    one, other = pair
+    scans[one] = Scan(nucleus[planes[other]], STEP_UM * planes[one], "one")
+    scans[other] = Scan(nucleus[planes[one]], STEP_UM * planes[other], "other")
+    order = np.random.default_rng(1).permutation(len(scans))
+    (sentence,) = order_notes([scans[i] for i in order], OPTICS)
+    assert f"'one' ({scans[one].z_um:.4g} µm)" in sentence
+    assert f"'other' ({scans[other].z_um:.4g} µm)" in sentence
+
+
 def test_scans_of_noise_do_not_tell() -> None:
     noise = np.random.default_rng(0).normal(100, 5, (4, 64, 96)).astype(np.float32)
-    assert not lateral_shifts(scans_of(noise, [0, 1, 2, 3]), OPTICS).any()
+    scans = scans_of(noise, [0, 1, 2, 3])
+    assert not lateral_shifts(scans, OPTICS).any()
+    assert exchanged_heights(scans, OPTICS) is None
