@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from napari.qt.threading import WorkerBase
 from qtpy.QtCore import QThreadPool
 
+from napari_recurrent_mz.core.progress import Stopped
 from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
 from napari_recurrent_mz.docks.shared import scan_source as _scan_source
 from napari_recurrent_mz.docks.shared.dock import Dock
@@ -118,21 +120,22 @@ def test_no_step_is_taken_for_a_viewer_that_is_closed(make_napari_viewer: Any, q
     assert is_open(ViewerModel())  # which has no window to close
 
 
-def test_a_job_that_napari_ends_with_its_window_is_closed(qtbot: Any) -> None:
-    """Or the threads and files that it has open would stay."""
-    has_begun, is_closed = threading.Event(), threading.Event()
+def test_a_job_that_napari_ends_with_its_window_keeps_what_is_finished(
+    make_napari_viewer: Any,
+) -> None:
+    """As Cancel would; no event reaches the window any more by then."""
+    has_begun, is_kept = threading.Event(), threading.Event()
 
     def work(*, stop: threading.Event) -> Iterator[object]:
         try:
             while True:
                 yield has_begun.set()
-        finally:
-            is_closed.set()
+        except Stopped:
+            is_kept.set()
 
-    run = Run(work)
-    run.start()
-    worker = run._worker  # something of napari's may keep it
+    viewer = make_napari_viewer(show=True)
+    Run(work).start()
     assert has_begun.wait(20)
-    with qtbot.waitSignal(run.ended, timeout=20_000):
-        worker.quit()
-    assert is_closed.is_set()
+    viewer.close()
+    WorkerBase.await_workers(20_000)
+    assert is_kept.is_set()

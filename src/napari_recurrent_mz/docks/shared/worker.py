@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from napari.qt.threading import create_worker
+from napari.qt.threading import GeneratorWorker, create_worker
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
@@ -92,7 +92,6 @@ class Run(QObject):
         self._stop = threading.Event()
         self._is_silent = False
         self._outcome = Outcome("cancelled")
-        self._steps: Iterator[object] = iter(())
         self._worker: Any = None
 
     @property
@@ -102,11 +101,10 @@ class Run(QObject):
     def start(self) -> None:
         Run._alive.add(self)
         SHORT_PAUSES.hold()
-        self._steps = steps = _steps(self._work, self._args, self._stop)
         if self._waits:
-            self._worker = _OwnThread(steps)
+            self._worker = _OwnThread(self)
         else:
-            self._worker = create_worker(_each, steps, _start_thread=False)
+            self._worker = create_worker(_steps, self, _start_thread=False, _worker_class=_InPool)
         on(self, self._worker.yielded, self._yielded)
         on(self, self._worker.finished, self._finished)
         self._worker.start()
@@ -129,12 +127,22 @@ class Run(QObject):
 
     def _finished(self) -> None:
         self._worker = None
-        # napari leaves its workers' generators where they are when a window closes.
-        cast(Any, self._steps).close()
         SHORT_PAUSES.release()
         Run._alive.discard(self)
         if not self._is_silent:
             self.ended.emit(self._outcome)
+
+
+class _InPool(GeneratorWorker):  # type: ignore[misc]
+    """A worker of napari's, which would leave its work half done when the window closes."""
+
+    def __init__(self, steps: Callable[[Run], Iterator[object]], run: Run) -> None:
+        super().__init__(steps, run)
+        self._run = run
+
+    def quit(self) -> None:
+        """Let the work come to its end, and keep what is finished."""
+        self._run.cancel()
 
 
 class _OwnThread(QObject):
@@ -147,9 +155,9 @@ class _OwnThread(QObject):
     yielded = Signal(object)
     finished = Signal()
 
-    def __init__(self, steps: Iterator[object]) -> None:
+    def __init__(self, run: Run) -> None:
         super().__init__()
-        self._steps = steps
+        self._steps = _steps(run)
         self.start = threading.Thread(target=self._iterate, daemon=True).start
 
     def _iterate(self) -> None:
@@ -158,18 +166,13 @@ class _OwnThread(QObject):
         emit_alive(self, "finished")
 
 
-def _each(steps: Iterator[object]) -> Iterator[object]:
-    """napari makes workers from generator functions alone."""
-    yield from steps
-
-
-def _steps(work: Work, args: tuple[Any, ...], stop: threading.Event) -> Iterator[object]:
+def _steps(run: Run) -> Iterator[object]:
     """Yield what the work yields, and at last the outcome; raises nothing."""
-    began = time.monotonic()
+    work, stop, began = run._work, run._stop, time.monotonic()
     was_told = False
     try:
         takes, offers = inspect.signature(work).parameters, {"stop": stop, "stopped": stop.is_set}
-        result: Any = work(*args, **{name: offers[name] for name in offers if name in takes})
+        result: Any = work(*run._args, **{name: offers[name] for name in offers if name in takes})
         with contextlib.closing(result) as items:
             item = next(items)
             while True:

@@ -189,6 +189,7 @@ def adapt_steps(
         if not adapter.has_best:
             return None
         write_adapted(adapter, job.path)
+        own_models().add(str(job.path))  # here, for the window may be gone
         return {"start": gain_at_start(Path(folder)), "best": adapter.best_db,
                 "step": adapter.step, "from": start.name}  # fmt: skip
 
@@ -316,7 +317,6 @@ class TrainDock(Dock):
         if outcome.state == "done" and self._job is not None:
             path = self._job.path
             self._agreed = str(path)
-            own_models().add(str(path))
             self._suggested = ""
             sentence, kind = outcome_words(outcome.value, path)
             self.say("\n".join([sentence, *self._notes]), "warning" if self._notes else kind)
