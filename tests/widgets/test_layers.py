@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dask.array
 import numpy as np
 import pytest
 import tifffile
@@ -258,3 +259,16 @@ def test_the_volume_is_named_after_what_scans_have_in_common(names, common) -> N
 )
 def test_several_volumes_have_one_short_name(names, joint) -> None:
     assert _layers.joint_name(names) == joint
+
+
+def test_pixels_that_cannot_be_read_are_told_with_their_plane() -> None:
+    def read(block_id: tuple[int, ...]) -> np.ndarray:
+        if block_id[0] == 1:
+            raise OSError("chunk 1/0/0 is damaged")
+        return np.ones((1, 8, 8))
+
+    pixels = dask.array.map_blocks(read, chunks=((1,) * 3, 8, 8), dtype=float)
+    layer = Image(pixels, name="cells", contrast_limits=(0, 1))
+    assert _layers.plane_pixels(layer, 0).shape == (8, 8)
+    with pytest.raises(InputError, match=r"^'cells, plane 1' cannot be read .*damaged"):
+        _layers.plane_pixels(layer, 1)

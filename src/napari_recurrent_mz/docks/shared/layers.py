@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Layer
 
+from ...core.arrays import reading
 from ...core.scans import InputError
 from ...io import even_step, read_image, z_from_name
 from ...io._parts import contents_of
@@ -124,6 +125,11 @@ def _axes_by_file(layer: Image) -> str:
     return axes if shape == tuple(full_resolution(layer).shape) else ""
 
 
+def plane_name(layer: Image, plane: int) -> str:
+    """What messages call a plane of the layer."""
+    return f"{layer.name}, plane {plane}" if plane_count(layer) > 1 else layer.name
+
+
 def plane_shape(layer: Image) -> tuple[int, int]:
     """Shape (Y, X) of one plane."""
     y, x = full_resolution(layer).shape[-2:]
@@ -132,15 +138,16 @@ def plane_shape(layer: Image) -> tuple[int, int]:
 
 def plane_pixels(layer: Image, plane: int, frame: int = 0) -> npt.NDArray[Any]:
     """One plane of the layer at full resolution, shape (Y, X), as it is stored."""
-    return plane_of(full_resolution(layer), plane, frame)
+    return plane_of(full_resolution(layer), plane, frame, plane_name(layer, plane))
 
 
-def plane_of(data: Any, plane: int, frame: int = 0) -> npt.NDArray[Any]:
+def plane_of(data: Any, plane: int, frame: int, name: str) -> npt.NDArray[Any]:
     """One plane (Y, X) of pixels ([[T,] Z,] Y, X), which may be lazy."""
-    if data.ndim >= 3:
-        lead = (0,) * (data.ndim - 3)
-        data = data[(*lead[:-1], *([frame] if lead else []), plane)]
-    return np.asanyarray(data)  # a mask stays
+    with reading(f"'{name}'"):
+        if data.ndim >= 3:
+            lead = (0,) * (data.ndim - 3)
+            data = data[(*lead[:-1], *([frame] if lead else []), plane)]
+        return np.asanyarray(data)  # a mask stays
 
 
 def stack_pixels(layer: Image) -> Any:

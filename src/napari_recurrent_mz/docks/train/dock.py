@@ -19,6 +19,7 @@ from napari.layers import Image
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QFileDialog
 
+from ...core.arrays import reading
 from ...core.optics import Optics
 from ...core.progress import Listener, Stopped, listening
 from ...core.scans import InputError
@@ -164,7 +165,8 @@ def adapt_steps(
 
     fields = []
     for name, lazy, heights in job.stacks:
-        pixels = np.asanyarray(lazy)
+        with reading(f"'{name}'"):
+            pixels = np.asanyarray(lazy)
         yield from stack_saturation_notes(name, pixels)
         fields.append(measured_field(pixels, heights, job.optics, name))
         yield from held_out_notes(fields[-1])
