@@ -21,6 +21,7 @@ from ...io._zarr import NGFF
 from ..shared.layers import (
     FILE,
     PLACES,
+    check_is_there,
     check_layer,
     frame_count,
     full_resolution,
@@ -84,6 +85,7 @@ class LayersFile:
             _check_alike(first, other, place)
         channels = []
         for layer in images:
+            check_is_there(layer)
             low, high = (float(limit) for limit in layer.contrast_limits)
             name = layer.name if others else ""
             channels.append(Channel(full_resolution(layer), name, (low, high)))

@@ -74,11 +74,10 @@ def check_layer(layer: Layer, *, times: bool = False) -> Image:
             f"The {plane_count(layer)} planes of layer '{layer.name}' are along axis '{label}', "
             "not z: split it and choose one channel or time point, or say that they are heights."
         )
-    _check_is_there(layer)
     return layer
 
 
-def _check_is_there(layer: Image) -> None:
+def check_is_there(layer: Image) -> None:
     """Refuse pixels on a disk that has them no longer: they would be read as zeros."""
     data = full_resolution(layer)
     if isinstance(data, np.ndarray):
@@ -138,6 +137,7 @@ def plane_shape(layer: Image) -> tuple[int, int]:
 
 def plane_pixels(layer: Image, plane: int, frame: int = 0) -> npt.NDArray[Any]:
     """One plane of the layer at full resolution, shape (Y, X), as it is stored."""
+    check_is_there(layer)
     return plane_of(full_resolution(layer), plane, frame, plane_name(layer, plane))
 
 
@@ -152,6 +152,7 @@ def plane_of(data: Any, plane: int, frame: int, name: str) -> npt.NDArray[Any]:
 
 def stack_pixels(layer: Image) -> Any:
     """All planes of the layer at full resolution, (Z, Y, X), as they are stored, perhaps lazy."""
+    check_is_there(layer)
     data = full_resolution(layer)
     if data.ndim <= 3:
         return data
