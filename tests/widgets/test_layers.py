@@ -283,5 +283,5 @@ def test_pixels_that_are_gone_from_the_disk_are_not_read_as_zeros(tmp_path, read
     layer = Image(pixels, name="cells", contrast_limits=(0, 1))
     assert np.asarray(read(layer)).min() == 1
     shutil.rmtree(tmp_path / "a.zarr")
-    with pytest.raises(InputError, match="pixels of layer 'cells' were in .*a.zarr"):
+    with pytest.raises(InputError, match=r"pixels of layer 'cells' were in .*a.zarr"):
         read(layer)
