@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+from ..core.memory import size_in_words
 from ..core.scans import InputError
 from ._common import OUTPUT, DeviceChoice
 from ._options import Argument, Option
@@ -164,8 +165,9 @@ def examples(
     each = samples * len(config.scans)
     print(
         f"{folder}: {len(jobs) - len(missing)} of {len(jobs)} files are there; "
-        f"{store.expected_gigabytes(jobs):.3g} GB of disk in all, about "
-        f"{store.working_gigabytes:.2g} GB of memory on {chosen.name}; {each} sets a group",
+        f"{size_in_words(1e9 * store.expected_gigabytes(jobs))} of disk in all, about "
+        f"{size_in_words(1e9 * store.working_gigabytes)} of memory on {chosen.name}; "
+        f"{each} sets a group",
         flush=True,
     )
     is_told = False
@@ -185,7 +187,7 @@ def examples(
             raise InputError(
                 "Stopped: the examples made so far are kept, the same command makes the rest."
             ) from None
-    print(f"{folder}: {len(store.groups())} groups, {store.gigabytes:.3g} GB")
+    print(f"{folder}: {len(store.groups())} groups, {size_in_words(1e9 * store.gigabytes)}")
 
 
 def _at_least(value: int, least: int, option: str) -> None:

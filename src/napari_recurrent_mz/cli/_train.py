@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from ..core.memory import size_in_words
 from ..core.scans import InputError
 from ._common import OUTPUT, DeviceChoice, Fields, OpticsOptions, folder_of
 from ._options import Argument, Option, add_options, changed
@@ -237,8 +238,8 @@ def _examples(
     folder = ExampleFolder.open(Path(examples))
     source = FolderExamples(folder, config, device.torch, memory_gb)
     print(
-        f"{examples}: {len(folder.groups())} groups of examples so far, {folder.gigabytes:.3g} GB, "
-        f"of which at most {memory_gb:g} GB are in memory"
+        f"{examples}: {len(folder.groups())} groups of examples so far, "
+        f"{size_in_words(1e9 * folder.gigabytes)}, of which at most {memory_gb:g} GB are in memory"
     )
     return source, lambda: finish.facts_of_sets(folder.contents.sets, len(folder.groups()))
 
