@@ -134,8 +134,9 @@ def test_a_job_that_napari_ends_with_its_window_keeps_what_is_finished(
             is_kept.set()
 
     viewer = make_napari_viewer(show=True)
-    Run(work).start()
+    Run(work, title="Counting beads").start()
     assert has_begun.wait(20)
+    assert "Counting beads" in viewer.window._task_status_manager.get_status()[-1]  # it is asked
     viewer.close()
     WorkerBase.await_workers(20_000)
     assert is_kept.is_set()

@@ -72,7 +72,7 @@ class Run(QObject):
     """Work in a thread; it keeps itself alive until it has ended.
 
     ``wake`` is called when somebody asks to stop, for work that waits for something else. Work that
-    ``waits`` most of the time has a thread of its own.
+    ``waits`` most of the time has a thread of its own. ``title`` says what it does.
     """
 
     arrived = Signal(object)  # with what the work yields
@@ -86,9 +86,11 @@ class Run(QObject):
         *args: Any,
         wake: Callable[[], object] = lambda: None,
         waits: bool = False,
+        title: str = "Recurrent-MZ",
     ) -> None:
         super().__init__()
         self._work, self._args, self._wake, self._waits = work, args, wake, waits
+        self._title = title
         self._stop = threading.Event()
         self._is_silent = False
         self._outcome = Outcome("cancelled")
@@ -104,10 +106,19 @@ class Run(QObject):
         if self._waits:
             self._worker = _OwnThread(self)
         else:
-            self._worker = create_worker(_steps, self, _start_thread=False, _worker_class=_InPool)
+            self._worker = self._in_pool()
         on(self, self._worker.yielded, self._yielded)
         on(self, self._worker.finished, self._finished)
         self._worker.start()
+
+    def _in_pool(self) -> Any:
+        """A worker of napari's, which calls it by a function's name when its window is closed."""
+
+        def steps(run: Run) -> Iterator[object]:
+            yield from _steps(run)
+
+        steps.__qualname__ = self._title
+        return create_worker(steps, self, _start_thread=False, _worker_class=_InPool)
 
     def cancel(self) -> None:
         """Stop as soon as the work looks up."""
