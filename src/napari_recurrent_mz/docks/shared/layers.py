@@ -25,6 +25,7 @@ from napari.layers import Image, Layer
 from ...core.arrays import reading
 from ...core.scans import InputError
 from ...io import even_step, read_image, z_from_name
+from ...io._facts import PLAUSIBLE
 from ...io._parts import contents_of
 
 METADATA_KEY = "napari-recurrent-mz"  # where a layer's metadata keeps what this package knows of it
@@ -64,9 +65,9 @@ def check_layer(layer: Layer, *, times: bool = False) -> Image:
     is_lapse = times and frame_count(layer) > 1
     if len(shape) < 2 or (not is_lapse and any(size != 1 for size in shape[:-3])):
         raise InputError(
-            f"{name} has {len(shape)} dimensions {tuple(shape)}: a scan comes from one channel "
-            "and one time point, so split or slice it to (z, y, x) or (y, x) first, or open its "
-            "file with the reader Recurrent-MZ, which knows which axis is which."
+            f"{name} has {len(shape)} dimensions {tuple(shape)}, and not one channel and one time "
+            "point: split or slice it to (z, y, x) or (y, x), or open its file with the reader "
+            "Recurrent-MZ, which knows which axis is which."
         )
     label = layer.axis_labels[-3].lower() if len(shape) >= 3 else ""
     if label in _NOT_Z and plane_count(layer) > 1:
@@ -214,6 +215,16 @@ def has_size(layer: Layer) -> bool:
     if any(_is_length(unit) for unit in layer.units[-3:]):
         return all(_is_length(unit) for unit in layer.units[-2:])
     return bool(np.any(world_scale(layer)[-2:] != 1))
+
+
+def check_plausible(layer: Image, what: str, value: float, things: str, how: str) -> None:
+    """Refuse a size that no light microscope has."""
+    low, high = PLAUSIBLE[what]
+    if not low <= value <= high:
+        raise InputError(
+            f"Layer '{layer.name}' has {things} {value:g} µm {how}, which cannot be true for a "
+            "light microscope: correct its scale and units."
+        )
 
 
 def um_per_unit(layer: Layer, axis: int) -> float:

@@ -149,7 +149,7 @@ def _one_volume(
         table: pd.DataFrame = end.value
         return table
     except InputError as error:
-        raise InputError(f"'{volume.name}': {error}") from error
+        raise InputError(f"'{volume.name}' cannot be measured. {error}") from error
 
 
 def _beads_of(
