@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -140,3 +142,32 @@ def test_a_job_that_napari_ends_with_its_window_keeps_what_is_finished(
     viewer.close()
     WorkerBase.await_workers(20_000)
     assert is_kept.is_set()
+
+
+PROGRAM = """
+import sys, threading, time
+from pathlib import Path
+from qtpy.QtCore import QCoreApplication
+from napari_recurrent_mz.core.progress import Stopped
+from napari_recurrent_mz.docks.shared.worker import Run
+
+application, has_begun = QCoreApplication([]), threading.Event()
+
+def work(*, stop):
+    try:
+        while True:
+            yield has_begun.set()
+            stop.wait(0.05)
+    except Stopped:
+        time.sleep(0.5)  # a stage goes back
+        Path(sys.argv[1]).touch()
+
+run = Run(work, waits=True)
+run.start()
+assert has_begun.wait(20)
+"""
+
+
+def test_the_program_waits_until_what_uses_a_microscope_has_come_to_its_end(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", PROGRAM, str(tmp_path / "back")], check=True, timeout=60)
+    assert (tmp_path / "back").exists()

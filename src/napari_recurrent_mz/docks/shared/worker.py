@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import inspect
 import threading
@@ -21,6 +22,7 @@ from .guard import emit_alive, on, sentence_of, telling
 from .insides import SHORT_PAUSES, is_open
 
 _LONGEST_REST_S = 1.0
+_ENDING_S = 30.0  # for a stage that is on its way
 
 Work = Callable[..., Iterator[object]]
 # A generator function, of nothing that is napari's. What it yields is told, and what it returns is
@@ -160,7 +162,8 @@ class _OwnThread(QObject):
     """Iterates in a thread of its own; for :class:`Run` it is as one of napari's workers.
 
     One of napari's pool that only waited would take a core from others, and napari asks about it
-    when its window closes.
+    when its window closes. The program waits for its end, for it may use a microscope that Qt would
+    take away.
     """
 
     yielded = Signal(object)
@@ -168,13 +171,22 @@ class _OwnThread(QObject):
 
     def __init__(self, run: Run) -> None:
         super().__init__()
-        self._steps = _steps(run)
-        self.start = threading.Thread(target=self._iterate, daemon=True).start
+        self._run = run
+        self._thread = threading.Thread(target=self._iterate, daemon=True)
+
+    def start(self) -> None:
+        atexit.register(self._end)
+        self._thread.start()
 
     def _iterate(self) -> None:
-        for item in self._steps:
+        for item in _steps(self._run):
             emit_alive(self, "yielded", item)
         emit_alive(self, "finished")
+        atexit.unregister(self._end)
+
+    def _end(self) -> None:
+        self._run.cancel()
+        self._thread.join(_ENDING_S)
 
 
 def _steps(run: Run) -> Iterator[object]:
