@@ -174,13 +174,13 @@ def tile_memory(bench: Any, folder: Path) -> None:
     """The most GPU memory that a plane takes in tiles of several sizes, and its time."""
     import torch
 
-    from napari_recurrent_mz.lab.benchmarks.scene import Mode, heights, noise_scans, prepared
+    from napari_recurrent_mz.lab.benchmarks.scene import heights, noise_scans, prepared
     from napari_recurrent_mz.lab.shared import timed
 
     rows = []
     scans = noise_scans(bench.sizes.scans, bench.sizes.pixels)
     for tile in _TILES:
-        maker = prepared(bench, scans, Mode(tile=tile))
+        maker = prepared(bench, scans, tile=tile)
         maker.plane(heights(3)[1])
         if bench.on_gpu:
             torch.cuda.reset_peak_memory_stats()

@@ -26,7 +26,8 @@ from napari_recurrent_mz.core.scans import InputError, Scan, ZGrid
 from napari_recurrent_mz.engine.batch import BatchSettings, Job, Report, find_jobs, run_batch
 from napari_recurrent_mz.engine.batch import _run as batch_run
 from napari_recurrent_mz.engine.batch._record import record_path
-from napari_recurrent_mz.engine.batch._work import Orders, run_job
+from napari_recurrent_mz.engine.batch._settings import Orders
+from napari_recurrent_mz.engine.batch._work import run_job
 from napari_recurrent_mz.engine.inference import reconstruct
 from napari_recurrent_mz.io import VolumeWriter, read_image, write_json, write_volume
 from napari_recurrent_mz.io._whole import WORKPLACE, remove_left_behind, try_lock

@@ -22,7 +22,7 @@ from napari_recurrent_mz.lab.benchmarks.child import ChildError, in_child, scrip
 from napari_recurrent_mz.lab.benchmarks.peaks import Peak, peak
 from napari_recurrent_mz.lab.benchmarks.plane import deviation, psnr
 from napari_recurrent_mz.lab.benchmarks.registry import chosen, run, subjects
-from napari_recurrent_mz.lab.benchmarks.scene import heights, noise_scans, plain, prepared
+from napari_recurrent_mz.lab.benchmarks.scene import heights, modes, noise_scans, prepared
 from napari_recurrent_mz.lab.benchmarks.stages import Stage, StageTable, input_work, measure
 from napari_recurrent_mz.lab.benchmarks.table import Record, as_markdown, as_text, made_by
 from napari_recurrent_mz.lab.shared import Goal
@@ -278,7 +278,7 @@ def test_the_goal_of_a_plane_goes_with_the_cpu(
 def test_compared_with_itself_nothing_differs(bench: Bench) -> None:
     """The reference of every ratio is the plain network."""
     scans = noise_scans(2, 64)
-    first, second = (prepared(bench, scans, plain(bench)).plane(4.0) for _ in range(2))
+    first, second = (prepared(bench, scans, **modes(bench)["plain"]).plane(4.0) for _ in range(2))
     assert np.array_equal(first, second)
 
 

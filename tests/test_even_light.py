@@ -1,60 +1,104 @@
-"""A scan that was bleached, or exposed otherwise, is named and evened out."""
+"""Scans that were bleached, or exposed otherwise, are named and evened out."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from napari_recurrent_mz import Scan
+from napari_recurrent_mz import Optics, Scan, Session, ZGrid
 from napari_recurrent_mz.docks.files import samples
 from napari_recurrent_mz.engine.check import light_notes
-from napari_recurrent_mz.estimates.even_light import uneven_scan
+from napari_recurrent_mz.estimates.even_light import uneven_light
 
 OFFSET = 600.0  # of the camera, about: the darkest pixels have 620
 
 
 @pytest.fixture(scope="module")
 def nucleus() -> np.ndarray:
-    """A real wide-field stack, (Z, Y, X)."""
+    """A real wide-field stack, (Z, Y, X), of a sample that lies within the field."""
     return samples.nucleus().widefield.astype(np.float32)
 
 
+@pytest.fixture(scope="module")
+def half(nucleus: np.ndarray) -> np.ndarray:
+    """A part of it, where light crosses an edge of the field."""
+    return nucleus[:, :, :70]
+
+
+def scans_of(pixels: list[np.ndarray], heights: np.ndarray) -> list[Scan]:
+    return [Scan(image, heights[n], f"scan {n}") for n, image in enumerate(pixels)]
+
+
+@pytest.mark.parametrize("where", ["nucleus", "half"])
 @pytest.mark.parametrize("step", [2, 4, 6])
-@pytest.mark.parametrize("count", [3, 4, 5])
-def test_nothing_is_said_of_a_real_stack(nucleus: np.ndarray, step: int, count: int) -> None:
-    for first in range(len(nucleus) - (count - 1) * step):
+@pytest.mark.parametrize("count", [2, 3, 4, 5])
+def test_nothing_is_said_of_a_real_stack(
+    where: str, step: int, count: int, request: pytest.FixtureRequest
+) -> None:
+    stack = request.getfixturevalue(where)
+    for first in range(len(stack) - (count - 1) * step):
         planes = first + step * np.arange(count)
-        scans = [Scan(nucleus[p], 0.25 * p, f"plane {p}") for p in planes]
-        assert light_notes(scans) == []
+        assert light_notes(scans_of(list(stack[planes]), 0.25 * planes)) == []
 
 
+@pytest.mark.parametrize("where", ["nucleus", "half"])
 @pytest.mark.parametrize("gain", [0.6, 0.75, 1.4])
 @pytest.mark.parametrize(("count", "which"), [(3, 1), (3, 2), (5, 0), (5, 3)])
 def test_a_scan_of_another_exposure_is_named_and_evened_out(
-    nucleus: np.ndarray, gain: float, count: int, which: int
+    where: str, gain: float, count: int, which: int, request: pytest.FixtureRequest
 ) -> None:
+    stack = request.getfixturevalue(where)
     planes = 14 + 3 * np.arange(count)
-    pixels = [nucleus[p].copy() for p in planes]
+    pixels = [stack[p].copy() for p in planes]
     pixels[which] = OFFSET + gain * (pixels[which] - OFFSET)
     order = np.random.default_rng(count).permutation(count)
     heights = 0.25 * planes
-    found = uneven_scan([pixels[i] for i in order], heights[order])
+    found = uneven_light([pixels[i] for i in order], heights[order])
     assert found is not None
-    assert order[found.index] == which
-    assert found.gain == pytest.approx(gain, rel=0.06)
-    off = np.abs(found.evened(pixels[which]) - nucleus[planes[which]]).mean()
-    assert off < 0.3 * np.abs(pixels[which] - nucleus[planes[which]]).mean()
-    scans = [
-        Scan(one, z, f"plane {n}") for n, one, z in zip(range(count), pixels, heights, strict=True)
-    ]
-    (sentence,) = light_notes(scans)
-    assert f"{'less' if gain < 1 else 'more'} light in 'plane {which}'" in sentence
+    expected = np.where(order == which, gain, 1.0)
+    np.testing.assert_allclose(found.gains, expected, rtol=0.08)
+    index = int(np.flatnonzero(order == which)[0])
+    off = np.abs(found.evened(pixels[which], index) - stack[planes[which]]).mean()
+    assert off < 0.3 * np.abs(pixels[which] - stack[planes[which]]).mean()
+    (sentence,) = light_notes(scans_of(pixels, heights))
+    assert f"{'less' if gain < 1 else 'more'} light in 'scan {which}'" in sentence
 
 
-def test_two_scans_or_scans_of_noise_do_not_tell() -> None:
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_light_that_falls_from_scan_to_scan_is_evened_out(nucleus: np.ndarray, count: int) -> None:
+    planes = 8 + 6 * np.arange(count)
+    left = 0.9 ** np.arange(count)
+    pixels = [OFFSET + part * (nucleus[p] - OFFSET) for p, part in zip(planes, left, strict=True)]
+    found = uneven_light(pixels, planes.astype(float))
+    assert found is not None
+    np.testing.assert_allclose(found.gains / found.gains[0], left, rtol=0.05)
+    (sentence,) = light_notes(scans_of(pixels, planes))
+    assert f"less light in 'scan {count - 1}' than in 'scan 0'" in sentence
+
+
+def test_a_session_tells_of_falling_light_while_the_scan_can_be_taken_again(
+    nucleus: np.ndarray,
+) -> None:
+    optics = Optics(na=1.2, wavelength_um=0.455, immersion_index=1.33, pixel_um=0.512)
+    session, told = Session(ZGrid(0, 20, 5), optics=optics, method="lmmse"), []
+    session.message.connect(lambda sentence, kind: told.append((sentence, kind)))
+    for plane, left in ((10, 1.0), (30, 1.0), (20, 0.8), (24, 1.0), (16, 0.7)):
+        pixels = OFFSET + left * (nucleus[plane] - OFFSET)
+        session.add_scan(Scan(pixels, 0.5 * plane, f"plane {plane}"), refine=False)
+    (second, kind), (last, _) = told
+    assert "less light in 'plane 20' than in the scans beside it" in second
+    assert "less light in 'plane 16'" in last
+    assert "take it again" in second
+    assert kind == "warning"
+
+
+def test_two_scans_with_light_across_the_edges_or_scans_of_noise_do_not_tell(
+    half: np.ndarray,
+) -> None:
     rng = np.random.default_rng(0)
     noise = rng.normal(100, 5, (5, 96, 96)).astype(np.float32)
     heights = np.arange(5.0)
-    assert uneven_scan(noise[:2] * [[[1]], [[0.5]]], heights[:2]) is None
-    assert uneven_scan(noise, heights) is None
-    assert uneven_scan(np.zeros((3, 8, 8), np.float32), heights[:3]) is None
+    assert uneven_light([half[10], OFFSET + 0.5 * (half[14] - OFFSET)], heights[:2]) is None
+    assert uneven_light(list(noise[:2] * [[[1]], [[0.5]]]), heights[:2]) is None
+    assert uneven_light(list(noise), heights) is None
+    assert uneven_light(list(np.zeros((3, 8, 8), np.float32)), heights[:3]) is None

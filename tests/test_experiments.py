@@ -380,7 +380,7 @@ def test_beads_too_few_are_not_judged() -> None:
         for b in range(20)
         for m, w in (("truth", 0.30), ("recurrent-mz", 0.303))
     ]  # fmt: skip
-    lines = BY_NAME["beads"].outcomes(pd.DataFrame(rows))
+    lines = list(BY_NAME["beads"].outcomes(pd.DataFrame(rows)))
     assert "(1.0 %), 20 of 20 beads" in lines[0].ours
     assert [line.verdict for line in lines] == 2 * ["missed: only 20 beads measured"]
 

@@ -291,6 +291,19 @@ def test_a_run_resumes_on_the_same_curve(pool: Pool, held_out: Pool, tmp_path: P
     assert first + _losses(resumed) == pytest.approx(whole, abs=1e-5)
 
 
+def test_the_log_keeps_its_columns_when_a_run_goes_on_with_other_options(
+    pool: Pool, held_out: Pool, tmp_path: Path
+) -> None:
+    short = replace(_config(4), validate_every=2)
+    _losses(on_fields(short, pool, held_out, tmp_path, device="cpu"), stop=2)
+    _losses(on_fields(replace(short, validate_raw=True), pool, held_out, tmp_path, device="cpu"))
+    with (tmp_path / "log.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["step"] for row in rows] == ["2", "4"]
+    assert all(None not in row and -50 < float(row["gain_db"]) < 50 for row in rows)
+    assert draw_curves(tmp_path).is_file()
+
+
 def test_a_run_of_given_minutes_ends_when_they_are_over(
     pool: Pool, held_out: Pool, tmp_path: Path
 ) -> None:

@@ -463,6 +463,29 @@ def test_light_is_evened_out_by_one_press_in_a_new_layer(qtbot, docks, make_nucl
     qtbot.waitUntil(dock.ui.even_light.isHidden, timeout=20_000)
 
 
+def test_a_scan_beside_the_others_is_shifted_back_by_one_press(qtbot, docks, make_nucleus) -> None:
+    viewer, layer = make_nucleus()
+    before = layer.data.copy()
+    dock = ReconstructDock(viewer)
+    docks.append(dock)
+    dock.add_layers([layer])
+    dock.ui.table.scans.take_stack(layer, rows_of(layer, [14, 18, 22]))
+    layer.data[18] = np.roll(before[18], 3, axis=1)
+    beside = layer.data[18].copy()
+    dock.check()
+    qtbot.waitUntil(lambda: not dock.ui.shift_back.isHidden(), timeout=20_000)
+    assert "To the side of the others" in dock.ui.footer.warnings.text()
+    dock.ui.shift_back.click()
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2)
+    in_line = viewer.layers[-1]
+    inner = (slice(12, -12),) * 2
+    off = np.abs(in_line.data[0] - before[18].astype(float))[inner].mean()
+    assert off < 0.3 * np.abs(beside - before[18].astype(float))[inner].mean()
+    assert in_line.metadata[METADATA_KEY]["prepared"][-1]["task"] == "shift"
+    np.testing.assert_array_equal(layer.data[18], beside)
+    qtbot.waitUntil(dock.ui.shift_back.isHidden, timeout=20_000)
+
+
 def test_interpolation_is_put_beside_the_volume_by_one_press(dock, qtbot, run_to_end) -> None:
     dock.ui.interpolation.click()
     assert "no finished volume" in dock.ui.footer.message.text()

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Sequence
 
 from .. import __version__
+from ..core.device import limit_gpu_memory
 from ..core.errors import known_sentence
 from . import _prepare, _simulate
 from ._batch import batch
@@ -87,8 +88,6 @@ def _limit_memory(arguments: argparse.Namespace) -> None:
     """Keep to the GPU memory that was given, where a command has that option."""
     gigabytes = getattr(arguments, "gpu_memory_gb", None)
     if gigabytes is not None:
-        from ..core.device import limit_gpu_memory
-
         limit_gpu_memory(gigabytes)
 
 

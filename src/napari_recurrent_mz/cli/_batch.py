@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from ..core.device import choose_device
 from ..core.scans import InputError, ZGrid
 from ..io._zarr import NGFF
 from ._common import OUTPUT, Grid, MethodOptions, Ngff, OpticsOptions, Planes, ZStep
 from ._options import Argument, Option
-from ._terminal import Progress, clock
+from ._terminal import Progress, clock, columns
 
 if TYPE_CHECKING:
     from ..engine.batch import BatchSettings, Job, Outcome, Report
@@ -188,7 +188,7 @@ def _listed(jobs: list[Job], settings: BatchSettings, output: Path, again: bool)
         seconds += cost * (len(own) - done)
         needed = clock(cost * (len(own) - done)) if done < len(own) else ""
         rows.append((position, scans, result, needed, _state(done, len(own))))
-    return f"{_columns(rows)}\n{left} of {len(jobs)} volumes to do, about {clock(seconds)}"
+    return f"{columns(rows)}\n{left} of {len(jobs)} volumes to do, about {clock(seconds)}"
 
 
 def _state(done: int, points: int) -> str:
@@ -199,7 +199,6 @@ def _state(done: int, points: int) -> str:
 
 def _scans_and_cost(job: Job, settings: BatchSettings) -> tuple[str, float | None]:
     """Heights of the scans and the expected seconds; why it cannot be done and None."""
-    from ..core.device import choose_device
     from ..engine.batch import plan_of, sentence_of
     from ..engine.cost import estimate_cost
     from ..engine.inference import model_for
@@ -220,13 +219,3 @@ def _scans_and_cost(job: Job, settings: BatchSettings) -> tuple[str, float | Non
         model_for(settings.method, settings.model),
     )
     return " ".join(heights), cost.seconds
-
-
-def _columns(rows: Sequence[tuple[str, ...]]) -> str:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
-    return "\n".join(
-        "  ".join(
-            [*(text.ljust(w) for text, w in zip(row[:-1], widths, strict=True)), row[-1]]
-        ).rstrip()
-        for row in rows
-    )

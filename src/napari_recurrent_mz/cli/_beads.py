@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
+
+from ..io import ImageFile, scatter_note
+from ..measure.plots import save_figure
 from ._common import ChannelOptics, Files, OneChannel, of_channel
 from ._options import Argument, Option
 from ._terminal import Progress, note
 
 if TYPE_CHECKING:
-    from ..io import ImageFile
     from ..measure.beads import BeadSettings, BeadVolume
 
 
@@ -108,9 +111,6 @@ def _measured(
 
 
 def _volume(image: ImageFile, pixel_um: float, files: Files) -> BeadVolume:
-    import numpy as np
-
-    from ..io import scatter_note
     from ..measure.beads import BeadVolume, even_planes
 
     pixels, bottom, step = image.stack, 0.0, pixel_um
@@ -125,7 +125,6 @@ def _volume(image: ImageFile, pixel_um: float, files: Files) -> BeadVolume:
 
 def _print_and_draw(names: list[str], tables: Any, theory: Any, figure: str | None) -> None:
     """A row for each axis and volume; nothing where no bead is accepted."""
-    from ..measure.plots import save_figure
     from ..measure.plots.widths import width_histograms, widths_figure
 
     histograms = width_histograms(tables)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from ..core.device import Device, choose_device
 from ..core.scans import InputError
+from ..io import write_json
 from ._common import OUTPUT, NetworkOptions, check_json, folder_of
 from ._options import Argument, Option
 from ._terminal import Progress
 from ._train import open_pool
 
 if TYPE_CHECKING:
-    from ..core.device import Device
     from ..networks.recurrent_mz import NetworkConfig
     from ..training.check import Question
 
@@ -46,8 +48,6 @@ def card(
 
 def _row(path: Path) -> dict[str, Any]:
     """One stack: which planes were the scans, and the mean of every method."""
-    import json
-
     try:
         evaluation = json.loads(path.read_text(encoding="utf-8"))
         means = {
@@ -91,8 +91,6 @@ def validate(
     those of the check that 'recurrent-mz simulate examples' has made, and print the decibels gained
     over the linear MMSE estimate.
     """
-    from ..core.device import choose_device
-    from ..io import write_json
     from ..networks.runner import network_on
     from ..networks.weights import load_model
     from ..training.check import ask

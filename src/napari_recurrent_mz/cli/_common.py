@@ -6,21 +6,27 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from ..core.device import CHOICES, GPU_MEMORY
 from ..core.methods import DEFAULT_METHOD, METHODS, needs_optics
+from ..core.optics import Optics
 from ..core.scans import InputError, Scan, ZGrid, check_scans, counted, require_several
+from ..engine.recipe import HeightMap, Recipe
+from ..io import (
+    ImageFile,
+    channels_of,
+    read_image,
+    scans_from_files,
+    scans_from_stack,
+    stack_heights,
+)
 from ..io._optics import OPTICS, optics_for, optics_values
+from ..io._parts import channel_number
 from ..io._whole import check_no_device
 from ..io._zarr import NGFF
 from ._options import Argument, Option
 from ._terminal import note
-
-if TYPE_CHECKING:
-    from ..core.optics import Optics
-    from ..engine.recipe import HeightMap, Recipe
-    from ..io import ImageFile
 
 OUTPUT = ("-o", "--output")
 Planes = Annotated[
@@ -60,10 +66,6 @@ class OpticsOptions:
     def values(self, images: Sequence[ImageFile]) -> dict[str, float | None]:
         """By name: as given, else as the files state them, else None."""
         return optics_values(asdict(self), images)
-
-    def of_channel(self, _channel: OneChannel) -> OpticsOptions:
-        """Those of one channel."""
-        return self
 
     def of(
         self, images: Sequence[ImageFile], methods: Sequence[str] = ()
@@ -167,8 +169,6 @@ class Files:
         self, path: str, planes: Sequence[int] | None = None, channel: OneChannel | None = None
     ) -> ImageFile:
         """Read a file, or the part of it that was chosen, and say what it contradicts."""
-        from ..io import read_image
-
         if channel is None:
             channel = self.one_channel(path)
         image = read_image(
@@ -192,9 +192,6 @@ class Files:
 
     def channels(self, path: str) -> list[OneChannel]:
         """The channels that were chosen; none, where the file has but one, or it is not said."""
-        from ..io import channels_of
-        from ..io._parts import channel_number
-
         if self.channel is None:
             return [OneChannel(None, "", 0, 1)]
         names = channels_of(path, position=self.position, z_axis=self.z_axis)
@@ -288,8 +285,6 @@ class Given:
 
     def recipe(self, target: ZGrid | HeightMap) -> Recipe:
         """What is to be made of them."""
-        from ..engine.recipe import Recipe
-
         by = self.source.by
         return Recipe(
             self.scans, target, self.optics, by.method, by.model, by.device, self.pixel_um
@@ -303,8 +298,6 @@ def load_scans(
     z_step_um: float | None,
 ) -> list[Scan]:
     """Scans from single-image files, or from planes of one stack; checked to fit together."""
-    from ..io import scans_from_files, scans_from_stack
-
     first = images[0]
     if planes is not None and len(images) > 1:
         raise InputError(
@@ -331,8 +324,6 @@ def rising(
     image: ImageFile, z_step_um: float | None, option: str = "--z-step-um"
 ) -> tuple[Any, Any]:
     """All planes of a stack from the lowest up, and their heights in µm."""
-    from ..io import stack_heights
-
     heights = stack_heights(image, z_step_um, option)
     order = heights.argsort(kind="stable")
     if all(order[1:] > order[:-1]):

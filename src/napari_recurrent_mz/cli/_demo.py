@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
+import numpy as np
+
+from ..acquisition import Ended, Refined, acquire, simulated_microscope, simulated_sample
+from ..core.device import choose_device
 from ..core.scans import InputError, Scan, ZGrid
+from ..engine.recipe import Recipe
+from ..io import check_output, write_volume
 from ._common import OUTPUT, NetworkOptions, folder_of
 from ._options import Option
 from ._terminal import Progress, result_line
-
-if TYPE_CHECKING:
-    from ..acquisition import Ended
 
 METHODS = ("recurrent-mz", "lmmse", "linear")
 GRID = ZGrid(0.0, 10.0, 0.2)
@@ -61,12 +64,7 @@ def demo(
 
 
 def _without_window(output: str, network: NetworkOptions) -> None:
-    import numpy as np
-
-    from ..core.device import choose_device
     from ..engine.inference import Plane
-    from ..engine.recipe import Recipe
-    from ..io import check_output, write_volume
     from ..measure.evaluation import evaluate
     from ..networks.weights import load_model
     from ..simulation.simulate import DEMO_SCANS_UM, demo_sample
@@ -109,7 +107,6 @@ def _without_window(output: str, network: NetworkOptions) -> None:
 
 def _live_without_window(network: NetworkOptions) -> None:
     """Let the simulated microscope scan, and print what every scan changed."""
-    from ..acquisition import Refined, acquire, simulated_microscope, simulated_sample
     from ..engine.session import Session
 
     sample = simulated_sample()

@@ -8,14 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ..core.methods import METHODS
-from ._common import ChannelOptics, Fields, NetworkOptions, Planes, check_json, load_scans
+from ..io import ImageFile, scatter_note, stack_heights, write_json
+from ._common import (
+    ChannelOptics,
+    Fields,
+    NetworkOptions,
+    OneChannel,
+    Planes,
+    check_json,
+    load_scans,
+)
 from ._options import Argument, Option
 from ._terminal import Progress, note
 
 if TYPE_CHECKING:
-    from ..io import ImageFile
     from ..measure.evaluation import Evaluation
-    from ._common import OneChannel
 
 
 def evaluate(
@@ -49,7 +56,6 @@ def evaluate(
     percent of each truth plane's span, SSIM; the input planes are left out, and nothing is
     rescaled to fit.
     """
-    from ..io import write_json
     from ..measure.evaluation import CONFOCAL_METHODS, DEFAULT_METHODS
 
     check_json(json)
@@ -90,8 +96,7 @@ def _read(
     The other arguments of that are the planes that are scans, and how.
     """
     from ..engine.check import saturation_notes
-    from ..io import scatter_note, stack_heights
-    from ..measure.evaluation import evaluate, evaluate_against
+    from ..measure.evaluation import evaluate
 
     image = files.read(stack, channel=channel)
     scans = load_scans([image], None, planes, files.z_step_um)
@@ -99,7 +104,5 @@ def _read(
     for sentence in saturation_notes(scans) + scatter_note(heights, f"'{image.name}'"):
         note(sentence)
     resolved = optics.of_channel(channel).of([image], methods)[0]
-    work: Any = evaluate
-    if reference:
-        work = partial(evaluate_against, reference=files.read(reference, channel=channel).stack)
-    return image, partial(work, image.stack, z_um=heights, optics=resolved)
+    other = files.read(reference, channel=channel).stack if reference else None
+    return image, partial(evaluate, image.stack, heights, optics=resolved, reference=other)

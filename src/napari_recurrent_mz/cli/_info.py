@@ -5,15 +5,14 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, metadata, version
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
+from ..core.device import choose_device
 from ..core.scans import InputError, listed
+from ..io import ImageFile, check_readable, z_from_name
 from ..io._optics import OPTICS
+from ..io._parts import Content, Part, contents_of, read_part
 from ._options import Argument
-
-if TYPE_CHECKING:
-    from ..io import ImageFile
-    from ..io._parts import Content
 
 _WIDTH = 36  # characters of what a fact is called
 _NAMED = 3  # positions that state the same, by their names
@@ -30,7 +29,6 @@ def info(*, files: Annotated[tuple[str, ...], Argument("TIFFs or OME-Zarrs")] = 
         return
     import torch
 
-    from ..core.device import choose_device
     from ..networks.weights import bundled_models, load_model
 
     device = choose_device()
@@ -120,9 +118,6 @@ def _print_files(paths: Sequence[str]) -> None:
 
 def _file_lines(path: str) -> Iterator[str]:
     """Everything that is understood of a file; no pixel is read."""
-    from ..io import check_readable
-    from ..io._parts import contents_of
-
     check_readable(path)
     contents = contents_of(path)
     yield f"{path}: {len(contents)} positions" if len(contents) > 1 else path
@@ -140,8 +135,6 @@ def _file_lines(path: str) -> Iterator[str]:
 
 
 def _content_lines(content: Content) -> Iterator[str]:
-    from ..io._parts import Part, read_part
-
     shape = zip(content.axes, content.shape, strict=True)
     yield _row("axes", " × ".join(f"{axis} {length}" for axis, length in shape))
     time = 0 if content.length("T") > 1 else None
@@ -169,8 +162,6 @@ def _image_lines(image: ImageFile) -> Iterator[str]:
 
 
 def _heights(image: ImageFile) -> str:
-    from ..io import z_from_name
-
     many = image.n_planes > 1
     if image.z_um is None:
         named = None if many else z_from_name(image.name)

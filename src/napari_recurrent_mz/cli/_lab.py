@@ -6,9 +6,11 @@ import argparse
 import shlex
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+from ..core.device import choose_device
 from ..core.scans import InputError
+from ..io import write_json
 from ._common import OUTPUT, DeviceChoice, NetworkOptions, check_json
 from ._options import Argument, Option, add_options, changed, option_name
 from ._terminal import Progress, note
@@ -45,8 +47,6 @@ def bench(
       recurrent-mz bench --stages
       recurrent-mz bench --from bench.json --markdown
     """
-    from ..core.device import choose_device
-    from ..io import write_json
     from ..lab.benchmarks.base import FULL, QUICK, Bench
     from ..lab.benchmarks.registry import chosen, run
     from ..lab.benchmarks.stages import measure
@@ -68,8 +68,9 @@ def bench(
     record = Record(
         made_by(task, _command([f"--{name}" for name in flags if flags[name]], only, network))
     )
+    found: Any = record.stages if stages else record.rows
     for entry in measure(task) if stages else run(subjects, task):
-        record = record.with_(entry)
+        found.append(entry)
         note(title(entry))
         if json:  # what is done so far is there all along
             write_json(json, record.as_dict())

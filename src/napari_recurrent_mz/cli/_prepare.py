@@ -16,15 +16,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
+
+from ..core.arrays import check_largest
+from ..core.progress import Steps, T
 from ..core.scans import InputError
+from ..io import (
+    Channel,
+    ImageFile,
+    Place,
+    check_output,
+    read_image,
+    scans_from_files,
+    stack_heights,
+    write_channels,
+    write_json,
+    write_table,
+)
+from ..measure.plots import ENDINGS, save_figure
 from ._common import OUTPUT, ChannelOptics, Files, OneChannel, check_json, of_channel, rising
 from ._options import Argument, Option
 from ._terminal import Progress
 
 if TYPE_CHECKING:
-    from ..core.progress import Steps, T
-    from ..io import ImageFile
-    from ..measure.preparation import Alignment, Place
+    from ..measure.preparation import Alignment
+    from ..measure.preparation import Place as StackPlace
 
 Transform = Annotated[
     str,
@@ -77,8 +93,6 @@ def align(
 
     Align the planes of a stack, or single images, with pyStackReg.
     """
-    from ..io import write_table
-    from ..measure.plots import save_figure
     from ..measure.plots.preparation import drift_figure
     from ..measure.preparation import aligning, applying
 
@@ -135,7 +149,6 @@ def edf(
 
     Make one image in which everything is in focus (Forster et al. 2004).
     """
-    from ..io import check_output
     from ..measure.preparation import extending_focus
 
     for path in (result.output, heights):
@@ -172,8 +185,6 @@ def normalise(
     Normalise a stack by the triangle threshold of its extended-depth-of-field image.
     """
     from ..estimates.normalisation import edf_normalisation
-    from ..io import check_output, read_image, write_json
-    from ..measure.plots import save_figure
     from ..measure.plots.preparation import edf_histogram_figure
     from ..measure.preparation import extending_focus
 
@@ -230,12 +241,9 @@ def register(
     projections, axially by the correlation of the volumes, and resample it to the wide-field
     grid.
     """
-    import numpy as np
-
-    from ..io import check_output, write_json
-    from ..measure.plots import save_figure
     from ..measure.plots.preparation import registration_figure
-    from ..measure.preparation import Place, registering, resampling
+    from ..measure.preparation import Place as StackPlace
+    from ..measure.preparation import registering, resampling
 
     files = [widefield, confocal]
     check_output(result.output, files)
@@ -248,7 +256,7 @@ def register(
         registering(
             stack,
             moving,
-            Place(heights, about.pixel_um),
+            StackPlace(heights, about.pixel_um),
             place,
             transform=transform,
             names=(wide.name, other.name),
@@ -312,36 +320,25 @@ class _About:
 
         ``made`` is one entry for all channels, or one for each.
         """
-        import numpy as np
-
-        from ..io import Channel, Place, write_channels, write_volume
-
         provenance = []
         for number, images in enumerate(self.images):
             before = dict(images[source].provenance)
             entry = records[number] if len(records) > 1 else records[0]
             steps = [*before.get("prepared", ()), entry]
             provenance.append(before | {"optics": self._optics[number], "prepared": steps})
-        if len(volumes) == 1:
-            pixel_um, inputs = self.pixel_um, self._inputs
-            write_volume(
-                path, volumes[0], z_um, pixel_um, provenance[0], inputs=inputs, keep_type=True
-            )
-            return
-        typed = [_in_written_type(volume) for volume in volumes]
         channels = [
             Channel(volume, one.name, (float(volume.min()), float(volume.max())))
-            for volume, one in zip(typed, self.channels, strict=True)
+            for volume, one in zip(map(_in_written_type, volumes), self.channels, strict=True)
         ]
         place = Place(self.pixel_um, np.asarray(z_um, np.float64))
-        write_channels(path, channels, place, {"channels": provenance}, inputs=self._inputs)
+        record = provenance[0] if len(provenance) == 1 else {"channels": provenance}
+        write_channels(path, channels, place, record, inputs=self._inputs)
 
 
 def _in_written_type(volume: Any) -> Any:
-    """Integers of 8 and 16 bits as they are, all else as float32, as one channel is written."""
-    import numpy as np
-
+    """Integers of 8 and 16 bits as they are, all else as float32."""
     array = np.asarray(volume)
+    check_largest(array, "The volume")
     is_small = array.dtype.kind in "iu" and array.dtype.itemsize <= 2
     return array if is_small else array.astype(np.float32)
 
@@ -356,8 +353,6 @@ def _finish(steps: Steps[T]) -> T:
 
 def _check_extra(numbers: str | None, figure: str | None) -> None:
     """Refuse what cannot be written before any work is done."""
-    from ..measure.plots import ENDINGS
-
     check_json(numbers)
     check_json(figure)
     if figure and Path(figure).suffix.lower() not in ENDINGS:
@@ -368,8 +363,6 @@ def _check_extra(numbers: str | None, figure: str | None) -> None:
 
 def _outputs(output: str, files: Sequence[str], images: Sequence[ImageFile]) -> list[Path]:
     """Where each result goes, once it can."""
-    from ..io import check_output
-
     if len(images) == 1:
         return [check_output(output, files)]
     folder = Path(output)
@@ -385,10 +378,6 @@ def _planes_in_order(
     result: Result, images: Sequence[ImageFile], z_um: Sequence[float] | None
 ) -> tuple[Any, list[str], list[int], Any]:
     """The planes from the lowest up, what to call them, their files, and their heights in µm."""
-    import numpy as np
-
-    from ..io import scans_from_files, stack_heights
-
     first = images[0]
     if len(images) == 1:
         if first.n_planes < 2:
@@ -405,9 +394,9 @@ def _planes_in_order(
 
 def _confocal(
     image: ImageFile, pixel_um: float | None, z_step_um: float | None
-) -> tuple[Any, Place]:
+) -> tuple[Any, StackPlace]:
     """The confocal stack from the lowest plane up, and its place."""
-    from ..measure.preparation import Place
+    from ..measure.preparation import Place as StackPlace
 
     stack, heights = rising(image, z_step_um, "--confocal-z-step-um")
     pixel = pixel_um or image.pixel_um
@@ -417,7 +406,7 @@ def _confocal(
             f"The pixel size of '{image.name}' is not in its metadata{f' ({why})' if why else ''}: "
             "give it in µm with --confocal-pixel-um."
         )
-    return stack, Place(heights, pixel)
+    return stack, StackPlace(heights, pixel)
 
 
 def _region_text(region: tuple[slice, slice]) -> str:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
+from ..core.progress import listening
 from ..core.scans import InputError, ZGrid, check_heights, contrast_limits, default_grid
+from ..engine.recipe import HeightMap, SurfaceFacts
+from ..io import (
+    Channel,
+    VolumeWriter,
+    check_output,
+    check_surface_output,
+    read_heights,
+    write_surface,
+)
 from ..io._zarr import NGFF
 from ._common import OUTPUT, Given, Grid, Ngff, Source
 from ._options import Option
-from ._terminal import Checked, Progress, note, result_line
-
-if TYPE_CHECKING:
-    from ..engine.recipe import HeightMap
-    from ..io import VolumeWriter
+from ._terminal import Progress, note, note_check, result_line
 
 
 def reconstruct(
@@ -39,8 +45,6 @@ def reconstruct(
       recurrent-mz reconstruct TWO-COLOURS.tif --channel all --wavelength-um 0.461,0.57 \\
           --planes 30 60 90 -o both.ome.tif
     """
-    from ..io import Channel, VolumeWriter, check_output
-
     files = source.scans.files
     path = check_output(output, files, ngff)
     given = source.every_channel()
@@ -68,27 +72,30 @@ def _made(
     given: Given, planes: ZGrid, volume: VolumeWriter, number: int
 ) -> tuple[dict[str, Any], str]:
     """Reconstruct one channel of the volume; its record, and a line that says what was done."""
-    from ..engine.check import hot_pixel_notes, light_notes
+    from ..engine.check import hot_pixel_notes, light_notes, shift_notes
     from ..engine.to_disk import reconstruct_into
 
-    hot = hot_pixel_notes(given.scans, given.optics) if given.optics else []
-    for sentence in hot + light_notes(given.scans):
+    notes = light_notes(given.scans)
+    if given.optics:
+        notes += hot_pixel_notes(given.scans, given.optics)
+        notes += shift_notes(given.scans, given.optics)
+    for sentence in notes:
         note(sentence)
     records: list[dict[str, Any]] = []
-    method_asked, checked, begun = given.source.by.method, Checked(), time.perf_counter()
-    words = f"{given.channel}, {method_asked}" if given.channel else method_asked
+    method, begun = given.source.by.method, time.perf_counter()
+    words = f"{given.channel}, {method}" if given.channel else method
     with Progress(f"{words}: plane") as progress:
         reconstruct_into(
             lambda _: volume.channel(number),
             given.recipe(planes),
             on_progress=progress,
             on_message=note,
-            on_check=checked,
+            on_check=note_check,
             before_finish=records.append,
         )
-    seconds, method, shape = time.perf_counter() - begun, checked.by(method_asked), volume.shape
-    line = result_line(volume.path, shape, planes, method, len(given.scans), seconds)
-    return records[0], line
+    (record,), seconds = records, time.perf_counter() - begun
+    by, scans = record.get("used", method), len(given.scans)
+    return record, result_line(volume.path, volume.shape, planes, by, scans, seconds)
 
 
 def surface(
@@ -118,8 +125,6 @@ def surface(
     A point of --through is Z,Y,X in micrometres; y and x count from the centre of the upper left
     pixel. HEIGHTS.tif holds the height of every pixel in micrometres.
     """
-    from ..io import check_surface_output
-
     files = source.scans.files
     path = check_surface_output(output, [*files, *([heights] if heights else [])])
     given = source.given()
@@ -141,16 +146,12 @@ def points(words: Sequence[str]) -> list[tuple[float, ...]]:
 
 
 def _target(given: Given, heights: str | None, through: Sequence[str] | None) -> HeightMap:
-    from ..engine.recipe import HeightMap
-
     if through is not None:
         from ..engine.surfaces import plane_through
 
         at = points(through)
         plane = plane_through(at, given.shape, given.pixel_um)
         return HeightMap(plane, "plane through points", at)
-    from ..io import read_heights
-
     assert heights is not None  # one of the two is given
     name = Path(heights).name
     return HeightMap(check_heights(read_heights(heights), given.shape, name), name)
@@ -158,19 +159,17 @@ def _target(given: Given, heights: str | None, through: Sequence[str] | None) ->
 
 def _surface_made(given: Given, target: HeightMap, output: Path) -> str:
     """Reconstruct and write; returns one line that says what was made."""
-    from ..core.progress import listening
-    from ..engine.recipe import SurfaceFacts
     from ..engine.surfaces import surface_of
-    from ..io import write_surface
 
-    pixel_um, method, checked = given.pixel_um, given.source.by.method, Checked()
+    pixel_um, method = given.pixel_um, given.source.by.method
     with Progress(method) as progress, listening(progress.stage):
-        made = surface_of(given.recipe(target), note, checked)
+        made = surface_of(given.recipe(target), note, note_check)
     inputs, heights_um = given.source.scans.files, target.heights_um
     write_surface(output, made.pixels, heights_um, pixel_um, made.provenance, inputs=inputs)
     y, x = made.pixels.shape
     facts = str(SurfaceFacts.of(heights_um, pixel_um)).rstrip(".")
     return (
         f"{output}: {y} × {x} pixels, {facts[0].lower()}{facts[1:]}, "
-        f"by {checked.by(method)} from {len(given.scans)} scans in {made.seconds:.1f} s"
+        f"by {made.provenance.get('used', method)} from {len(given.scans)} scans "
+        f"in {made.seconds:.1f} s"
     )

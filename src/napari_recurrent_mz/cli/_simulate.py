@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
+from ..core.device import choose_device
 from ..core.memory import size_in_words
+from ..core.optics import Optics
 from ..core.scans import InputError
+from ..io import check_output, write_volume
 from ._common import OUTPUT, DeviceChoice
 from ._options import Argument, Option
 from ._terminal import Progress, clock
@@ -43,8 +47,6 @@ def stack(
     Simulate one sample through one microscope, with camera noise, and write its stack in camera
     counts.
     """
-    from ..core.optics import Optics
-    from ..io import check_output, write_volume
     from ..simulation.simulate import Camera, simulate_sample
 
     outputs = [path for path in (output, confocal) if path]
@@ -92,7 +94,6 @@ def fields(
     Simulate noise-free fields of random samples through random microscopes. Fields that are in
     the folder already are kept, so that an interrupted run can be continued.
     """
-    from ..core.device import choose_device
     from ..training.fields import PoolConfig, make_fields
 
     _at_least(count, 1, "--count")
@@ -143,9 +144,6 @@ def examples(
     comes first. Groups that are in the folder already are kept. Several processes can work on one
     folder while a training reads it.
     """
-    from dataclasses import replace
-
-    from ..core.device import choose_device
     from ..training.folder import Contents, ExampleFolder, room_for
     from ..training.microscopes import SETS
 

@@ -62,22 +62,6 @@ class Progress:
         self.clear()
 
 
-class Checked:
-    """Notes what a check on the own sample found, and keeps it."""
-
-    def __init__(self) -> None:
-        self.check: OwnSampleCheck | None = None
-
-    def __call__(self, check: OwnSampleCheck) -> None:
-        """Take what the check found."""
-        self.check = check
-        note(check.sentence)
-
-    def by(self, method: str) -> str:
-        """The method that made the planes, when ``method`` was asked for."""
-        return self.check.chosen if self.check else method
-
-
 def clock(seconds: float) -> str:
     """``seconds`` as m:ss or h:mm:ss."""
     minutes, rest = divmod(round(seconds), 60)
@@ -96,6 +80,17 @@ def result_line(
     )
 
 
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """A table: each column as wide as its widest text, two spaces between them."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
 def note(text: str) -> None:
     """Say something worth knowing on standard error."""
     print(f"note: {text}", file=sys.stderr, flush=True)
+
+
+def note_check(check: OwnSampleCheck) -> None:
+    """The same of what a check on the own sample found."""
+    note(check.sentence)

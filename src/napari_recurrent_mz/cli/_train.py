@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from ..core.device import Device, choose_device
 from ..core.memory import size_in_words
 from ..core.scans import InputError
+from ..estimates.saturation import stack_saturation_notes
+from ..io import stack_heights
 from ._common import OUTPUT, DeviceChoice, Fields, OpticsOptions, folder_of
 from ._options import Argument, Option, add_options, changed
 from ._terminal import Progress, clock, note
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from ..core.device import Device
     from ..networks.architectures import Network
     from ..training.adapt import Adapter
     from ..training.fields import Pool
@@ -129,7 +130,6 @@ def train(
             "There is nothing to learn from, or too much: give --examples (sets of scans), or "
             "--fields and --held-out (simulated fields), or --stack (a full stack of your own)."
         )
-    from ..core.device import choose_device
     from ..networks.weights import load_model
     from ..training.loop import Trainer
 
@@ -187,8 +187,6 @@ def configuration(
 
     A network that begins with the weights of another one has that one's settings for defaults.
     """
-    from dataclasses import replace
-
     from ..networks.architectures import ARCHITECTURES, architecture_of
     from ..training.learner import TrainConfig
     from ..training.losses import LossConfig
@@ -323,8 +321,6 @@ def _model_name(given: str | None) -> str | None:
 
 
 def _field(adapting: Adapting, path: str) -> MeasuredField:
-    from ..estimates.saturation import stack_saturation_notes
-    from ..io import stack_heights
     from ..training.measured import held_out_notes, measured_field
 
     image = adapting.read(path)

@@ -269,7 +269,6 @@ def start_download(planes: torch.Tensor) -> Callable[[], FloatArray]:
 
     def wait() -> FloatArray:
         done.synchronize()
-        downloaded: FloatArray = copy.numpy()
-        return downloaded
+        return copy.numpy()
 
     return wait

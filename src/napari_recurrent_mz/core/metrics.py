@@ -60,10 +60,7 @@ class Normalisation:
 
     def apply(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Return ``values`` on this scale: background 0, foreground 1; float64, same shape."""
-        scaled: npt.NDArray[np.float64] = (values.astype(np.float64) - self.background) / (
-            self.foreground - self.background
-        )
-        return scaled
+        return (values.astype(np.float64) - self.background) / (self.foreground - self.background)
 
 
 class StackScale:
@@ -181,8 +178,7 @@ class StraightFit:
 
     def apply(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Values in the units of the truth, float64, same shape."""
-        fitted: npt.NDArray[np.float64] = self.gain * np.asarray(values, np.float64) + self.offset
-        return fitted
+        return self.gain * np.asarray(values, np.float64) + self.offset
 
 
 def fitted(volume: npt.NDArray[Any], truth: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

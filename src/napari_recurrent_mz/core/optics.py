@@ -177,8 +177,7 @@ def _round(intensity: Array, pixel: float, size: int, samples: int) -> Array:
             eighth += spline(pixel * np.hypot(y + up, x + right))
     at = np.abs(np.arange(size) - size // 2)
     row, column = np.maximum(at[:, None], at), np.minimum(at[:, None], at)
-    images: Array = eighth[:, row * (row + 1) // 2 + column] / samples**2
-    return images
+    return eighth[:, row * (row + 1) // 2 + column] / samples**2
 
 
 def confocal_psf(psf: npt.NDArray[Any], optics: Optics) -> npt.NDArray[Any]:

@@ -44,8 +44,7 @@ SAME_HEIGHT_UM = 1e-3
 
 def same_height(z_um: float, heights_um: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     """Where heights, in micrometres, are the height ``z_um``."""
-    same: npt.NDArray[np.bool_] = np.abs(np.asarray(heights_um) - z_um) < SAME_HEIGHT_UM
-    return same
+    return np.abs(np.asarray(heights_um) - z_um) < SAME_HEIGHT_UM
 
 
 _ORDINARY = (2.0**-20, 2.0**40)  # the brightest pixel of scans that are computed with as they are

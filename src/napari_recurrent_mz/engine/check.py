@@ -27,8 +27,9 @@ from ..core.scans import (
     listed,
     named,
 )
-from ..estimates.even_light import uneven_scan
+from ..estimates.even_light import uneven_light
 from ..estimates.hot_pixels import hot_pixels
+from ..estimates.lateral_shift import lateral_shifts
 from ..estimates.lmmse import LinearEstimate
 from ..estimates.normalisation import noise_of
 from ..estimates.saturation import AT_LIMIT, LOST, SATURATED, saturated_part
@@ -181,8 +182,7 @@ def _shrink(images: FloatArray, linear: LinearEstimate) -> FloatArray:
     tensor = torch.from_numpy(images)
     mean = tensor.mean()
     wide = radial.back(radial.response(detail) * radial.transform(tensor - mean)) + mean
-    half: FloatArray = functional.avg_pool2d(wide[:, None], 2)[:, 0].numpy()
-    return half
+    return functional.avg_pool2d(wide[:, None], 2)[:, 0].numpy()
 
 
 def _detail(part: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -192,8 +192,7 @@ def _detail(part: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         (np.arccos(u) - u * np.sqrt(1 - u**2)) * 2 / np.pi
         for u in (np.clip(part, 0, 1), np.clip(2 * part, 0, 1))
     )
-    ratio: npt.NDArray[np.float64] = twice / np.maximum(once, 1e-6)
-    return ratio
+    return twice / np.maximum(once, 1e-6)
 
 
 def _leave_out(
@@ -279,17 +278,50 @@ def hot_pixel_notes(scans: Sequence[Scan], optics: Optics) -> list[str]:
     ]
 
 
-def light_notes(scans: Sequence[Scan]) -> list[str]:
-    """A sentence that names the scan with less or more light than the others, if there is one."""
-    uneven = uneven_scan([s.pixels for s in scans], np.array([s.z_um for s in scans]))
+def light_notes(scans: Sequence[Scan], newest: Scan | None = None) -> list[str]:
+    """A sentence on scans with less or more light than the others; nothing where there is none.
+
+    With ``newest``, only where that one is among them, while it can still be taken again.
+    """
+    uneven = uneven_light([s.pixels for s in scans], np.array([s.z_um for s in scans]))
     if uneven is None:
         return []
-    percent = 100 * abs(uneven.gain - 1)
+    changed = np.flatnonzero(uneven.gains != 1).tolist()
+    if newest is not None and not any(scans[number] is newest for number in changed):
+        return []
+    least, most = int(uneven.gains.argmin()), int(uneven.gains.argmax())
+    if len(changed) == 1 and len(scans) > 2:
+        gain = float(uneven.gains[changed[0]])
+        which, others = named(scans[changed[0]]), "the scans beside it"
+    else:
+        gain = float(uneven.gains[least] / uneven.gains[most])
+        which, others = named(scans[least]), named(scans[most])
+    them = "them" if len(changed) > 1 else "it"
+    remedy = f"even {them} out, take {them} again, or leave {them} out"
+    if newest is not None:
+        remedy = "take it again with the light of the others, or spend less light on each scan"
     return [
-        f"There is {percent:.0f} % {'less' if uneven.gain < 1 else 'more'} light in "
-        f"{named(scans[uneven.index])} than in the scans beside it, though a wide-field image "
-        "loses none with focus (bleached, or another exposure or lamp): even it out, take it "
-        "again, or leave it out."
+        f"There is {100 * abs(gain - 1):.0f} % {'less' if gain < 1 else 'more'} light in {which} "
+        f"than in {others}, though a wide-field image loses none with focus (bleached, or another "
+        f"exposure or lamp): {remedy}."
+    ]
+
+
+def shift_notes(scans: Sequence[Scan], optics: Optics) -> list[str]:
+    """A sentence that names the scans that lie to the side of the others, if there is one."""
+    if len(scans) < 3:
+        return []
+    displaced = np.hypot(*lateral_shifts(scans, optics).T)
+    beside = [
+        f"{named(scan)} ({px * optics.pixel_um:.2g} µm, {px:.1f} pixels)"
+        for scan, px in zip(scans, displaced, strict=True)
+        if px
+    ]
+    if not beside:
+        return []
+    return [
+        f"To the side of the others, as if the stage or the sample had moved, lies "
+        f"{listed(beside)}: shift it back, take it again, or leave it out."
     ]
 
 

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from ..core.arrays import real_array
 from ..core.device import choose_device
@@ -209,8 +210,6 @@ def heights_on_field(
     InputError
         If the map is no map of finite heights, or does not cover the field of the scans.
     """
-    from scipy import ndimage
-
     what = f"The height map '{name}'" if name else "The height map"
     given = real_array(heights_um, what)
     size = given.shape

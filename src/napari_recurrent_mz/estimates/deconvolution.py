@@ -77,8 +77,7 @@ class ObjectImages(ABC):
 
     def plane(self, z_um: float | Heights) -> FloatArray:
         """The object's image at ``z_um`` micrometres, float32 (Y, X)."""
-        plane: FloatArray = self.tensor(z_um).cpu().numpy()
-        return plane
+        return self.tensor(z_um).cpu().numpy()
 
     def object_gain(self, z_um: float | Heights, out: torch.Tensor | None = None) -> torch.Tensor:
         """The object's image less the linear estimate from its images at the scans."""

@@ -1,13 +1,14 @@
-"""A scan with less light, or more, than the others: bleached, or exposed otherwise.
+"""Scans with less light than the others, or more: bleached, or exposed otherwise.
 
-The optical transfer of a wide-field microscope at the lowest spatial frequencies hardly changes
-with focus, so that scans of one field have the same mean and the same coarse contrast.
+A wide-field microscope loses no light with focus: scans of a sample that lies within the field
+have the same total. Where light crosses the edge of the field, the transfer at the lowest spatial
+frequencies still hardly changes with focus: the coarse contrast tells of one scan that differs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,13 @@ from scipy.ndimage import gaussian_filter
 from skimage.transform import downscale_local_mean
 
 from ..core.scans import FloatArray
+
+Array = npt.NDArray[np.float64]
+
+_DARK_PX = 256  # on a side, of which the darkest tell the background
+_EDGE = 32  # parts of a side; so wide is the edge of a field
+_WITHIN = 0.3  # of the mean above the background: all edges around a sample in the field are darker
+_ALIKE_TOTALS = 0.08  # natural logarithm; totals of real stacks stay within 0.05
 
 _COARSE = 1 / 6  # of the field: standard deviation of the Gaussian that leaves coarse structure
 _SIDE_PX = 64  # to which images are averaged first
@@ -25,32 +33,48 @@ _ABOVE_SPREAD_OF_TWO = 4.0
 _SLACK = 0.1  # of the mean above the background, for the offset
 
 
-@dataclass(frozen=True)
-class UnevenScan:
-    """Which scan has ``gain`` times the light of the others, and the camera's offset."""
+@dataclass(frozen=True, eq=False)
+class UnevenLight:
+    """The light of scans relative to that of one among them, and the camera's offset."""
 
-    index: int
-    gain: float
+    gains: Array  # (M,), exactly 1 where nothing is to be changed
     offset: float
 
-    def evened(self, pixels: FloatArray) -> FloatArray:
-        """The pixels of that scan with the light of the others."""
+    def evened(self, pixels: FloatArray, index: int) -> FloatArray:
+        """The pixels of a scan with the light that all should have."""
         offset = np.float32(self.offset)
-        even: FloatArray = offset + (pixels - offset) / np.float32(self.gain)
-        return even
+        return offset + (pixels - offset) / np.float32(self.gains[index])
 
 
-def uneven_scan(scans: Sequence[FloatArray], z_um: npt.NDArray[np.float64]) -> UnevenScan | None:
-    """The scan of (Y, X), of three or more in any order, whose light alone differs, if one does."""
-    if len(scans) < 3:
+def uneven_light(scans: Sequence[FloatArray], z_um: Array) -> UnevenLight | None:
+    """How the light of scans (Y, X) in any order differs; None if it does not, or none can tell."""
+    totals, dark = _totals(scans)
+    if totals is None:
+        return _one_uneven(scans, z_um) if len(scans) > 2 else None
+    if np.ptp(np.log(totals)) <= _ALIKE_TOTALS:
         return None
-    order = np.argsort(z_um)
-    uneven = _uneven([scans[i] for i in order], z_um[order])
-    return uneven and replace(uneven, index=int(order[uneven.index]))
+    gains = totals / np.sort(totals)[len(totals) // 2]
+    differs = np.abs(np.log(gains)) > _ALIKE_TOTALS / 2
+    return UnevenLight(np.where(differs, gains, 1.0) if differs.sum() == 1 else gains, dark)
 
 
-def _uneven(scans: Sequence[FloatArray], z_um: npt.NDArray[np.float64]) -> UnevenScan | None:
-    """The same for scans of which the lowest is first."""
+def _totals(scans: Sequence[FloatArray]) -> tuple[Array | None, float]:
+    """Mean light of the scans, (M,), None if some crosses the field's edges; and the background."""
+    step = max(1, min(scans[0].shape) // _DARK_PX)
+    dark = min(float(np.quantile(pixels[::step, ::step], 1e-3)) for pixels in scans)
+    totals = np.array([pixels.mean(dtype=np.float64) for pixels in scans]) - dark
+    edges = np.array([_brightest_edge(pixels) for pixels in scans]) - dark
+    return totals if (edges < _WITHIN * totals).all() else None, dark
+
+
+def _brightest_edge(pixels: FloatArray) -> float:
+    rows, columns = (max(1, length // _EDGE) for length in pixels.shape)
+    edges = pixels[:rows], pixels[-rows:], pixels[:, :columns], pixels[:, -columns:]
+    return max(float(edge.mean(dtype=np.float64)) for edge in edges)
+
+
+def _one_uneven(scans: Sequence[FloatArray], z_um: Array) -> UnevenLight | None:
+    """The same from the coarse contrast, of three or more scans of which one alone differs."""
     coarse = np.stack([_coarse(pixels) for pixels in scans])
     contrast = np.log(np.maximum(coarse.std(axis=1), np.finfo(float).tiny))
     means = np.array([pixels.mean(dtype=np.float64) for pixels in scans])
@@ -68,11 +92,11 @@ def _uneven(scans: Sequence[FloatArray], z_um: npt.NDArray[np.float64]) -> Uneve
             continue
         offset = mean - (means[index] - mean) / (gain - 1)  # so that the means agree, too
         if -_SLACK * mean <= offset <= dark + _SLACK * (mean - dark):
-            return UnevenScan(int(index), gain, offset)
+            return UnevenLight(np.where(np.arange(len(scans)) == index, gain, 1.0), offset)
     return None
 
 
-def _coarse(pixels: FloatArray) -> npt.NDArray[np.float64]:
+def _coarse(pixels: FloatArray) -> Array:
     """The coarse structure of an image, (N,), with mean 0."""
     factor = max(1, min(pixels.shape) // _SIDE_PX)
     small = downscale_local_mean(  # type: ignore[no-untyped-call]
@@ -82,13 +106,12 @@ def _coarse(pixels: FloatArray) -> npt.NDArray[np.float64]:
     return np.asarray(coarse.ravel() - coarse.mean())
 
 
-def _weights_beside(index: int, z_um: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """What the scans beside one count, (M,): linear interpolation between two, or the nearest."""
+def _weights_beside(index: int, z_um: Array) -> Array:
+    """What the scans below and above one count, (M,): linear interpolation, or the nearest."""
+    order = np.argsort(z_um)
+    place = int(np.flatnonzero(order == index)[0])
+    beside = [int(order[i]) for i in (place - 1, place + 1) if 0 <= i < len(order)]
     weights = np.zeros(len(z_um))
-    below, above = max(index - 1, 0), min(index + 1, len(z_um) - 1)
-    if below == index or above == index:
-        weights[above if below == index else below] = 1
-    else:
-        weights[above] = (z_um[index] - z_um[below]) / (z_um[above] - z_um[below])
-        weights[below] = 1 - weights[above]
+    away = np.abs(z_um[beside] - z_um[index])
+    weights[beside] = 1.0 if len(beside) == 1 else away[::-1] / away.sum()
     return weights

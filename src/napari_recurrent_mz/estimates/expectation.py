@@ -125,8 +125,7 @@ class Expectation:
         explained = self._explained(_heights(scan_z_um))
         left = (np.clip(self._own - explained, 0.0, None) * self._weight).sum(axis=1)
         whole = (self._own * self._weight).sum(axis=1)
-        error: Array = np.sqrt(np.where(whole > 0, left / np.where(whole > 0, whole, 1.0), 0.0))
-        return error
+        return np.sqrt(np.where(whole > 0, left / np.where(whole > 0, whole, 1.0), 0.0))
 
     def overall(self, scan_z_um: npt.ArrayLike) -> float:
         """Expected error of the whole grid, relative to the standard deviation of its planes."""

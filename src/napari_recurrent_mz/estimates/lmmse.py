@@ -268,8 +268,7 @@ class LinearEstimate:
 
         ``z_um`` is one height or a surface, as in :meth:`tensor`.
         """
-        plane: FloatArray = self.tensor(z_um).cpu().numpy()
-        return plane
+        return self.tensor(z_um).cpu().numpy()
 
     def error_along(self, heights_um: Heights) -> FloatArray:
         """:meth:`expected_error` at the height of every pixel of a surface, float32 (Y, X)."""

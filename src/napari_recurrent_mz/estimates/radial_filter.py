@@ -80,8 +80,7 @@ class RadialFilter:
     def nearest_node(self) -> npt.NDArray[np.int64]:
         """The node nearest to each frequency of the transform, (Y' · X',)."""
         half = (self._low + (self._part > 0.5)).cpu()
-        nodes: npt.NDArray[np.int64] = self._mirrored(half, self.padded[0]).numpy().ravel()
-        return nodes
+        return self._mirrored(half, self.padded[0]).numpy().ravel()
 
     def response(self, weights: torch.Tensor) -> torch.Tensor:
         """Spread radial weights (…, K) over the frequency plane: (…, Y', X'/2 + 1)."""

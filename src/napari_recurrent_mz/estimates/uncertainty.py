@@ -32,8 +32,7 @@ def noise_power(estimate: LinearEstimate) -> Array:
 
 def signal_power(estimate: LinearEstimate) -> Array:
     """Power of the scans at each node without that of their noise, (K,); 0 at k = 0."""
-    power: Array = np.clip(estimate.radial_power - noise_power(estimate), 0.0, None)
-    return power
+    return np.clip(estimate.radial_power - noise_power(estimate), 0.0, None)
 
 
 def left_out_weights(estimate: LinearEstimate, z_um: npt.ArrayLike) -> Weights:
@@ -120,5 +119,4 @@ def voxel_spread(estimate: LinearEstimate, z_um: float) -> npt.NDArray[np.float3
     for one in apart:
         total += radial.back((radial.response(one) * spectra).sum(0, keepdim=True))[0] ** 2
     share = (len(apart) - 1) / len(apart)
-    spread: npt.NDArray[np.float32] = (share * total).sqrt().mul_(estimate.unit).cpu().numpy()
-    return spread
+    return (share * total).sqrt().mul_(estimate.unit).cpu().numpy()

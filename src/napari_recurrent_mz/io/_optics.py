@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from ..core.optics import Optics
 from ..core.scans import InputError, listed
 from ._image_file import ImageFile
-
-if TYPE_CHECKING:
-    from ..core.optics import Optics
 
 OPTICS = (
     ("--pixel-um", "pixel_um", "pixel size in the sample", 0.103),
@@ -54,8 +51,6 @@ def optics_for(
     method_needs_optics: bool, values: Mapping[str, float | None], images: Sequence[ImageFile]
 ) -> Optics | None:
     """The optics, or None where they are incomplete and the pixel size is enough."""
-    from ..core.optics import Optics
-
     missing = [row for row in OPTICS if values[row[1]] is None]
     needed = [row for row in missing if method_needs_optics or row[1] == "pixel_um"]
     if needed:

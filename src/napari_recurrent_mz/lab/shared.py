@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from .. import __version__
 from ..core.scans import InputError, listed
@@ -51,19 +51,11 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
                      for line in lines) + "\n"  # fmt: skip
 
 
-class Named(Protocol):
-    """Whatever the command line calls by a name."""
-
-    @property
-    def name(self) -> str: ...
+T = TypeVar("T")
 
 
-N = TypeVar("N", bound=Named)
-
-
-def by_name(some: Iterable[N], names: Sequence[str], none: str) -> list[N]:
+def by_name(known: Mapping[str, T], names: Sequence[str], none: str) -> list[T]:
     """Those of these names, in their order; all of them for no name."""
-    known = {one.name: one for one in some}
     unknown = [name for name in names if name not in known]
     if unknown:
         raise InputError(f"{none} '{unknown[0]}': choose from {listed(list(known))}.")

@@ -65,8 +65,7 @@ class Runner:
     def __call__(self, inputs: Prepared) -> torch.Tensor:
         """The image (N, 1, H, W) of the target planes."""
         with self._mode():
-            planes: torch.Tensor = self._network(*inputs)
-            return planes
+            return self._network(*inputs)
 
     def continue_from(self, state: State | None, inputs: Prepared) -> tuple[torch.Tensor, State]:
         """The image once more scans have come to a state, and the state then."""

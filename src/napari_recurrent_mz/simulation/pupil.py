@@ -53,8 +53,7 @@ def _without_defocus(path: torch.Tensor, axial: torch.Tensor, seen: torch.Tensor
     """A path less its best constant and its best multiple of the defocus term, over the pupil."""
     basis = torch.stack([torch.ones_like(axial[seen]), axial[seen]], dim=1).double()
     fitted = torch.linalg.lstsq(basis, path[seen].double()[:, None]).solution[:, 0]
-    wavefront: torch.Tensor = path - float(fitted[0]) - float(fitted[1]) * axial
-    return wavefront
+    return path - float(fitted[0]) - float(fitted[1]) * axial
 
 
 def pupil_psf(

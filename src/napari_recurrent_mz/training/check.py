@@ -99,8 +99,7 @@ def _gains(network: Network, sets: Sets, half: bool) -> list[float]:
         batch = sets.examples(network.config, some // targets, some % targets, View())
         errors.append(_squared_errors(network, batch, half))
     ours, theirs = torch.cat(errors, dim=1).view(2, count, targets).sum(dim=2)
-    gains: list[float] = (10 * torch.log10(theirs / ours)).tolist()
-    return gains
+    return (10 * torch.log10(theirs / ours)).tolist()
 
 
 @torch.no_grad()

@@ -145,14 +145,12 @@ def _method(architecture: str, network: dict[str, Any]) -> str:
 
 def draw_curves(folder: Path) -> Path:
     """Draw a run's held-out gain over linear MMSE against steps into its ``curves.png``."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     with (folder / "log.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     steps = [float(row["step"]) for row in rows]
     figure = Figure(figsize=(7, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots()
     for key in rows[0]:
         if key not in _NO_KINDS:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
 from ..core.device import Device
@@ -209,9 +210,11 @@ class Trainer:
 
     def _log(self, row: dict[str, float]) -> None:
         path = self.folder / "log.csv"
-        with refusals_of(path), path.open("a", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, list(row))
-            if stream.tell() == 0:
+        with refusals_of(path), path.open("a+", newline="", encoding="utf-8") as stream:
+            stream.seek(0)  # a run that goes on with other options keeps its columns
+            columns = next(csv.reader(stream), None)
+            writer = csv.DictWriter(stream, columns or list(row), "nan", "ignore")
+            if columns is None:
                 writer.writeheader()
             writer.writerow({key: f"{value:.5g}" for key, value in row.items()})
 
@@ -228,8 +231,6 @@ class Trainer:
         self._write(self._checkpoint.name, self.learner.state(), about)
 
     def _resume(self) -> None:
-        from safetensors import SafetensorError, safe_open
-
         try:
             with safe_open(self._checkpoint, "pt") as stream:
                 about = {name: float(value) for name, value in stream.metadata().items()}

@@ -7,8 +7,9 @@ the way in and zeros on the way out (Sokar et al., Int. Conf. Machine Learning 2
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
@@ -55,23 +56,18 @@ def watched(network: Network) -> Iterator[Ranges]:
     """The ranges, by the rectifiers' names, of all images that the network sees inside."""
     ranges: Ranges = {}
 
-    def note(name: str, given: torch.Tensor) -> None:
-        active = given.detach().clamp_min(0)
+    def note(name: str, _module: nn.Module, given: tuple[torch.Tensor]) -> None:
+        active = given[0].detach().clamp_min(0)
         low, high = active.amin((0, 2, 3)), active.amax((0, 2, 3))
         if name in ranges:
             low, high = low.minimum(ranges[name][0]), high.maximum(ranges[name][1])
         ranges[name] = low, high
 
-    hooks = [
-        module.register_forward_pre_hook(lambda _, given, name=name: note(name, given[0]))
-        for name, module in network.named_modules()
-        if isinstance(module, nn.ReLU | nn.LeakyReLU)
-    ]
-    try:
+    with ExitStack() as hooks:
+        for name, module in network.named_modules():
+            if isinstance(module, nn.ReLU | nn.LeakyReLU):
+                hooks.enter_context(module.register_forward_pre_hook(partial(note, name)))
         yield ranges
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 @dataclass(frozen=True)

@@ -228,8 +228,7 @@ class PrepareDock(Dock):
         layer = self.stack.layer()
         if layer is None:
             raise InputError("Choose a stack: a layer with at least two planes.")
-        image: Image = _layers.check_layer(layer)
-        return image
+        return _layers.check_layer(layer)
 
     def _aligns_scans(self) -> bool:
         return self.task == ALIGN and self.pages.align.what.value == SCANS

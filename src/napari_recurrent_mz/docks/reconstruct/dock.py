@@ -32,6 +32,7 @@ from .jobs import (
     build_jobs,
     channel_optics,
     cost_in_words,
+    in_line,
     interpolated,
     layers_name,
     repaired_layer,
@@ -429,7 +430,7 @@ class ReconstructDock(ScanSource):
         on(self, ui.error.noticed, self.check)
         on(self, ui.methods_text.clicked, self.copy_methods)
         on(self, ui.interpolation.clicked, self.add_interpolation)
-        for button, repair in zip(ui.repairs, (without_hot, with_even_light), strict=True):
+        for button, repair in zip(ui.repairs, (without_hot, with_even_light, in_line), strict=True):
             on(self, button.clicked, partial(self._repair, repair))
         on(self, ui.preview.clicked, self.preview)
         self.shortcut("Ctrl+P", ui.preview.click)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image
 
-from ...core.device import check_memory
+from ...core.device import check_memory, choose_device
 from ...core.memory import size_in_words
 from ...core.methods import method_of
 from ...core.optics import Optics
@@ -185,17 +185,39 @@ def without_hot(rows: Sequence[Row], optics: Optics) -> dict[int, RepairedScan]:
 
 
 def with_even_light(rows: Sequence[Row], _optics: Optics) -> dict[int, RepairedScan]:
-    """The row whose light differs from the others', by number, with theirs."""
-    from ...estimates.even_light import uneven_scan
+    """The rows whose light differs from the others', by number, with theirs."""
+    from ...estimates.even_light import uneven_light
 
     scans = scans_of(rows)
-    uneven = uneven_scan([s.pixels for s in scans], np.array([s.z_um for s in scans]))
+    uneven = uneven_light([s.pixels for s in scans], np.array([s.z_um for s in scans]))
     if uneven is None:
         return {}
-    number = [row.z_um for row in rows].index(scans[uneven.index].z_um)
-    step = {"task": "even light", "gain": uneven.gain, "offset": uneven.offset}
+    heights = [row.z_um for row in rows]
     return {
-        number: RepairedScan(uneven.evened(scans[uneven.index].pixels), "light evened out", step)
+        heights.index(scan.z_um): RepairedScan(
+            uneven.evened(scan.pixels, index),
+            "light evened out",
+            {"task": "even light", "gain": float(uneven.gains[index]), "offset": uneven.offset},
+        )
+        for index, scan in enumerate(scans)
+        if uneven.gains[index] != 1
+    }
+
+
+def in_line(rows: Sequence[Row], optics: Optics) -> dict[int, RepairedScan]:
+    """The rows whose scans lie to the side of the others, by number, shifted back."""
+    from ...estimates.lateral_shift import lateral_shifts, shifted_back
+
+    scans = scans_of(rows)
+    heights = [row.z_um for row in rows]
+    return {
+        heights.index(scan.z_um): RepairedScan(
+            shifted_back(scan.pixels, shift_px),
+            "shifted back",
+            {"task": "shift", "pixels": (-shift_px).tolist()},
+        )
+        for scan, shift_px in zip(scans, lateral_shifts(scans, optics), strict=True)
+        if shift_px.any()
     }
 
 
@@ -269,7 +291,6 @@ def _cost(
     model = ui.method.model
     if not ui.method.is_ready or (method_of(method).needs_model and model is None):
         return None
-    from ...core.device import choose_device
     from ...engine.cost import estimate_cost
 
     shape, where = scans[0].pixels.shape, choose_device(device)

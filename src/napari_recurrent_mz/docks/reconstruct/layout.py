@@ -32,7 +32,7 @@ from ..shared.scan_source import ScanParts
 from ..shared.worker import in_background
 from .channels import ChannelsPanel
 
-_Seen = tuple[ErrorOverZ, list[str], list[str]]
+_Seen = tuple[ErrorOverZ, list[str], list[str], list[str]]
 _HEIGHT = 80
 _TIP = (
     "How far the linear estimate (MMSE) is expected to be off in every plane, in parts of its "
@@ -53,7 +53,7 @@ class ErrorPlot(QuietCanvas):
         self.setToolTip(_TIP)
         self.shown: ErrorOverZ | None = None
         # on hot pixels of the scans, and on a scan with less or more light than the others
-        self.notes: list[list[str]] = [[], []]
+        self.notes: list[list[str]] = [[], [], []]
         self._recipe: Recipe | None = None
         self.hide()
 
@@ -61,7 +61,7 @@ class ErrorPlot(QuietCanvas):
         """Show the errors of this recipe, which a thread of the dock ``owner`` finds."""
         before, self._recipe = self._recipe, recipe
         if recipe is None or recipe.optics is None:
-            self.shown, self.notes = None, [[], []]
+            self.shown, self.notes = None, [[], [], []]
             self.hide()
         elif before is None or _facts(before) != _facts(recipe):
             in_background(
@@ -88,7 +88,7 @@ def _facts(recipe: Recipe) -> tuple[Any, ...]:
 
 
 def _looked_at(recipe: Recipe) -> _Seen:
-    from ...engine.check import hot_pixel_notes, light_notes
+    from ...engine.check import hot_pixel_notes, light_notes, shift_notes
     from ...estimates.planning import expected_errors  # with torch
 
     assert recipe.optics is not None
@@ -96,7 +96,9 @@ def _looked_at(recipe: Recipe) -> _Seen:
     target = image_made(recipe.method, recipe.model)
     error = expected_errors(recipe.scans, recipe.optics, z_um, target)
     over_z = ErrorOverZ(z_um, error, [scan.z_um for scan in recipe.scans])
-    return over_z, hot_pixel_notes(recipe.scans, recipe.optics), light_notes(recipe.scans)
+    scans, optics = recipe.scans, recipe.optics
+    notes = hot_pixel_notes(scans, optics), light_notes(scans), shift_notes(scans, optics)
+    return over_z, *notes
 
 
 @dataclass(frozen=True)
@@ -230,9 +232,16 @@ class ReconstructLayout(Form):
         )
         self.even_light = push_button(
             "Even out light",
-            "The scan with as much light as those beside it, as a new layer; yours stays as it is",
+            "Scans of less or more light with as much as the others, as new layers; yours stay as "
+            "they are",
         )
-        self.repairs = self.hot_pixels, self.even_light  # in the order of the notes on them
+        self.shift_back = push_button(
+            "Shift back",
+            "Scans that lie to the side of the others in line with them, as new layers; yours stay "
+            "as they are",
+        )
+        # In the order of the notes on them.
+        self.repairs = self.hot_pixels, self.even_light, self.shift_back
         for button in self.repairs:
             button.hide()
         self.give_size = SizeButton(viewer)

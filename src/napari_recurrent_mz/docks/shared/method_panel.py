@@ -13,7 +13,7 @@ from typing import Any
 from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QFileDialog, QWidget
 
-from ...core.device import gpu_memory_limit, limit_gpu_memory
+from ...core.device import CHOICES, choose_device, gpu_memory_limit, limit_gpu_memory, map_torch
 from ...core.methods import DEFAULT_METHOD, DOCK_METHODS, METHOD_NAMES, Method, image_made
 from ...core.scans import InputError
 from . import settings
@@ -111,8 +111,6 @@ class Survey:
 
 def survey() -> Survey:
     """Look for devices and bundled models; imports torch, so call it in a thread."""
-    from ...core.device import CHOICES, choose_device, map_torch
-
     map_torch()
     from ...engine import inference  # noqa: F401  # loaded here, so that the window never waits
     from ...networks.weights import DEFAULT, bundled_models, card_beside

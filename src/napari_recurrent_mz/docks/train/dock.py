@@ -11,10 +11,11 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.figure import Figure
 from napari.layers import Image
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QFileDialog
@@ -43,9 +44,6 @@ from ..shared.optics_panel import OpticsPanel
 from ..shared.parts import push_button
 from ..shared.plot_canvas import PlotCanvas
 from ..shared.worker import Outcome, in_background
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 ENDING = ".safetensors"
 _FULL = "A full z-stack, finely sampled: the network learns to rebuild its planes"

@@ -12,9 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ...core.device import available_cores
 from ...core.scans import InputError
-from ._settings import Job
-from ._work import Orders, Outcome, Task, do, lost
+from ._settings import Job, Orders
+from ._work import Outcome, Task, do, lost
 
 _PATIENCE_S = 8.0
 _ENDING_S = 30.0  # for the tiles at work, after Ctrl-C
@@ -117,7 +118,6 @@ def _machines(client: Any, scheduler: str, output: Path) -> dict[str, Machine]:
 def _introduce(output: str) -> tuple[Machine, bool]:
     """What a worker says of itself."""
     from ... import __version__
-    from ...core.device import available_cores
 
     return (socket.gethostname(), available_cores(), __version__), Path(output).is_dir()
 

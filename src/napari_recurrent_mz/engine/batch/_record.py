@@ -13,7 +13,7 @@ from ...io import write_json
 from ...io._parts import Part, verify_volume
 from ...io._whole import read_json, refusals_of
 from ...io._zarr import ZarrImage, chunks_of, reading_zarr
-from ._settings import BatchSettings, Job
+from ._settings import BatchSettings, Job, Orders
 
 FOLDER = ".recurrent-mz"
 """Where the records are, in the folder of the results."""
@@ -54,27 +54,25 @@ def record_of(
 
 
 def write_record(
-    output: Path,
+    orders: Orders,
     job: Job,
     shape: tuple[int, int, int],
     inputs: Sequence[Any],
-    digest: str,
     made: Mapping[str, Any],
-    run: str,
 ) -> None:
     """Write down that a job is finished, once what it made was opened."""
-    path, mark = record_path(output, job), output_mark(job, shape)
+    path, mark = record_path(orders.output, job), output_mark(job, shape)
     with refusals_of(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     write_json(
         path,
         {
-            "settings": digest,
+            "settings": orders.digest,
             "inputs": list(inputs),
             "output": mark,
             "shape": list(shape),
-            "run": run,
-            "made": json.loads(json.dumps(dict(made))),
+            "run": orders.run,
+            "made": dict(made),
         },
     )
 

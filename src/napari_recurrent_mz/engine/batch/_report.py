@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,9 +91,7 @@ def _record(outcome: Outcome, output: Path) -> dict[str, Any]:
 
 def in_words(outcomes: Sequence[Outcome]) -> str:
     """How many volumes were done, kept, failed and stopped, as a sentence has it."""
-    counts = dict.fromkeys((DONE, KEPT, FAILED, STOPPED), 0)
-    for outcome in outcomes:
-        counts[outcome.state] += 1
+    counts = Counter(outcome.state for outcome in outcomes)
     words = {DONE: "done", KEPT: "kept from before", FAILED: "failed", STOPPED: "not begun"}
-    counted = [f"{n} {words[state]}" for state, n in counts.items() if n]
+    counted = [f"{counts[state]} {what}" for state, what in words.items() if counts[state]]
     return f"{len(outcomes)} volumes: {', '.join(counted)}" if counted else "nothing to do"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -27,9 +27,9 @@ from ._plan import plan_of
 from ._pool import processes
 from ._record import FOLDER
 from ._report import Report
-from ._settings import BatchSettings, Job
+from ._settings import BatchSettings, Job, Orders
 from ._shares import Shares, bytes_of, free_cores, gpus_for, share_out
-from ._work import STOPPED, Orders, Outcome, Task, do, lost, outcome_of_finished
+from ._work import STOPPED, Outcome, Task, do, lost, outcome_of_finished
 
 OnOutcome = Callable[[Outcome, int, int], None]
 """Told an outcome, how many jobs are through, and of how many."""
@@ -191,9 +191,7 @@ class _Ledger:
 
     jobs: Sequence[Job]
     on_outcome: OnOutcome | None
-
-    def __post_init__(self) -> None:
-        self._taken: dict[str, Outcome] = {}
+    _taken: dict[str, Outcome] = field(default_factory=dict)
 
     def take(self, outcome: Outcome) -> None:
         """Note what became of a job, and tell."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,12 +84,8 @@ class BatchSettings:
     @property
     def optics(self) -> dict[str, float | None]:
         """What is given of the optics, by name."""
-        return {
-            "na": self.na,
-            "wavelength_um": self.wavelength_um,
-            "immersion_index": self.immersion_index,
-            "pixel_um": self.pixel_um,
-        }
+        names = ("na", "wavelength_um", "immersion_index", "pixel_um")
+        return {name: getattr(self, name) for name in names}
 
     def as_dict(self) -> dict[str, Any]:
         """Everything that decides what a volume looks like, JSON-able."""
@@ -113,6 +110,24 @@ class BatchSettings:
         """
         text = json.dumps({**self.as_dict(), "weights": weights}, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What all jobs of a batch have in common."""
+
+    settings: BatchSettings
+    output: Path  # the folder of the results
+    digest: str  # of the settings
+    stop: Path  # a file whose appearance ends the work
+    threads: int | Mapping[str, int] | None = None  # of each process, or by a worker's address
+    gpu_memory_gb: float | None = None  # most that each process may use; None is all
+    again: bool = False  # whether what is finished is made again
+
+    @property
+    def run(self) -> str:
+        """What tells this run of a batch from all others."""
+        return self.stop.name
 
 
 @dataclass(frozen=True)

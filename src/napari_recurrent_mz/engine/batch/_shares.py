@@ -7,7 +7,9 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...core.device import available_cores
+import torch
+
+from ...core.device import available_cores, choose_device
 from ...core.methods import method_of
 from ...estimates.object_windows import WINDOW
 from ..tiles import LARGEST_TILE
@@ -74,15 +76,11 @@ def free_cores() -> int:
 
 def gpus_for(device: str, method: str) -> tuple[str, ...]:
     """The GPUs that a method uses of a device, as CUDA_VISIBLE_DEVICES names them."""
-    from ...core.device import choose_device
-
     kind = choose_device(device).kind
     if kind == "cpu" or not method_of(method).needs_optics:
         return ()
     if kind == "mps":
         return ("0",)
-    import torch
-
     stated = os.environ.get("CUDA_VISIBLE_DEVICES")
     if stated:
         return tuple(name.strip() for name in stated.split(","))[: torch.cuda.device_count()]

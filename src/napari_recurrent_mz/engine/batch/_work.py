@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ...core.device import choose_device, limit_gpu_memory
 from ...core.errors import known_sentence
 from ...core.methods import method_of
@@ -26,30 +28,12 @@ from ..recipe import Recipe
 from ..to_disk import reconstruct_into
 from ._plan import Plan, plan_of, read_job
 from ._record import BATCH_KEY, forget, inputs_of, record_of, record_path, write_record
-from ._settings import BatchSettings, Job
+from ._settings import Job, Orders
 
 DONE, KEPT, FAILED, STOPPED = "done", "kept", "failed", "stopped"
 
 _ONE_AT_A_TIME = threading.Lock()  # models and tables of a process are shared by its threads
 _LOOK_EVERY_S = 0.2
-
-
-@dataclass(frozen=True)
-class Orders:
-    """What all jobs of a batch have in common."""
-
-    settings: BatchSettings
-    output: Path  # the folder of the results
-    digest: str  # of the settings
-    stop: Path  # a file whose appearance ends the work
-    threads: int | Mapping[str, int] | None = None  # of each process, or by a worker's address
-    gpu_memory_gb: float | None = None  # most that each process may use; None is all
-    again: bool = False  # whether what is finished is made again
-
-    @property
-    def run(self) -> str:
-        """What tells this run of a batch from all others."""
-        return self.stop.name
 
 
 @dataclass(frozen=True)
@@ -249,15 +233,7 @@ def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], Non
     )
     if _place_record(job, orders) != place_record:
         raise _other_settings(job)
-    write_record(
-        orders.output,
-        job,
-        plan.volume_shape,
-        inputs,
-        orders.digest,
-        result.provenance,
-        orders.run,
-    )
+    write_record(orders, job, plan.volume_shape, inputs, result.provenance)
     check: Mapping[str, Any] = place_record.get("check") or result.provenance.get("check") or {}
     if check:
         result.remarks.append(str(check["sentence"]))
@@ -330,8 +306,6 @@ def _limit_resources(orders: Orders) -> None:
 
         threads = threads.get(get_worker().address)
     if threads is not None:
-        import torch
-
         torch.set_num_threads(threads)
 
 

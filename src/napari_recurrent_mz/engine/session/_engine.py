@@ -10,11 +10,10 @@ import numpy as np
 import psutil
 import torch
 
-from ...core.device import Device, free_gpu_bytes
+from ...core.device import Device, choose_device, free_gpu_bytes
 from ...core.memory import is_out_of_memory, size_in_words
-from ...core.optics import Optics
 from ...core.progress import never
-from ...core.scans import FloatArray, Scan, ScanStack, ZGrid
+from ...core.scans import FloatArray, Scan, ScanStack
 from ...estimates.covariance import CovarianceTable, covariance_table
 from ...estimates.lmmse import LinearEstimate
 from ...networks.inputs import Scale
@@ -22,6 +21,7 @@ from ...networks.memory import Memory
 from ...networks.recurrent_mz import NetworkConfig
 from ...networks.weights import Model
 from ..tiles import NetworkPlanes, PlaneRequest, Tile
+from ._settings import SessionSettings
 
 PLACES = ("device", "host", "recomputed")
 """Where the network's memory of the scans can be."""
@@ -86,18 +86,14 @@ class Engine:
 
     def __init__(
         self,
-        grid: ZGrid,
-        optics: Optics,
-        device: Device,
+        settings: SessionSettings,
         model: Model | None,
-        *,
         target: str,  # widefield or confocal
-        budget: int | None,  # bytes that states may take, see state_place
-        half: bool | None,  # mixed precision; None where it pays
         tell: Callable[[str, str], None],  # a sentence and its kind, when states move
     ) -> None:
-        self.grid, self.optics, self.device, self.model = grid, optics, device, model
-        self.target, self._budget, self._half, self._tell = target, budget, half, tell
+        self.grid, self.optics = settings.grid, settings.optics
+        self.device, self.model, self.target = choose_device(settings.device), model, target
+        self._budget, self._half, self._tell = settings.state_bytes, settings.half, tell
         self.place = ""
         self._tile: int | None = None
         self._planes: NetworkPlanes | None = None

@@ -43,8 +43,7 @@ class Change:
     @property
     def absolute_per_plane(self) -> Array:
         """The norm of every plane's change, shape (Z,), in the scans' units."""
-        absolute: Array = np.sqrt(self.squared)
-        return absolute
+        return np.sqrt(self.squared)
 
     @property
     def relative_per_plane(self) -> Array:
@@ -55,8 +54,7 @@ class Change:
 def _ratio(squared: npt.ArrayLike, size: npt.ArrayLike) -> Array:
     changed, whole = np.asarray(squared, np.float64), np.asarray(size, np.float64)
     empty = np.where(changed > 0, np.inf, 0.0)
-    ratio: Array = np.sqrt(np.where(whole > 0, changed / np.where(whole > 0, whole, 1.0), empty))
-    return ratio
+    return np.sqrt(np.where(whole > 0, changed / np.where(whole > 0, whole, 1.0), empty))
 
 
 class ChangeMeter:

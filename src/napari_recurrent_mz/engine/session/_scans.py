@@ -23,7 +23,7 @@ from ...estimates.planning import percent
 from ...estimates.saturation import SATURATED, saturated_part
 from ...networks.inputs import Scale
 from ...networks.weights import Model
-from ..check import kind_notes, range_warnings
+from ..check import kind_notes, light_notes, range_warnings
 
 ON_DUPLICATE = ("replace", "average", "keep")
 """Choices for a scan at a height where there is one."""
@@ -161,9 +161,16 @@ def called(scan: Scan) -> str:
 
 
 def advice(
-    scan: Scan, stack: ScanStack, scale: Scale | None, optics: Optics, model: Model | None
+    scan: Scan,
+    scans: Sequence[Scan],
+    stack: ScanStack,
+    scale: Scale | None,
+    optics: Optics,
+    model: Model | None,
 ) -> Iterator[tuple[str, str]]:
-    """Sentences on a scan that is now in the ``stack``, each with its kind."""
+    """Sentences on a scan that is now among the ``scans``, each with its kind."""
+    for sentence in light_notes(scans, scan):
+        yield sentence, "warning"
     if scale is not None:
         now, used = normalisation(stack.images), scale.normalisation
         moved = max(abs(now.scale - used.scale), abs(now.shift - used.shift)) / used.scale

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from psygnal import Signal
 
-from ...core.device import check_memory, choose_device
+from ...core.device import check_memory
 from ...core.methods import image_made
 from ...core.metrics import EPSILON
 from ...core.optics import Optics
@@ -113,11 +113,7 @@ class Session:
             grid, optics, method, name, device, epsilon, rule, state_bytes, half
         )
         target = image_made(method, self._model)
-        engine = Engine(
-            grid, optics, choose_device(device), self._model, target=target, budget=state_bytes,
-            half=half, tell=self._tell,
-        )  # fmt: skip
-        self._live = LiveVolume(grid, engine, keeps_scans=target == "widefield")
+        self._live = LiveVolume(Engine(self.settings, self._model, target, self._tell))
         self.history: list[HistoryEntry] = []  #: every finished volume, the last one last
         self._lock = threading.RLock()
         self._list = ScanList()
@@ -216,8 +212,9 @@ class Session:
         if old is not None:
             self.scan_removed.emit(old)
         self.scan_added.emit(scan)
-        stack = self._live.stack(self.scans)
-        for sentence, kind in advice(scan, stack, self._scale, self.optics, self._model):
+        scans = self.scans
+        stack = self._live.stack(scans)
+        for sentence, kind in advice(scan, scans, stack, self._scale, self.optics, self._model):
             self._tell(sentence, kind)
         if not refine:
             return None

@@ -17,6 +17,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -317,8 +318,6 @@ def _now() -> str:
 
 def _versions() -> dict[str, str]:
     """Versions of the software that made the session."""
-    from importlib.metadata import version
-
     from ... import __version__
 
     versions = {"napari-recurrent-mz": __version__, "python": platform.python_version()}

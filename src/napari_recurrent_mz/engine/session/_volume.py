@@ -11,7 +11,7 @@ from itertools import takewhile
 import numpy as np
 
 from ...core.progress import Stopped
-from ...core.scans import FloatArray, InputError, Scan, ScanStack, ZGrid, scan_at
+from ...core.scans import FloatArray, InputError, Scan, ScanStack, scan_at
 from ...estimates.lmmse import LinearEstimate
 from ...estimates.normalisation import normalisation
 from ...networks.inputs import Scale
@@ -54,8 +54,8 @@ class _Prepared:
 class LiveVolume:
     """The last finished volume (Z, Y, X), and the one that grows from it in place."""
 
-    def __init__(self, grid: ZGrid, engine: Engine, *, keeps_scans: bool) -> None:
-        self.grid, self.engine, self._keeps_scans = grid, engine, keeps_scans
+    def __init__(self, engine: Engine) -> None:
+        self.grid, self.engine = engine.grid, engine
         self.forget()
 
     def forget(self) -> None:
@@ -173,7 +173,7 @@ class LiveVolume:
 
     def _measured(self, scans: tuple[Scan, ...]) -> tuple[Scan, ...]:
         """The scans that stand in the volume as they are."""
-        return scans if self._keeps_scans else ()
+        return scans if self.engine.target == "widefield" else ()
 
     def _update(self, index: int, pixels: FloatArray, stage: str, *, final: bool) -> PlaneUpdate:
         done = len(self._done | ({index} if final else set()))

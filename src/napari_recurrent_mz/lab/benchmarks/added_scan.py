@@ -6,18 +6,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ...core.scans import Scan
 from ...engine.tiles import NetworkPlanes
 from ...networks.inputs import Scale
 from ...networks.memory import Memory
 from ..shared import Goal
 from .base import Bench, Row, Times, interleaved
-from .scene import Mode, heights, noise_scans, prepared, volume_of
+from .scene import heights, noise_scans, prepared, volume_of
 
 _SHARE = Goal(0.55, "×", at_least=False, text="≤ 0.55 of rebuilding")
 _SAME = Goal(0.55, "×", at_least=False, text="≤ 0.55 of rebuilding at few scans")
-
-Memories = dict[float, Memory]
 
 
 def measure(bench: Bench) -> Iterator[Row]:
@@ -34,12 +31,13 @@ def _seconds(bench: Bench, count: int) -> dict[str, Times]:
     """Adding scan number ``count``, and rebuilding from all: a volume, on a CPU one plane."""
     sizes = bench.sizes
     scans = noise_scans(count, sizes.pixels)
-    mode = Mode(scale=Scale.of(np.stack([scan.pixels for scan in scans[:2]])))
+    scale = Scale.of(np.stack([scan.pixels for scan in scans[:2]]))
     targets = heights(sizes.planes)
     if not bench.on_gpu:
         targets = targets[sizes.planes // 2 :][:1]
-    before = _remembered(bench, scans[:-1], mode, targets)
-    maker = prepared(bench, scans, mode)
+    before = {z: Memory(bench.device.torch) for z in targets}
+    _planes(prepared(bench, scans[:-1], scale=scale), before)
+    maker = prepared(bench, scans, scale=scale)
     return interleaved(
         {
             "added": lambda: _planes(maker, {z: _copied(before[z]) for z in targets}),
@@ -49,18 +47,12 @@ def _seconds(bench: Bench, count: int) -> dict[str, Times]:
     )
 
 
-def _remembered(bench: Bench, scans: list[Scan], mode: Mode, targets: list[float]) -> Memories:
-    memories = {z: Memory(bench.device.torch) for z in targets}
-    _planes(prepared(bench, scans, mode), memories)
-    return memories
-
-
 def _copied(memory: Memory) -> Memory:
     """The same state; taking in a scan replaces it and leaves this one as it is."""
     return Memory(memory.place, memory.entered, memory.tile, list(memory.windows))
 
 
-def _planes(maker: NetworkPlanes, memories: Memories) -> None:
+def _planes(maker: NetworkPlanes, memories: dict[float, Memory]) -> None:
     for _ in maker.requested(memories.items()):
         pass
 

@@ -19,7 +19,6 @@ from .child import ChildError, in_child
 from .scene import (
     OPTICS,
     REACH_UM,
-    Mode,
     heights,
     modes,
     noise_scans,
@@ -42,7 +41,7 @@ def measured(bench: Bench) -> dict[str, Any]:
     sizes = bench.sizes
     scans = noise_scans(sizes.scans, sizes.pixels)
     z_um = heights(sizes.planes)[sizes.planes // 2]
-    makers = {name: prepared(bench, scans, mode) for name, mode in modes(bench).items()}
+    makers = {name: prepared(bench, scans, **how) for name, how in modes(bench).items()}
     calls = {name: partial(maker.plane, z_um) for name, maker in makers.items()}
     seconds = {name: t.seconds for name, t in interleaved(calls, sizes.repeats).items()}
     return {**seconds, "form": makers["chosen"].runner.form.words}
@@ -126,12 +125,12 @@ def measure_equality(bench: Bench) -> Iterator[Row]:
     """The worst of some planes: PSNR in half precision, largest deviation in single."""
     side = bench.sizes.compared
     words = f"the worst of 5 planes of {side} × {side} of a simulated sample"
-    reference = _planes(bench, Mode(fast=False, half=False))
-    half = zip(reference, _planes(bench, Mode(fast=True, half=True)), strict=True)
+    reference = _planes(bench, fast=False, half=False)
+    half = zip(reference, _planes(bench, fast=True, half=True), strict=True)
     what = "fast path in half precision: PSNR to the plain network in float32"
     worst = min(psnr(a, b) for a, b in half)
     yield Row("equality", what, worst, "dB", goal=_PSNR, words=words)
-    single = zip(reference, _planes(bench, Mode(fast=True, half=False)), strict=True)
+    single = zip(reference, _planes(bench, fast=True, half=False), strict=True)
     what = "fast path in float32: largest deviation from the plain network"
     largest = max(deviation(a, b) for a, b in single)
     yield Row("equality", what, largest, "of the range", goal=_DEVIATION, words=words)
@@ -148,9 +147,9 @@ def deviation(truth: FloatArray, test: FloatArray) -> float:
     return float(np.abs(truth.astype(np.float64) - test).max()) / float(np.ptp(truth))
 
 
-def _planes(bench: Bench, mode: Mode) -> list[FloatArray]:
+def _planes(bench: Bench, **how: bool) -> list[FloatArray]:
     sizes = bench.sizes
-    maker = prepared(bench, sample_scans(sizes.scans, sizes.compared), mode)
+    maker = prepared(bench, sample_scans(sizes.scans, sizes.compared), **how)
     return [maker.plane(z) for z in heights(5)]
 
 
@@ -170,11 +169,11 @@ def measure_volume(bench: Bench) -> Iterator[Row]:
         return
     scans, targets = noise_scans(sizes.scans, sizes.pixels), heights(sizes.planes)
 
-    def whole(mode: Mode) -> None:
-        volume_of(unprepared(bench, scans, mode), targets)
+    def whole(**how: bool) -> None:
+        volume_of(unprepared(bench, scans, **how), targets)
 
-    times = interleaved({n: partial(whole, w) for n, w in modes(bench).items()}, sizes.repeats)
-    makers = {name: prepared(bench, scans, mode) for name, mode in modes(bench).items()}
+    times = interleaved({n: partial(whole, **h) for n, h in modes(bench).items()}, sizes.repeats)
+    makers = {name: prepared(bench, scans, **how) for name, how in modes(bench).items()}
     alone = interleaved({n: partial(volume_of, m, targets) for n, m in makers.items()},
                         sizes.repeats)  # fmt: skip
     faster = f"{alone['chosen'].ratio(alone['plain']):.3g} × eager"
@@ -195,11 +194,11 @@ def measure_first(bench: Bench) -> Iterator[Row]:
     scans = noise_scans(sizes.scans, sizes.pixels)
     z_um = heights(sizes.planes)[sizes.planes // 2]
 
-    def first(mode: Mode) -> None:
-        unprepared(bench, scans, mode).plane(z_um)
+    def first(**how: bool) -> None:
+        unprepared(bench, scans, **how).plane(z_um)
 
     repeats = sizes.repeats if bench.on_gpu else 1
-    times = interleaved({n: partial(first, w) for n, w in modes(bench).items()}, repeats)
+    times = interleaved({n: partial(first, **h) for n, h in modes(bench).items()}, repeats)
     planes = prepared(bench, scans)
     planes.plane(z_um)
     alone = timed(lambda: planes.plane(z_um))

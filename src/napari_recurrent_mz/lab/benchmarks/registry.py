@@ -42,7 +42,7 @@ def subjects(*, full: bool = False) -> list[Subject]:
 
 def chosen(names: Sequence[str], *, full: bool = False) -> list[Subject]:
     """The subjects of these names, or all."""
-    return by_name(subjects(full=full), names, "The benchmark has no")
+    return by_name({s.name: s for s in subjects(full=full)}, names, "The benchmark has no")
 
 
 def run(subjects: Sequence[Subject], bench: Bench) -> Iterator[Row]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from ...core.optics import Optics
 from ...core.scans import FloatArray, Scan, ZGrid
 from ...engine.tiles import NetworkPlanes
-from ...networks.inputs import Scale
 from ...simulation.simulate import simulate_sample
 from .base import Bench
 
@@ -52,48 +51,24 @@ def sample_scans(count: int, pixels: int) -> tuple[Scan, ...]:
     return tuple(Scan(sample.widefield[i], float(sample.z_um[i])) for i in planes)
 
 
-@dataclass(frozen=True)
-class Mode:
-    """How planes are made."""
+def modes(bench: Bench) -> dict[str, dict[str, bool]]:
+    """The two that are timed beside each other: the plain network, and as chosen for the machine.
 
-    fast: bool | None = None  # False is the plain network; None is what is chosen for the machine
-    half: bool | None = None  # mixed precision; None is what is chosen
-    tile: int | None = None  # largest window in pixels; None is what is chosen
-    scale: Scale | None = None  # how the network sees intensities; None is as measured on the scans
+    Plain is plane by plane, in single precision, on a GPU in mixed precision.
+    """
+    return {"plain": {"fast": False, "half": bench.on_gpu}, "chosen": {}}
 
 
-CHOSEN = Mode()
-
-
-def plain(bench: Bench) -> Mode:
-    """The plain network, plane by plane: single precision, on a GPU mixed precision."""
-    return Mode(fast=False, half=bench.on_gpu)
-
-
-def modes(bench: Bench) -> dict[str, Mode]:
-    """The two that are timed beside each other."""
-    return {"plain": plain(bench), "chosen": CHOSEN}
-
-
-def unprepared(bench: Bench, scans: Sequence[Scan], mode: Mode = CHOSEN) -> NetworkPlanes:
-    """A maker of planes, whose first plane prepares the scans."""
+def unprepared(bench: Bench, scans: Sequence[Scan], **how: Any) -> NetworkPlanes:
+    """A maker of planes, whose first plane prepares the scans; it is told ``how`` as well."""
     return NetworkPlanes(
-        scans,
-        OPTICS,
-        bench.model,
-        bench.device,
-        reach_um=REACH_UM,
-        on_message=bench.note,
-        tile=mode.tile,
-        half=mode.half,
-        scale=mode.scale,
-        fast=mode.fast,
+        scans, OPTICS, bench.model, bench.device, reach_um=REACH_UM, on_message=bench.note, **how
     )
 
 
-def prepared(bench: Bench, scans: Sequence[Scan], mode: Mode = CHOSEN) -> NetworkPlanes:
+def prepared(bench: Bench, scans: Sequence[Scan], **how: Any) -> NetworkPlanes:
     """The same with what is done once for all planes behind it."""
-    maker = unprepared(bench, scans, mode)
+    maker = unprepared(bench, scans, **how)
     _ = maker.inputs
     return maker
 

@@ -6,8 +6,8 @@ import math
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ...cli._terminal import columns
 from ...core.device import Device
 from ...core.scans import InputError
 from ...engine.tiles import NetworkPlanes
@@ -108,18 +109,15 @@ class StageTable:
 
     def as_text(self) -> str:
         """For a terminal."""
-        lines = [_HEAD, *(stage.cells for stage in (*self.stages, self.total))]
-        widths = [max(len(line[i]) for line in lines) for i in range(len(_HEAD))]
-        return "\n".join(
-            [self.caption]
-            + ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip()
-               for line in lines]
-        )  # fmt: skip
+        return f"{self.caption}\n{columns([_HEAD, *self._rows])}"
 
     def as_markdown(self) -> str:
         """For a page."""
-        table = markdown_table(_HEAD, [stage.cells for stage in (*self.stages, self.total)])
-        return f"{self.caption}\n\n{table}"
+        return f"{self.caption}\n\n{markdown_table(_HEAD, self._rows)}"
+
+    @property
+    def _rows(self) -> list[tuple[str, ...]]:
+        return [stage.cells for stage in (*self.stages, self.total)]
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able: what is not counted is null."""
@@ -243,19 +241,11 @@ def _timed_stages(
         synchronize(device)
         seconds[name] += time.perf_counter() - begun[name]
 
-    handles = []
-    for name, module in _modules(network):
-        handles.append(module.register_forward_pre_hook(partial(begin, name)))
-        handles.append(module.register_forward_hook(partial(end, name)))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _modules(network: RecurrentMZ) -> Sequence[tuple[str, nn.Module]]:
     modules: list[tuple[str, nn.Module]] = [("last", network.last)]
     for part, words in _PARTS.items():
         modules += [(f"{words} {k}", m) for k, m in enumerate(getattr(network, part), start=1)]
-    return modules
+    with ExitStack() as hooks:
+        for name, module in modules:
+            hooks.enter_context(module.register_forward_pre_hook(partial(begin, name)))
+            hooks.enter_context(module.register_forward_hook(partial(end, name)))
+        yield

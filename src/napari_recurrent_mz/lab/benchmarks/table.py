@@ -6,11 +6,15 @@ import json
 import math
 import os
 import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from ...core.device import available_cores, cpu_name
 from ...core.scans import InputError, counted
 from ..shared import markdown_table, provenance
 from .base import Bench, Row, in_words
@@ -24,15 +28,9 @@ class Record:
     """A run of the benchmark."""
 
     header: Mapping[str, Any]  # command, date, machine, versions, threads, device, model and sizes
-    rows: Sequence[Row] = ()
+    rows: list[Row] = field(default_factory=list)
     # the network's stages beside what the machine could do, where they were asked for
-    stages: Sequence[StageTable] = field(default=())
-
-    def with_(self, entry: Row | StageTable) -> Record:
-        """The same with one thing more."""
-        if isinstance(entry, Row):
-            return replace(self, rows=[*self.rows, entry])
-        return replace(self, stages=[*self.stages, entry])
+    stages: list[StageTable] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -49,32 +47,23 @@ class Record:
             header = json.loads(Path(path).read_text(encoding="utf-8"))
             rows = [Row.from_dict(row) for row in header.pop("rows")]
             stages = [StageTable.from_dict(table) for table in header.pop("stages")]
-            return cls(header, rows, stages) if _is_made(header) else cls._wrong(path)
+            _made(header)
         except OSError as error:
             raise InputError(f"'{path}' could not be read: {error.strerror}.") from error
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return cls._wrong(path)
-
-    @staticmethod
-    def _wrong(path: str | os.PathLike[str]) -> Record:
-        raise InputError(
-            f"'{path}' holds no run of the benchmark: give a file of 'recurrent-mz bench --json'."
-        )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"'{path}' holds no run of the benchmark: give a file of 'recurrent-mz bench "
+                "--json'."
+            ) from error
+        return cls(header, rows, stages)
 
 
-_MADE = ("command", "date", "version", "torch", "python", "machine", "device", "model")
-
-
-def _is_made(header: Mapping[str, Any]) -> bool:
-    return all(name in header for name in _MADE)
+_made = itemgetter("command", "date", "version", "torch", "python", "machine", "device", "model")
+"""What a page says of how a run was made; KeyError where one is missing."""
 
 
 def made_by(bench: Bench, command: str) -> dict[str, Any]:
     """What a run was made with, JSON-able."""
-    import torch
-
-    from ...core.device import available_cores, cpu_name
-
     return {
         **provenance(command),
         "torch": torch.__version__,

@@ -54,5 +54,5 @@ class Experiment:
     # the rows of its table; images for the figure are left in ``Lab.pictures``
     measure: Callable[[Lab], Iterable[Row]]
     # the lines of the results, from the table alone
-    outcomes: Callable[[pd.DataFrame], list[Outcome]]
+    outcomes: Callable[[pd.DataFrame], Iterable[Outcome]]
     draw: Callable[[pd.DataFrame, Pictures], Figure]

@@ -119,10 +119,11 @@ def paired(table: pd.DataFrame, method: str) -> pd.DataFrame:
     return both.assign(far=away >= _FAR_UM)
 
 
-def _outcomes(table: pd.DataFrame) -> list[Outcome]:
+def _outcomes(table: pd.DataFrame) -> Iterator[Outcome]:
     beads = int(paired(table, "truth").far.sum())
-    methods = [m for m in table.method.unique() if m != "truth"]
-    return [line for method in methods for line in _lines(method, _far(table, method), beads)]
+    for method in table.method.unique():
+        if method != "truth":
+            yield from _lines(method, _far(table, method), beads)
 
 
 def _far(table: pd.DataFrame, method: str) -> pd.DataFrame:
@@ -137,7 +138,7 @@ _PAPER = {
 }
 
 
-def _lines(method: str, far: pd.DataFrame, beads: int) -> list[Outcome]:
+def _lines(method: str, far: pd.DataFrame, beads: int) -> Iterator[Outcome]:
     """The mean width and the divergence of the histograms for one method."""
     fwhm, kl = _PAPER.get(method, ("", ""))
     ours, name = method in _OURS, name_of(method)
@@ -148,24 +149,22 @@ def _lines(method: str, far: pd.DataFrame, beads: int) -> list[Outcome]:
         words = f"{test:.4f} against {truth:.4f} µm ({percent:.1f} %)"
         words += f", {len(far)} of {beads} beads"
     few = "" if len(far) >= _ENOUGH else f"only {len(far)} beads measured"
-    return [
-        Outcome(
-            f"simulated 50 nm beads, M = 3, Δz = 3 µm, {name}: mean FWHM against the truth",
-            words,
-            fwhm,
-            Goal(0.6, "%", at_least=False) if ours else None,
-            percent,
-            few,
-        ),
-        Outcome(
-            f"the same, {name}: KL divergence of the FWHM histograms",
-            f"{divergence:.2f}" if len(far) else NOT_MEASURED,
-            kl,
-            Goal(0.5, at_least=False, text="≤ 0.5 over ≥ 88 beads") if ours else None,
-            divergence,
-            few,
-        ),
-    ]
+    yield Outcome(
+        f"simulated 50 nm beads, M = 3, Δz = 3 µm, {name}: mean FWHM against the truth",
+        words,
+        fwhm,
+        Goal(0.6, "%", at_least=False) if ours else None,
+        percent,
+        few,
+    )
+    yield Outcome(
+        f"the same, {name}: KL divergence of the FWHM histograms",
+        f"{divergence:.2f}" if len(far) else NOT_MEASURED,
+        kl,
+        Goal(0.5, at_least=False, text="≤ 0.5 over ≥ 88 beads") if ours else None,
+        divergence,
+        few,
+    )
 
 
 def _draw(table: pd.DataFrame, pictures: Pictures) -> Figure:

@@ -76,10 +76,10 @@ def _measure(lab: Lab) -> Iterator[Row]:
                 lab.pictures[f"{case}/{name}/{kind}"] = volume.max(axis=axis)
 
 
-def _outcomes(table: pd.DataFrame) -> list[Outcome]:
+def _outcomes(table: pd.DataFrame) -> Iterator[Outcome]:
     real = table.case.str.startswith("real")
-    groups = {"simulated C. elegans": table[~real], "real nucleus pair": table[real]}
-    return [_line(what, rows) for what, rows in groups.items()]
+    yield _line("simulated C. elegans", table[~real])
+    yield _line("real nucleus pair", table[real])
 
 
 def _line(what: str, table: pd.DataFrame) -> Outcome:

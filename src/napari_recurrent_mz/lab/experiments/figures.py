@@ -165,5 +165,4 @@ def _palette(greys: int) -> list[int]:
     faded = [1 - part * (1 - hues) for part in (1.0, 0.7, 0.4, 0.2)]
     even = np.repeat(np.linspace(0, 1, greys)[:, None], 3, axis=1)
     every = np.concatenate([*faded, even])
-    colours: list[int] = np.round(255 * every).astype(int).ravel().tolist()
-    return colours
+    return np.round(255 * every).astype(int).ravel().tolist()

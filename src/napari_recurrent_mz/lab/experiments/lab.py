@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,7 +22,7 @@ from ...core.optics import Optics
 from ...core.scans import FloatArray, Scan, ZGrid
 from ...engine.inference import iter_planes, model_for
 from ...engine.tiles import NetworkPlanes
-from ...networks.weights import Model, load_model
+from ...networks.weights import Model, bundled_models, load_model
 from ...simulation.phantoms import phantom
 from ...simulation.simulate import Camera, Imaging, imaging
 
@@ -77,6 +77,8 @@ OURS = ("recurrent-mz", WORM_NETWORK)
 
 CAMERA = Camera(photons=2000.0, background=20.0)
 _BRIGHT = 0.9999  # this quantile of a stack is a signal of 1, in sparse samples as in dense ones
+
+_imaging = lru_cache(maxsize=8)(imaging)  # the last microscopes are kept
 
 Item = TypeVar("Item")
 Row = dict[str, Any]
@@ -141,7 +143,6 @@ class Lab:
         self.used: dict[str, Model] = {}  # the weights used since then, by what they served
         self.pictures: dict[str, FloatArray] = {}  # images for the figure, by what they show
         self._on_progress = on_progress
-        self._microscopes: dict[tuple[Any, ...], Imaging] = {}
         self._samples: dict[tuple[Any, ...], HeldOutStack] = {}
 
     def begin(self) -> None:
@@ -171,18 +172,14 @@ class Lab:
         size: int | None = None,
     ) -> Imaging:
         """A microscope for stacks from 0 to ``depth_um``, by default of the settings' size."""
-        planes, size = round(depth_um / z_step_um) + 1, size or self.settings.size
-        key = (optics, planes, z_step_um, size, confocal)
-        if key not in self._microscopes:
-            self._microscopes[key] = imaging(
-                optics,
-                planes=planes,
-                size=size,
-                z_step_um=z_step_um,
-                confocal=confocal,
-                device=self.device.torch,
-            )
-        return self._microscopes[key]
+        return _imaging(
+            optics,
+            planes=round(depth_um / z_step_um) + 1,
+            size=size or self.settings.size,
+            z_step_um=z_step_um,
+            confocal=confocal,
+            device=self.device.torch,
+        )
 
     def image(
         self, microscope: Imaging, volume: npt.NDArray[Any], seed: Sequence[int], camera: Camera
@@ -260,8 +257,6 @@ class Lab:
 
     def available(self, methods: Sequence[str]) -> list[str]:
         """Those of ``methods``, or bundled networks, that can be used here; others are noted."""
-        from ...networks.weights import bundled_models
-
         bundled, usable = bundled_models(), []
         for name in methods:
             if name not in (*METHODS, *bundled):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -188,16 +189,16 @@ def against_equal(table: pd.DataFrame) -> pd.DataFrame:
     keys = ["sample", "number", "scans"]
     wide = table.pivot_table(index=keys, columns="rule", values="error")
     ratio = np.log(wide.div(wide["equal"], axis=0))
-    excess: pd.DataFrame = np.exp(ratio.groupby("scans").mean()).T - 1
-    return excess
+    return np.exp(ratio.groupby("scans").mean()).T - 1
 
 
-def _outcomes_next_scan(table: pd.DataFrame) -> list[Outcome]:
+def _outcomes_next_scan(table: pd.DataFrame) -> Iterator[Outcome]:
     synthetic = table[~table.real]
-    lines = [_default_line(synthetic), *_rule_lines(synthetic, "simulated")]
+    yield _default_line(synthetic)
+    yield from _rule_lines(synthetic, "simulated")
     for name, rows in table[table.real].groupby("sample", sort=False):
-        lines += _rule_lines(rows, TITLES[str(name)])
-    return lines + _calibration_lines(synthetic)
+        yield from _rule_lines(rows, TITLES[str(name)])
+    yield from _calibration_lines(synthetic)
 
 
 def _default_line(synthetic: pd.DataFrame) -> Outcome:
@@ -220,7 +221,7 @@ def _rule_lines(table: pd.DataFrame, what: str) -> Iterator[Outcome]:
             yield Outcome(f"{what}, {rule}: error in % of the volume, by scans", words)
 
 
-def _calibration_lines(synthetic: pd.DataFrame) -> list[Outcome]:
+def _calibration_lines(synthetic: pd.DataFrame) -> Iterator[Outcome]:
     ours = synthetic[(synthetic.rule == RULES[0]) & (synthetic.scans >= 3)]
     equal = synthetic[synthetic.rule == "equal"]
     lines = {
@@ -231,10 +232,8 @@ def _calibration_lines(synthetic: pd.DataFrame) -> list[Outcome]:
         "true error of voxels over their spread": ours.voxel_ratio,
         "true error where the spread is high over where it is low": ours.voxel_contrast,
     }
-    return [
-        Outcome(f"calibration, {what}: median, middle half", _quartiles(values))
-        for what, values in lines.items()
-    ]
+    for what, values in lines.items():
+        yield Outcome(f"calibration, {what}: median, middle half", _quartiles(values))
 
 
 def _quartiles(values: pd.Series) -> str:
@@ -316,25 +315,22 @@ def stopped_at(table: pd.DataFrame, epsilon: float, counted: str) -> pd.DataFram
     return pd.DataFrame(rows)
 
 
-def _outcomes_stopping(table: pd.DataFrame) -> list[Outcome]:
-    lines = []
-    for epsilon in _THRESHOLDS:
-        for counted, words in _COUNTED.items():
-            stops = stopped_at(table, epsilon, counted)
-            within = 100 * float((stops.excess <= _WITHIN).mean())
-            default = epsilon == EPSILON and counted == "both"
-            lines.append(
-                Outcome(
-                    f"ε = {100 * epsilon:g} %, {words}" + ", the default" * default,
-                    f"{stops.scans.mean():.1f} scans, {100 * stops.excess.mean():.1f} points above "
-                    f"the best error (at most {100 * stops.excess.max():.0f}), {within:.0f} % of "
-                    f"samples within 3 points",
-                    "",
-                    Goal(90, "%", text="9 of 10 samples within 3 points") if default else None,
-                    within,
-                )
-            )
-    return lines + [_forecast_line(table, name) for name in ("change", "ahead")]
+def _outcomes_stopping(table: pd.DataFrame) -> Iterator[Outcome]:
+    for epsilon, (counted, words) in product(_THRESHOLDS, _COUNTED.items()):
+        stops = stopped_at(table, epsilon, counted)
+        within = 100 * float((stops.excess <= _WITHIN).mean())
+        default = epsilon == EPSILON and counted == "both"
+        yield Outcome(
+            f"ε = {100 * epsilon:g} %, {words}" + ", the default" * default,
+            f"{stops.scans.mean():.1f} scans, {100 * stops.excess.mean():.1f} points above the "
+            f"best error (at most {100 * stops.excess.max():.0f}), {within:.0f} % of samples "
+            "within 3 points",
+            "",
+            Goal(90, "%", text="9 of 10 samples within 3 points") if default else None,
+            within,
+        )
+    for name in ("change", "ahead"):
+        yield _forecast_line(table, name)
 
 
 def _forecast_line(table: pd.DataFrame, name: str) -> Outcome:

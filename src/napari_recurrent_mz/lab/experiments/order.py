@@ -69,20 +69,17 @@ def order_spread(table: pd.DataFrame) -> pd.DataFrame:
     return spread.assign(sorted=by_depth)
 
 
-def _order_outcomes(table: pd.DataFrame) -> list[Outcome]:
+def _order_outcomes(table: pd.DataFrame) -> Iterator[Outcome]:
     spread = order_spread(table).groupby("method", sort=False).mean()
     nrmse = table.groupby("method").nrmse.mean()
-    lines = []
     for method, s in spread.iterrows():
         percent = 100 * float(s["std"] / s["mean"])
-        lines.append(
-            Outcome(
-                f"all orders of three scans, {name_of(method)}: σ_RMSE / μ_RMSE",
-                f"{percent:.2g} % ({s['std']:.3f} of {s['mean']:.2f}; sorted {s['sorted']:.2f})",
-                _PAPER.get(str(method), ""),
-                Goal(2, "%", at_least=False) if method in OURS else None,
-                percent,
-            )
+        yield Outcome(
+            f"all orders of three scans, {name_of(method)}: σ_RMSE / μ_RMSE",
+            f"{percent:.2g} % ({s['std']:.3f} of {s['mean']:.2f}; sorted {s['sorted']:.2f})",
+            _PAPER.get(str(method), ""),
+            Goal(2, "%", at_least=False) if method in OURS else None,
+            percent,
         )
     for name, paper in _TRAINED_ORDERS.items():
         what = f"trained with scans ordered by {name.removeprefix('order-')}: NRMSE"
@@ -90,8 +87,7 @@ def _order_outcomes(table: pd.DataFrame) -> list[Outcome]:
         if name in nrmse:
             by_depth = table[(table.method == name) & (table.order.astype(str) == "123")].nrmse
             words = f"{by_depth.mean():.2f} sorted by depth, {nrmse[name]:.2f} over all orders"
-        lines.append(Outcome(what, words, paper))
-    return lines
+        yield Outcome(what, words, paper)
 
 
 def _draw_order(table: pd.DataFrame, _: Pictures) -> Figure:
@@ -165,23 +161,19 @@ def repetition_spread(rmse: Mapping[str, float]) -> float:
     return 100 * (max(values) - min(values)) * len(values) / math.fsum(values)
 
 
-def _repetition_outcomes(table: pd.DataFrame) -> list[Outcome]:
-    lines = []
+def _repetition_outcomes(table: pd.DataFrame) -> Iterator[Outcome]:
     for group, rows in table.groupby("group"):
         rmse = rows.groupby("fed", sort=False).rmse.mean().to_dict()
         spread = repetition_spread(rmse)
         words = ", ".join(f"{rmse[f'I1 × {k}']:.2f}" for k in _REPEATS[1:])
-        lines.append(
-            Outcome(
-                f"{group}, one scan repeated 2, 4, 6 times: RMSE and spread",
-                f"{words} ({spread:.2g} %); once {rmse['I1 × 1']:.2f}",
-                "12.30, 11.26, 11.73 (9 %)" if group == "M = 2" else "much the same (Fig. S7)",
-                Goal(5, "%", at_least=False, text="spread ≤ 5 %"),
-                spread,
-            )
+        yield Outcome(
+            f"{group}, one scan repeated 2, 4, 6 times: RMSE and spread",
+            f"{words} ({spread:.2g} %); once {rmse['I1 × 1']:.2f}",
+            "12.30, 11.26, 11.73 (9 %)" if group == "M = 2" else "much the same (Fig. S7)",
+            Goal(5, "%", at_least=False, text="spread ≤ 5 %"),
+            spread,
         )
-        lines.append(_more_scans(str(group), rmse))
-    return lines
+        yield _more_scans(str(group), rmse)
 
 
 def _more_scans(group: str, rmse: Mapping[Any, float]) -> Outcome:

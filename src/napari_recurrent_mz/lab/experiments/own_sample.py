@@ -131,41 +131,36 @@ def judged(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _outcomes(table: pd.DataFrame) -> list[Outcome]:
-    return [
-        line
-        for (origin, network), some in judged(table).groupby(["origin", "network"], sort=False)
-        for line in _lines(f"{origin} samples, the network {_NETWORKS[str(network)]}", some)
-    ]
+def _outcomes(table: pd.DataFrame) -> Iterator[Outcome]:
+    for (origin, network), some in judged(table).groupby(["origin", "network"], sort=False):
+        yield from _lines(f"{origin} samples, the network {_NETWORKS[str(network)]}", some)
 
 
-def _lines(where: str, some: pd.DataFrame) -> list[Outcome]:
+def _lines(where: str, some: pd.DataFrame) -> Iterator[Outcome]:
     clear = some[some.gain.abs() >= _CLEAR_DB]
     auto, network, linear = (
         float(some[column].mean()) for column in ("auto", "always_network", "always_linear")
     )
     best = min(network, linear)
     off, gain_off = some.said_linear - some.true_linear, some.said - some.gain
-    return [
-        Outcome(
-            f"{where}: the better method is chosen",
-            f"{_percent(some.right)} of {len(some)} questions; {_percent(clear.right)} of the "
-            f"{len(clear)} where {_CLEAR_DB:g} dB or more lie between them",
-        ),
-        Outcome(
-            f"{where}: mean loss to the better of the two by Auto",
-            f"{auto:.3f} dB; always the network {network:.3f}, always linear MMSE {linear:.3f}",
-            "the better of the two constant choices",
-            Goal(best, "dB", at_least=False, text=f"≤ {best:.3f} dB"),
-            auto,
-        ),
-        Outcome(
-            f"{where}: the check's figure less the true one",
-            f"linear MMSE {off.median():+.1f} dB (middle half {off.quantile(0.25):+.1f} to "
-            f"{off.quantile(0.75):+.1f}); gain of the network {gain_off.mean():+.2f} ± "
-            f"{gain_off.std():.2f} dB",
-        ),
-    ]
+    yield Outcome(
+        f"{where}: the better method is chosen",
+        f"{_percent(some.right)} of {len(some)} questions; {_percent(clear.right)} of the "
+        f"{len(clear)} where {_CLEAR_DB:g} dB or more lie between them",
+    )
+    yield Outcome(
+        f"{where}: mean loss to the better of the two by Auto",
+        f"{auto:.3f} dB; always the network {network:.3f}, always linear MMSE {linear:.3f}",
+        "the better of the two constant choices",
+        Goal(best, "dB", at_least=False, text=f"≤ {best:.3f} dB"),
+        auto,
+    )
+    yield Outcome(
+        f"{where}: the check's figure less the true one",
+        f"linear MMSE {off.median():+.1f} dB (middle half {off.quantile(0.25):+.1f} to "
+        f"{off.quantile(0.75):+.1f}); gain of the network {gain_off.mean():+.2f} ± "
+        f"{gain_off.std():.2f} dB",
+    )
 
 
 def _percent(right: pd.Series) -> str:

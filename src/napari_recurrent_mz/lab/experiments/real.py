@@ -38,14 +38,13 @@ def _measure_real(lab: Lab) -> Iterator[Row]:
         yield from lab.scored(held, method, scans, targets, about)
 
 
-def _outcomes_real(table: pd.DataFrame) -> list[Outcome]:
+def _outcomes_real(table: pd.DataFrame) -> Iterator[Outcome]:
     means = table.groupby(["stack", "planes", "method"]).psnr.mean().unstack()
-    asked = {
-        (stack.file, " ".join(map(str, question.planes))): (stack, question)
-        for stack in STACKS
-        for question in stack.questions
-    }
-    return [_line(*asked[key], means.loc[key]) for key in asked if key in means.index]
+    for stack in STACKS:
+        for question in stack.questions:
+            key = stack.file, " ".join(map(str, question.planes))
+            if key in means.index:
+                yield _line(stack, question, means.loc[key])
 
 
 def _line(stack: RealStack, question: Question, mean: pd.Series) -> Outcome:
@@ -132,12 +131,10 @@ def set_gains(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"network": network, "auto": network.where(chosen == "recurrent-mz", 0.0)})
 
 
-def _any_outcomes(table: pd.DataFrame) -> list[Outcome]:
+def _any_outcomes(table: pd.DataFrame) -> Iterator[Outcome]:
     by_set = set_gains(table)
-    lines = [
-        _lowest("Auto, the default", by_set["auto"]),
-        _lowest("Recurrent-MZ without the check", by_set["network"]),
-    ]
+    yield _lowest("Auto, the default", by_set["auto"])
+    yield _lowest("Recurrent-MZ without the check", by_set["network"])
     for name, some in by_set.groupby("stack", sort=False):
         network, auto = (
             f"{gain.mean():+.2f}, {gain.min():+.2f}, {gain.max():+.2f}"
@@ -145,8 +142,7 @@ def _any_outcomes(table: pd.DataFrame) -> list[Outcome]:
         )
         what = f"{TITLES[str(name)]}, {len(some)} sets: mean, lowest and highest gain"
         words = f"{network} dB, {_below(some['network'])}; with the check {auto} dB"
-        lines.append(Outcome(what, words))
-    return lines
+        yield Outcome(what, words)
 
 
 def _below(gain: pd.Series) -> str:

@@ -41,5 +41,6 @@ EXPERIMENTS: tuple[Experiment, ...] = (
 
 def chosen(names: Sequence[str]) -> list[Experiment]:
     """The experiments of these names, in the paper's order; all of them for no name."""
-    experiments = by_name(EXPERIMENTS, names, "There is no experiment")
+    known = {experiment.name: experiment for experiment in EXPERIMENTS}
+    experiments = by_name(known, names, "There is no experiment")
     return sorted(experiments, key=EXPERIMENTS.index)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ...networks.weights import bundled_models, load_model
 from ..shared import markdown_table
 from .base import NOT_MEASURED, Experiment, Outcome
 from .run import Result, read
@@ -59,7 +60,7 @@ def write_report(
 
 
 def _page(records: Sequence[tuple[Experiment, Result | None]], pictures: str) -> str:
-    outcomes = {e.name: e.outcomes(r.table) if r else [] for e, r in records}
+    outcomes = {e.name: list(e.outcomes(r.table)) if r else [] for e, r in records}
     sections = [_HEAD, _weights_used([r for _, r in records if r]), _goals(records, outcomes)]
     sections += [_section(e, r, outcomes[e.name], pictures) for e, r in records if r]
     missing = [e for e, r in records if r is None]
@@ -140,8 +141,6 @@ def _weights_used(records: Sequence[Result]) -> str:
 
 def _earlier_files() -> dict[str, str]:
     """Files that held a bundled model's weights before its card was written anew, and its own."""
-    from ...networks.weights import bundled_models, load_model
-
     models = [load_model(name) for name in bundled_models()]
     return {old: m.sha256 for m in models for old in m.card.get("same_weights_as", [])}
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
+import torch
 
 from ...core.scans import InputError, counted
 from ..shared import provenance
@@ -96,8 +97,6 @@ def run(
 
 def _made(experiment: Experiment, lab: Lab, command: str, seconds: float) -> dict[str, Any]:
     """How a table was made, JSON-able."""
-    import torch
-
     settings = asdict(lab.settings)
     numbers = {k: v for k, v in settings.items() if isinstance(v, int | float)}
     threads = torch.get_num_threads() if lab.device.kind == "cpu" else 0
@@ -115,10 +114,5 @@ def _made(experiment: Experiment, lab: Lab, command: str, seconds: float) -> dic
 def _weights(model: Any) -> dict[str, Any]:
     """What a card says of how far its weights were trained."""
     training = model.card.get("training", {})
-    return {
-        "name": model.name,
-        "sha256": model.sha256,
-        "steps": training.get("steps"),
-        "hours": training.get("hours"),
-        "device": training.get("device"),
-    }
+    said = {name: training.get(name) for name in ("steps", "hours", "device")}
+    return {"name": model.name, "sha256": model.sha256, **said}

@@ -50,12 +50,13 @@ def _measure_worm(lab: Lab) -> Iterator[Row]:
             lab.pictures["truth"] = held.truth[middle]
 
 
-def _outcomes_worm(table: pd.DataFrame) -> list[Outcome]:
+def _outcomes_worm(table: pd.DataFrame) -> Iterator[Outcome]:
     middle = table.z_um.iloc[(table.z_um - _MIDDLE_UM).abs().argmin()]
     there = table[table.z_um == middle].groupby("method")[["psnr", "nrmse"]].mean()
     everywhere = table.groupby("method").psnr.mean()
     ours = [name for name in OURS if name in there.index]
-    lines = [line for name in ours for line in _against_deep_z(name, there, everywhere)]
+    for name in ours:
+        yield from _against_deep_z(name, there, everywhere)
     for method in everywhere.index.difference([*ours, "deep-z"], sort=False):
         words = ", ".join(
             f"{name_of(name)} {there.psnr[name] - there.psnr[method]:+.2f} dB "
@@ -64,8 +65,7 @@ def _outcomes_worm(table: pd.DataFrame) -> list[Outcome]:
         )
         paper = "better than interpolation (Fig. S1)" if method in _INTERPOLATIONS else ""
         what = f"gain over {name_of(method)} at z = 11.4 µm (over all planes)"
-        lines.append(Outcome(what, words, paper))
-    return lines
+        yield Outcome(what, words, paper)
 
 
 def _against_deep_z(name: str, there: pd.DataFrame, everywhere: pd.Series) -> Iterator[Outcome]:
@@ -138,14 +138,14 @@ def _measure_budget(lab: Lab) -> Iterator[Row]:
             yield from lab.scored(held, method, scans, some, about, model=models.get(name))
 
 
-def _outcomes_budget(table: pd.DataFrame) -> list[Outcome]:
+def _outcomes_budget(table: pd.DataFrame) -> Iterator[Outcome]:
     means = table.groupby(["trained", "kind"]).psnr.mean().unstack()
-    lines = [_gain_over_deep_z(means, name) for name in ("equal-recurrent-mz", "equal-paper")]
+    for name in ("equal-recurrent-mz", "equal-paper"):
+        yield _gain_over_deep_z(means, name)
     for name in [*_TRAINED, "lmmse"]:
         if name in means.index:
             words = ", ".join(f"{kind} {means.loc[name, kind]:.2f} dB" for kind in _KINDS)
-            lines.append(Outcome(f"{_title(name)}: PSNR", words))
-    return lines
+            yield Outcome(f"{_title(name)}: PSNR", words)
 
 
 def _gain_over_deep_z(means: pd.DataFrame, name: str) -> Outcome:
@@ -220,26 +220,22 @@ def _measure_sparse(lab: Lab) -> Iterator[Row]:
             yield from lab.scored(held, method, held.scans(heights), targets, about)
 
 
-def _sparse_outcomes(table: pd.DataFrame) -> list[Outcome]:
+def _sparse_outcomes(table: pd.DataFrame) -> Iterator[Outcome]:
     gained = gains(table)
-    lines = []
     for spacing, some in gained[gained.method == "recurrent-mz"].groupby("spacing_um"):
         kinds = some.groupby("kind", sort=False).gain.mean()
         each = ", ".join(f"{kind} {gain:+.2f}" for kind, gain in kinds.items())
-        lines.append(
-            Outcome(
-                f"simulated sparse samples, M = 3, Δz = {spacing:g} µm, gain over linear MMSE",
-                f"{kinds.mean():+.2f} dB ({each})",
-                "linear MMSE on the same",
-                Goal(3, "dB"),
-                float(kinds.mean()),
-            )
+        yield Outcome(
+            f"simulated sparse samples, M = 3, Δz = {spacing:g} µm, gain over linear MMSE",
+            f"{kinds.mean():+.2f} dB ({each})",
+            "linear MMSE on the same",
+            Goal(3, "dB"),
+            float(kinds.mean()),
         )
     for method, some in gained[~gained.method.isin(("recurrent-mz", "lmmse"))].groupby("method"):
         by_spacing = some.groupby("spacing_um").gain.mean()
         words = ", ".join(f"{gain:+.2f} dB at Δz = {s:g} µm" for s, gain in by_spacing.items())
-        lines.append(Outcome(f"the same for {name_of(method)}", words))
-    return lines
+        yield Outcome(f"the same for {name_of(method)}", words)
 
 
 def _draw_sparse(table: pd.DataFrame, _: Pictures) -> Figure:
@@ -307,24 +303,20 @@ def _measure_objectives(lab: Lab) -> Iterator[Row]:
 def _objective_gains(table: pd.DataFrame) -> pd.Series:
     gained = gains(table)
     ours = gained[gained.method == "recurrent-mz"]
-    means: pd.Series = ours.groupby("objective", sort=False).gain.mean()
-    return means
+    return ours.groupby("objective", sort=False).gain.mean()
 
 
-def _objectives_outcomes(table: pd.DataFrame) -> list[Outcome]:
+def _objectives_outcomes(table: pd.DataFrame) -> Iterator[Outcome]:
     means = _objective_gains(table)
     reference = float(means.get(REFERENCE, math.nan))
-    return [
-        Outcome(
+    for name, gain in means.drop(REFERENCE, errors="ignore").items():
+        yield Outcome(
             f"{name}, Δz = 7.5 depths of field: gain over linear MMSE, against {REFERENCE}",
             f"{gain:+.2f} dB against {reference:+.2f} dB",
             "not attempted",
             Goal(1, "dB", at_least=False, text="within 1 dB"),
             abs(gain - reference),
         )
-        for name, gain in means.items()
-        if name != REFERENCE
-    ]
 
 
 def _draw_objectives(table: pd.DataFrame, _: Pictures) -> Figure:

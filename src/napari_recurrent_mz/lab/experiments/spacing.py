@@ -44,21 +44,19 @@ def _measure_random(lab: Lab) -> Iterator[Row]:
                 yield row | {"top_um": round(float(heights[-1]), 4)}
 
 
-def _random_outcomes(table: pd.DataFrame) -> list[Outcome]:
+def _random_outcomes(table: pd.DataFrame) -> Iterator[Outcome]:
     """Judged between the outer scans of every draw, so that the same planes are compared."""
     common = table[table.z_um < table.top_um.min()]
     means = common.groupby(["method", "spacing"]).psnr.mean().unstack()
     goal = Goal(0.5, "dB", at_least=False, text="mean PSNR within 0.5 dB, or above")
-    return [
-        Outcome(
+    for method, mean in means.iterrows():
+        yield Outcome(
             f"scans at random against uniform spacing, {name_of(method)}",
             f"{mean['random']:.2f} dB at random, {mean['uniform']:.2f} dB at uniform spacing",
             _PAPER.get(str(method), ""),
             goal if method in OURS else None,
             float(mean["uniform"] - mean["random"]),
         )
-        for method, mean in means.iterrows()
-    ]
 
 
 def _draw_random(table: pd.DataFrame, _: Pictures) -> Figure:
@@ -110,21 +108,19 @@ def _measure_distances(lab: Lab) -> Iterator[Row]:
             yield from lab.scored(held, "recurrent-mz", scans, targets, about, model=model)
 
 
-def _distances_outcomes(table: pd.DataFrame) -> list[Outcome]:
-    lines = []
+def _distances_outcomes(table: pd.DataFrame) -> Iterator[Outcome]:
     bundled = table[table.weights == "bundled"]
     means = bundled.groupby(["spacing_um", "method"]).psnr.mean().unstack()
     for (spacing, mean), name in product(means.iterrows(), OURS):
         if name in mean:
             words = f"{mean[name]:.2f} dB, {mean[name] - mean['lmmse']:+.2f} dB over linear MMSE"
             what = f"{name_of(name)}, bundled, M = 3, scans at Δz = {spacing:g} µm"
-            lines.append(Outcome(what, words))
+            yield Outcome(what, words)
     for name, spacing in _TRAINED_SPACINGS.items():
         psnr = table[table.weights == name].psnr
         words = f"{psnr.mean():.2f} ± {psnr.std():.2f} dB" if len(psnr) else NOT_MEASURED
         what = f"trained at Δz = {spacing:g} µm alone, tested at 6 µm: mean, spread over planes"
-        lines.append(Outcome(what, words, "a smaller Δz in training: higher peak, wider spread"))
-    return lines
+        yield Outcome(what, words, "a smaller Δz in training: higher peak, wider spread")
 
 
 def _draw_distances(table: pd.DataFrame, _: Pictures) -> Figure:
@@ -213,30 +209,25 @@ def ratios(table: pd.DataFrame) -> pd.Series:
     joined = table.join(base, on=keys)
     # Means first: the paper compares mean NRMSE with and without errors.
     both = joined.groupby(["error_in", "sigma_um"])[["nrmse", "base"]].mean()
-    ratio: pd.Series = both.nrmse / both.base
-    return ratio
+    return both.nrmse / both.base
 
 
-def _position_outcomes(table: pd.DataFrame) -> list[Outcome]:
+def _position_outcomes(table: pd.DataFrame) -> Iterator[Outcome]:
     ratio = ratios(table)
     means = table.groupby(["error_in", "sigma_um"]).nrmse.mean()
-    lines = []
     for where in table.error_in.unique():
         value = float(ratio.get((where, _LARGEST_UM), math.nan))
-        lines.append(
-            Outcome(
-                f"error of σ = 1 µm in the {where}, {table.draw.nunique()} draws: NRMSE",
-                f"{means.get((where, _LARGEST_UM), math.nan):.2f} against "
-                f"{means.get((where, 0.0), math.nan):.2f} (×{value:.2f})",
-                "5.94 against 5.03 (×1.18)",
-                Goal(1.15, at_least=False, text="≤ ×1.15"),
-                value,
-            )
+        yield Outcome(
+            f"error of σ = 1 µm in the {where}, {table.draw.nunique()} draws: NRMSE",
+            f"{means.get((where, _LARGEST_UM), math.nan):.2f} against "
+            f"{means.get((where, 0.0), math.nan):.2f} (×{value:.2f})",
+            "5.94 against 5.03 (×1.18)",
+            Goal(1.15, at_least=False, text="≤ ×1.15"),
+            value,
         )
     for sigma in _SIGMAS_UM[:-1]:
         words = ", ".join(f"{w} ×{ratio[w, sigma]:.2f}" for w in table.error_in.unique())
-        lines.append(Outcome(f"σ = {sigma:g} µm", words))
-    return lines
+        yield Outcome(f"σ = {sigma:g} µm", words)
 
 
 def _draw_position(table: pd.DataFrame, _: Pictures) -> Figure:

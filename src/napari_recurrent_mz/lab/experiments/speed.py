@@ -47,20 +47,16 @@ def _measure_speed(lab: Lab) -> Iterator[Row]:
                "device": lab.device.kind, "seconds": timed(partial(next, planes))}  # fmt: skip
 
 
-def _outcomes_speed(table: pd.DataFrame) -> list[Outcome]:
+def _outcomes_speed(table: pd.DataFrame) -> Iterator[Outcome]:
     timed = {(r.method, r.scans): r for r in table.itertuples(index=False)}
-    lines = []
     for method, count in dict.fromkeys([*_PAPER_SECONDS, *timed]):
         row = timed.get((method, count))
         size = 1024 if row is None else row.pixels
-        lines.append(
-            Outcome(
-                f"{name_of(method)}, one plane of {size} × {size} pixels, M = {count}",
-                NOT_MEASURED if row is None else f"{row.seconds:.2f} s on {row.device}",
-                _PAPER_SECONDS.get((method, count), ""),
-            )
+        yield Outcome(
+            f"{name_of(method)}, one plane of {size} × {size} pixels, M = {count}",
+            NOT_MEASURED if row is None else f"{row.seconds:.2f} s on {row.device}",
+            _PAPER_SECONDS.get((method, count), ""),
         )
-    return lines
 
 
 def _draw_speed(table: pd.DataFrame, _: Pictures) -> Figure:
@@ -132,25 +128,22 @@ def _seconds(
     return float(np.mean(taken[1:]))
 
 
-def _outcomes_one_more_scan(table: pd.DataFrame) -> list[Outcome]:
-    lines = [
-        Outcome(
-            f"scan number {row.scans}, one plane of {row.pixels} × {row.pixels} pixels",
-            f"{row.kept:.2f} s when the state was kept, {row.anew:.2f} s when all scans enter "
-            f"again ({row.device})",
-        )
-        for row in table.itertuples(index=False)
-    ]
+def _outcomes_one_more_scan(table: pd.DataFrame) -> Iterator[Outcome]:
     last = table[table.scans > 2].kept
     growth = float(last.iloc[-1] / last.iloc[0])
-    whole = Outcome(
+    yield Outcome(
         f"cost of scan {table.scans.iloc[-1]} over that of scan 3, the state kept",
         f"{growth:.2f}",
         "",
         Goal(_ALLOWED, at_least=False, text="the same whatever M is, within a quarter"),
         growth,
     )
-    return [whole, *lines]
+    for row in table.itertuples(index=False):
+        yield Outcome(
+            f"scan number {row.scans}, one plane of {row.pixels} × {row.pixels} pixels",
+            f"{row.kept:.2f} s when the state was kept, {row.anew:.2f} s when all scans enter "
+            f"again ({row.device})",
+        )
 
 
 def _draw_one_more_scan(table: pd.DataFrame, _: Pictures) -> Figure:

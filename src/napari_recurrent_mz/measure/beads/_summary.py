@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ...core import metrics
 from ...core.arrays import real_array
 from ...core.scans import InputError, listed
+from ...io import write_table
 from ._measure import HEADERS
 
 if TYPE_CHECKING:
@@ -182,8 +183,6 @@ def write_beads(path: str | Path, tables: Mapping[str, pd.DataFrame]) -> Path:
         If there is no bead, the ending is another one, or the file cannot be written.
     """
     import pandas as pd
-
-    from ...io import write_table
 
     path = Path(path)
     if path.suffix.lower() != ".csv":

@@ -146,8 +146,7 @@ def _one_volume(
         while True:
             yield Step(*next(steps), words)
     except StopIteration as end:
-        table: pd.DataFrame = end.value
-        return table
+        return end.value
     except InputError as error:
         raise InputError(f"'{volume.name}' cannot be measured. {error}") from error
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.metrics import Normalisation, StackScale, StraightFit, plane_measures
+from ...core.optics import Optics
 from ...core.progress import Step, Steps, finished
 from ...core.scans import InputError, listed
 from ._sources import Baseline, Resampled, SharedField, Source, common_field, pixels_off, scans_in
@@ -18,8 +19,6 @@ from ._volume import Volume
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from ...core.optics import Optics
 
 Array = npt.NDArray[Any]
 

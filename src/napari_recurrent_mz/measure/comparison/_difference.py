@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from ...core.optics import Optics
 from ...core.progress import Step, Steps, finished
 from ...core.scans import FloatArray
 from ._compare import fitting
 from ._sources import Baseline, Resampled, Source, common_field, scans_in
 from ._volume import Volume
-
-if TYPE_CHECKING:
-    from ...core.optics import Optics
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from ...core.errors import check_choice
+from ...core.optics import Optics
 from ...core.scans import SAME_HEIGHT_UM, InputError, Scan, ZGrid, listed, scan_at
+from ...engine.recipe import Recipe
 from ._volume import Volume
-
-if TYPE_CHECKING:
-    from ...core.optics import Optics
 
 BASELINES = ("nearest", "linear", "cubic", "pchip", "lmmse")
 """Methods that can start from the reference's own planes: keys of ``METHODS``."""
@@ -135,7 +134,6 @@ class Baseline:
         stopped: Callable[[], bool] | None,
     ) -> None:
         from ...engine.inference import plane_maker
-        from ...engine.recipe import Recipe
 
         check_choice("baseline", key, BASELINES)
         self.name = BASELINE_NAMES[key]

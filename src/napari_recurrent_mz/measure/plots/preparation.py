@@ -96,10 +96,9 @@ def edf_histogram_figure(
                 value, ymax=_FILLED + 0.04, color=ink.lines[series], lw=1.5, ls=dashes,
                 label=f"{label} {value:.4g}",
             )  # fmt: skip
-        axes.set_yscale("log")
-        axes.set_ylim(_LEAST, _LEAST * (counts.max() / _LEAST) ** (1 / _FILLED))
-        axes.set_xlabel(f"EDF intensity ({unit})" if unit else "EDF intensity (units of the image)")
-        axes.set_ylabel("pixels")
+        top = _LEAST * (counts.max() / _LEAST) ** (1 / _FILLED)
+        words = f"EDF intensity ({unit or 'units of the image'})"
+        axes.set(yscale="log", ylim=(_LEAST, top), xlabel=words, ylabel="pixels")
         axes.legend(fontsize=FONT_SIZE, loc="upper right")
         open_axes(axes)
 
@@ -127,8 +126,7 @@ def registration_figure(registration: Registration) -> Draw:
             axes.plot(
                 [0.0], [before], "s", ms=4, color=ink.lines[2], label=f"as they were: {before:.3f}"
             )
-        axes.set_xlabel("axial shift of the confocal stack (µm)")
-        axes.set_ylabel("correlation")
+        axes.set(xlabel="axial shift of the confocal stack (µm)", ylabel="correlation")
         axes.legend(fontsize=FONT_SIZE, loc="lower center")
         open_axes(axes)
 

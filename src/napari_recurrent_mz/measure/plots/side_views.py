@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -309,8 +310,6 @@ def _value(number: float) -> str:
 
 
 def _write_reason(figure: Figure, ink: Ink, cluster: Cluster, reason: str) -> None:
-    import textwrap
-
     left, bottom, width, height = cluster.whole
     letters = max(8, int(cluster.title_width_in / _LETTER_IN * 1.1))
     figure.text(

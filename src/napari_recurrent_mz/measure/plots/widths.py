@@ -175,8 +175,7 @@ def _draw_bars(axes: Any, histogram: AxisHistogram, ink: Ink) -> None:
     axes.set_ylim(0, 1.08 * max(int(counts.max()) for counts in histogram.counts))
     axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     axes.xaxis.set_major_locator(MaxNLocator(4))
-    axes.set_xlabel(f"FWHM {histogram.axis} (µm)")
-    axes.set_ylabel("beads")
+    axes.set(xlabel=f"FWHM {histogram.axis} (µm)", ylabel="beads")
     open_axes(axes)
 
 

@@ -41,8 +41,7 @@ class ExtendedFocus:
 
     def height_um(self, z_um: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """The height of the plane that each pixel comes from, in micrometres, shape (Y, X)."""
-        heights: npt.NDArray[np.float32] = np.asarray(z_um, dtype=np.float32)[self.plane]
-        return heights
+        return np.asarray(z_um, dtype=np.float32)[self.plane]
 
 
 def extending_focus(stack: Any, *, name: str = "stack") -> Steps[ExtendedFocus]:
@@ -147,8 +146,7 @@ def _split(image: npt.NDArray[Any], axis: int) -> list[npt.NDArray[Any]]:
 def _join(low: npt.NDArray[Any], high: npt.NDArray[Any], axis: int, size: int) -> npt.NDArray[Any]:
     """Inverse of :func:`_split`, with ``size`` values along the axis."""
     a, b = (pywt.idwt(low, high, part, mode="symmetric", axis=axis) for part in _filters())
-    joined: npt.NDArray[Any] = np.take(a + 1j * b, range(size), axis=axis)
-    return joined
+    return np.take(a + 1j * b, range(size), axis=axis)
 
 
 def forward(image: npt.NDArray[Any], scales: int) -> Bands:
@@ -203,5 +201,4 @@ def majority(chosen: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     for dy in range(3):
         for dx in range(3):
             votes += padded[dy : dy + rows, dx : dx + columns] == candidate
-    voted: npt.NDArray[np.int32] = np.where(votes >= 5, candidate, chosen)
-    return voted
+    return np.where(votes >= 5, candidate, chosen)

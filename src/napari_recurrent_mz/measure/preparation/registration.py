@@ -252,5 +252,4 @@ def _lateral(
     inner = _warp.transform_matrix(wide, confocal, transform, f"'{name}'")
     corner = np.eye(3)
     corner[:2, 2] = [part.start for part in region]
-    matrix: Matrix = corner @ inner @ np.linalg.inv(corner)
-    return matrix
+    return corner @ inner @ np.linalg.inv(corner)

@@ -1,0 +1,120 @@
+"""Scans that lie to the side of the others, because the stage or the sample moved.
+
+Each scan is predicted from the others by the linear estimate, and the two are registered. A scan
+that moved makes its neighbours seem displaced, too: the one is taken that, shifted back, lets all
+agree best. Only scans between the outer ones are judged: of a sample that leans, the scans above
+and below lie on opposite sides, and what they predict lies between them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.ndimage import gaussian_filter, shift
+from skimage.registration import phase_cross_correlation
+
+from ..core.optics import Optics
+from ..core.scans import FloatArray, Scans, ScanStack, stack_of
+from .lmmse import LinearEstimate
+from .uncertainty import left_out_weights
+
+Array = npt.NDArray[np.float64]
+
+_SIDE_PX = 512  # of larger images, the middle is looked at
+_SHARP_PX = (1.0, 12.0)  # standard deviations of the Gaussians whose difference is what is sharp
+_FARTHEST = 0.25  # of the field: what seems to lie farther away was not found again
+_LEAST = 0.7  # resolutions, or pixels where they are larger
+_AGREE = 1.0  # of the same: between what is sharp and all that there is
+_BETTER = 0.9  # times the squared error of what each scan is predicted as, once it is shifted back
+_CORRELATED = 0.6  # a scan, moved back, with what the others predict
+
+
+def lateral_shifts(scans: Scans, optics: Optics) -> Array:
+    """How far scans are displaced to the side: (M, 2), y and x in pixels; 0 where none is seen."""
+    stack = _middle(stack_of(scans))
+    found = np.zeros((len(stack.z_um), 2))
+    for _ in range(2 * (len(found) - 2)):  # of each, what is found first and what is left then
+        better = _better(stack, found, optics)
+        if better is None:
+            break
+        found = better
+    return found
+
+
+def _better(stack: ScanStack, found: Array, optics: Optics) -> Array | None:
+    """The displacements with that of one more scan, or its rest, which then agree best; or None."""
+    unit_px = max(1.0, optics.resolution_um / optics.pixel_um)
+    images, predicted = _compared(stack, found, optics)
+    tried = [found]
+    for number in np.argsort(stack.z_um)[1:-1]:
+        further = found.copy()
+        least_px = 0.0 if found[number].any() else _LEAST * unit_px
+        pair = predicted[number], images[number]
+        further[number] += _between(*pair, least_px, _AGREE * unit_px)
+        if (further != found).any():
+            tried.append(further)
+    misfits = [_misfit(*_compared(stack, one, optics)) for one in tried]
+    best = int(np.argmin(misfits))
+    return tried[best] if misfits[best] < _BETTER * misfits[0] else None
+
+
+def _compared(stack: ScanStack, found: Array, optics: Optics) -> tuple[FloatArray, FloatArray]:
+    """The scans in line, (M, Y, X), and each as the others predict it."""
+    pairs = zip(stack.images, found, strict=True)
+    in_line = np.stack([shifted_back(i, by) if by.any() else i for i, by in pairs])
+    estimate = LinearEstimate(ScanStack(in_line, stack.z_um), optics)
+    weights = torch.tensor(left_out_weights(estimate, stack.z_um), dtype=torch.float32)
+    own = weights[range(len(weights)), range(len(weights))]  # (M, M, K), each without itself
+    spectra = estimate.filter.mix(estimate.spectra, own)
+    return in_line, estimate.filter.back(spectra).add_(estimate.offset).numpy()
+
+
+def _misfit(images: FloatArray, predicted: FloatArray) -> float:
+    return float((_faded(images - predicted) ** 2).mean())
+
+
+def shifted_back(pixels: FloatArray, shift_px: Array) -> FloatArray:
+    """An image (Y, X) that was displaced by so many pixels, by cubic splines, in its own range."""
+    moved: FloatArray = shift(pixels, -shift_px, order=3, mode="mirror")
+    return moved.clip(pixels.min(), pixels.max())
+
+
+def _middle(stack: ScanStack) -> ScanStack:
+    rows, columns = (
+        slice(max(0, length - _SIDE_PX) // 2, (length + _SIDE_PX) // 2) for length in stack.shape
+    )
+    return ScanStack(stack.images[:, rows, columns], stack.z_um)
+
+
+def _between(predicted: FloatArray, image: FloatArray, least_px: float, agree_px: float) -> Array:
+    """How far an image lies from a predicted one; 0 if that is not certain, or less than this."""
+    fine_px, coarse_px = _SHARP_PX
+    both = [pixels.astype(np.float64) - pixels.mean() for pixels in (predicted, image)]
+    sharp = [gaussian_filter(p, fine_px) - gaussian_filter(p, coarse_px) for p in both]
+    whole, fine = _registered(*both), _registered(*sharp)
+    if whole is None or fine is None or np.hypot(*(whole - fine)) > agree_px:
+        return np.zeros(2)
+    near, far = sorted(np.hypot(*found) for found in (whole, fine))
+    is_certain = near > least_px and far < _FARTHEST * min(image.shape)
+    return fine if is_certain else np.zeros(2)
+
+
+def _registered(predicted: Array, image: Array) -> Array | None:
+    """The displacement of an image, (2,); None if it is not found in the predicted one."""
+    predicted, image = _faded(predicted), _faded(image)
+    if not predicted.any():
+        return None
+    back, _, _ = phase_cross_correlation(  # type: ignore[no-untyped-call]
+        predicted, image, upsample_factor=20, normalization=None
+    )
+    moved = shift(image, back, order=1)
+    is_found = np.corrcoef(predicted.ravel(), moved.ravel())[0, 1] > _CORRELATED
+    return -back if is_found else None
+
+
+def _faded(images: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Images (…, Y, X) that fade to their edges."""
+    return images * np.outer(*(np.hanning(length) for length in images.shape[-2:]))

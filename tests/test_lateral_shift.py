@@ -1,0 +1,65 @@
+"""Scans that lie to the side of the others are named and shifted back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.ndimage import fourier_shift
+
+from napari_recurrent_mz import Optics, Scan
+from napari_recurrent_mz.docks.files import samples
+from napari_recurrent_mz.engine.check import shift_notes
+from napari_recurrent_mz.estimates.lateral_shift import lateral_shifts, shifted_back
+
+OPTICS = Optics(na=1.2, wavelength_um=0.455, immersion_index=1.33, pixel_um=0.512)
+STEP_UM = 0.4994
+
+
+@pytest.fixture(scope="module")
+def nucleus() -> np.ndarray:
+    """A real wide-field stack, (Z, Y, X)."""
+    return samples.nucleus().widefield.astype(np.float32)
+
+
+def moved(image: np.ndarray, by_px: tuple[float, float]) -> np.ndarray:
+    """An image displaced along y and x, by its Fourier transform."""
+    spectrum = fourier_shift(np.fft.fftn(image), by_px)
+    return np.fft.ifftn(spectrum).real.astype(np.float32)
+
+
+def scans_of(stack: np.ndarray, planes: list[int]) -> list[Scan]:
+    return [Scan(stack[p], STEP_UM * p, f"plane {p}") for p in planes]
+
+
+@pytest.mark.parametrize("planes", [[12, 22, 32], [8, 16, 24, 32], [14, 18, 22, 26, 30], [16, 24]])
+def test_nothing_is_said_of_a_real_stack_or_of_one_that_leans(
+    nucleus: np.ndarray, planes: list[int]
+) -> None:
+    assert shift_notes(scans_of(nucleus, planes), OPTICS) == []
+    leaning = np.stack([moved(plane, (0.0, 0.2 * i)) for i, plane in enumerate(nucleus)])
+    assert shift_notes(scans_of(leaning, planes), OPTICS) == []
+
+
+@pytest.mark.parametrize("by_px", [(0.0, 2.5), (-3.0, 1.5), (5.0, -5.0)])
+@pytest.mark.parametrize(("planes", "which"), [([12, 22, 32], 1), ([8, 16, 24, 32], 2)])
+def test_a_scan_beside_the_others_is_found_in_any_order_and_shifted_back(
+    nucleus: np.ndarray, planes: list[int], which: int, by_px: tuple[float, float]
+) -> None:
+    scans = scans_of(nucleus, planes)
+    good = scans[which].pixels
+    scans[which] = Scan(moved(good, by_px), scans[which].z_um, "moved")
+    order = np.random.default_rng(which).permutation(len(scans))
+    found = lateral_shifts([scans[i] for i in order], OPTICS)[np.argsort(order)]
+    np.testing.assert_allclose(found[which], by_px, rtol=0.25, atol=0.5)
+    assert not np.delete(found, which, axis=0).any()
+    back = shifted_back(scans[which].pixels, found[which])
+    inner = (slice(12, -12),) * 2
+    off = np.abs(back - good)[inner].mean()
+    assert off < 0.3 * np.abs(scans[which].pixels - good)[inner].mean()
+    (sentence,) = shift_notes(scans, OPTICS)
+    assert f"lies 'moved' ({np.hypot(*found[which]) * OPTICS.pixel_um:.2g} µm" in sentence
+
+
+def test_scans_of_noise_do_not_tell() -> None:
+    noise = np.random.default_rng(0).normal(100, 5, (4, 64, 96)).astype(np.float32)
+    assert not lateral_shifts(scans_of(noise, [0, 1, 2, 3]), OPTICS).any()
