@@ -304,6 +304,21 @@ def test_the_command_lists_does_and_reports(
     assert told["settings"]["planes"] == list(PLANES)
 
 
+def test_a_fault_of_scans_is_told_in_the_report(tmp_path: Path) -> None:
+    """Of a bright spot in a dark field, whose light falls by a fifth from plane to plane."""
+    y, x = np.mgrid[:48, :64]
+    spot = 1000 * np.exp(-((y - 24) ** 2 + (x - 32) ** 2) / 50)
+    falling = 100 + 0.8 ** np.arange(7.0)[:, None, None] * spot
+    noise = np.random.default_rng(0).normal(0, 2, falling.shape)
+    made = tmp_path / "in"
+    made.mkdir()
+    write_volume(made / "s.ome.tif", (falling + noise).astype(np.float32), 0.5 * np.arange(7), 0.2)
+    report = run_batch(find_jobs(made, tmp_path / "out", SETTINGS), tmp_path / "out", SETTINGS)
+    (outcome,) = report.outcomes
+    assert outcome.state == "done"
+    assert "% less light in 's.ome.tif plane 5' than in 's.ome.tif plane 1'" in outcome.message
+
+
 class Terminal(io.StringIO):
     """Takes what a terminal would show."""
 

@@ -72,14 +72,10 @@ def _made(
     given: Given, planes: ZGrid, volume: VolumeWriter, number: int
 ) -> tuple[dict[str, Any], str]:
     """Reconstruct one channel of the volume; its record, and a line that says what was done."""
-    from ..engine.check import hot_pixel_notes, light_notes, shift_notes
+    from ..engine.check import fault_notes
     from ..engine.to_disk import reconstruct_into
 
-    notes = light_notes(given.scans)
-    if given.optics:
-        notes += hot_pixel_notes(given.scans, given.optics)
-        notes += shift_notes(given.scans, given.optics)
-    for sentence in notes:
+    for sentence in fault_notes(given.scans, given.optics):
         note(sentence)
     records: list[dict[str, Any]] = []
     method, begun = given.source.by.method, time.perf_counter()

@@ -266,6 +266,13 @@ def saturation_notes(scans: Sequence[Scan]) -> list[str]:
     return [f"Pixels of these scans are {AT_LIMIT}: {listed(saturated)}. {LOST}"]
 
 
+def fault_notes(scans: Sequence[Scan], optics: Optics | None) -> list[str]:
+    """Sentences on faults of scans that can be corrected before a run."""
+    if optics is None:
+        return light_notes(scans)
+    return hot_pixel_notes(scans, optics) + light_notes(scans) + shift_notes(scans, optics)
+
+
 def hot_pixel_notes(scans: Sequence[Scan], optics: Optics) -> list[str]:
     """A sentence that names the scans with hot pixels; nothing when there is none."""
     counts = [(scan, len(hot_pixels(scan.pixels, optics))) for scan in scans]

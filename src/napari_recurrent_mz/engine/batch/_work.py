@@ -22,7 +22,7 @@ from ...core.scans import InputError
 from ...io import PlaneWriter, VolumeWriter
 from ...io._time_lapse import TimePoint, lengthen_time_lapse, make_time_lapse, read_time_lapse
 from ...io._whole import in_turn, refusals_of, remove_left_behind
-from ..check import check_on_scans
+from ..check import check_on_scans, fault_notes
 from ..inference import model_for
 from ..recipe import Recipe
 from ..to_disk import reconstruct_into
@@ -208,7 +208,7 @@ def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], Non
     scans, plan = read_job(job, settings)
     place_record = _place_record(job, orders)
     method = str(place_record.get("method", settings.method))
-    result = _Made(remarks=list(plan.remarks))
+    result = _Made(remarks=[*plan.remarks, *fault_notes(scans, plan.optics)])
 
     def opened(shape: tuple[int, int, int]) -> PlaneWriter:
         forget(orders.output, job)
