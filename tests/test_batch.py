@@ -384,6 +384,19 @@ def test_a_plate_as_the_napari_reader_sees_it(tmp_path: Path) -> None:
     np.testing.assert_array_equal(whole[:, 24:, 32:], expected(fields["B/2/0"]))
 
 
+def test_info_names_the_fields_of_a_plate_and_says_once_what_they_have_in_common(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fields = {f"A/1/{k}": stack(k) for k in range(5)} | {"B/2/0": stack(5)[:4]}
+    assert main(["info", str(plate(tmp_path / "p.ome.zarr", fields))]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("position")] == [
+        "positions 0 (A/1/0), 1 (A/1/1), 2 (A/1/2) and 2 more",
+        "position 5 (B/2/0)",
+    ]
+    assert [line.split()[1:3] for line in lines if "axes" in line] == [["Z", "7"], ["Z", "4"]]
+
+
 def test_all_time_points_are_made_by_one_method(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = RecurrentMZ(NetworkConfig(base_channels=4, levels=2))

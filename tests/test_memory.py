@@ -19,6 +19,7 @@ from napari_recurrent_mz.core.memory import (
     NotEnoughMemoryError,
     is_out_of_memory,
     memory_sentence,
+    size_in_words,
 )
 from napari_recurrent_mz.core.progress import Stopped
 from napari_recurrent_mz.core.scans import InputError, ScanStack
@@ -166,3 +167,18 @@ def test_windows_commands_and_batches_say_what_to_do(
     sentence_of: Callable[[Exception], str],
 ) -> None:
     assert sentence_of(RuntimeError(BY_TORCH)).startswith("There is not enough memory: use fewer")
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "words"),
+    [
+        (0, "0 MB"),
+        (12_000, "1 MB"),
+        (2.6e6, "3 MB"),
+        (999.7e6, "1.0 GB"),
+        (6.78e9, "6.8 GB"),
+        (4e15, "4,000,000.0 GB"),
+    ],
+)
+def test_sizes_in_words(size_bytes: float, words: str) -> None:
+    assert size_in_words(size_bytes) == words

@@ -37,7 +37,7 @@ BAD_SCANS = {
     "objects": (np.full((20, 24), None), 1.0, ["object", "real intensities"]),
     "tiny": (GOOD[:15], 1.0, ["15 × 24", "16 × 16"]),
     "empty": (GOOD[:0], 1.0, ["0 × 24"]),
-    "nan": (with_pixel(np.nan), 1.0, ["1 pixel", "NaN or infinite"]),
+    "nan": (with_pixel(np.nan), 1.0, ["1 pixel that is NaN or infinite: replace it first"]),
     "infinite": (with_pixel(np.inf), 1.0, ["NaN or infinite"]),
     "constant": (np.full((20, 24), 5), 1.0, ["constant", "5"]),
     "no height": (GOOD, None, ["z position", "missing", "µm"]),

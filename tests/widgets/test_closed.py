@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,8 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from napari.qt.threading import WorkerBase
 from qtpy.QtCore import QThreadPool
 
+from napari_recurrent_mz.core.progress import Stopped
 from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
 from napari_recurrent_mz.docks.shared import scan_source as _scan_source
 from napari_recurrent_mz.docks.shared.dock import Dock
@@ -118,21 +122,52 @@ def test_no_step_is_taken_for_a_viewer_that_is_closed(make_napari_viewer: Any, q
     assert is_open(ViewerModel())  # which has no window to close
 
 
-def test_a_job_that_napari_ends_with_its_window_is_closed(qtbot: Any) -> None:
-    """Or the threads and files that it has open would stay."""
-    has_begun, is_closed = threading.Event(), threading.Event()
+def test_a_job_that_napari_ends_with_its_window_keeps_what_is_finished(
+    make_napari_viewer: Any,
+) -> None:
+    """As Cancel would; no event reaches the window any more by then."""
+    has_begun, is_kept = threading.Event(), threading.Event()
 
     def work(*, stop: threading.Event) -> Iterator[object]:
         try:
             while True:
                 yield has_begun.set()
-        finally:
-            is_closed.set()
+        except Stopped:
+            is_kept.set()
 
-    run = Run(work)
-    run.start()
-    worker = run._worker  # something of napari's may keep it
+    viewer = make_napari_viewer(show=True)
+    Run(work, title="Counting beads").start()
     assert has_begun.wait(20)
-    with qtbot.waitSignal(run.ended, timeout=20_000):
-        worker.quit()
-    assert is_closed.is_set()
+    assert "Counting beads" in viewer.window._task_status_manager.get_status()[-1]  # it is asked
+    viewer.close()
+    WorkerBase.await_workers(20_000)
+    assert is_kept.is_set()
+
+
+PROGRAM = """
+import sys, threading, time
+from pathlib import Path
+from qtpy.QtCore import QCoreApplication
+from napari_recurrent_mz.core.progress import Stopped
+from napari_recurrent_mz.docks.shared.worker import Run
+
+application, has_begun = QCoreApplication([]), threading.Event()
+
+def work(*, stop):
+    try:
+        while True:
+            yield has_begun.set()
+            stop.wait(0.05)
+    except Stopped:
+        time.sleep(0.5)  # a stage goes back
+        Path(sys.argv[1]).touch()
+
+run = Run(work, waits=True)
+run.start()
+assert has_begun.wait(20)
+"""
+
+
+def test_the_program_waits_until_what_uses_a_microscope_has_come_to_its_end(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", PROGRAM, str(tmp_path / "back")], check=True, timeout=60)
+    assert (tmp_path / "back").exists()

@@ -474,3 +474,22 @@ def test_in_a_real_window(make_napari_viewer: Any, compared, qtbot) -> None:
     assert dock.layers.ticked() == []
     viewer.window.remove_dock_widget(dock)
     viewer.dims.set_point(0, 3.0)
+
+
+def test_a_reference_of_more_axes_may_be_removed_and_held_elsewhere(make, qtbot) -> None:
+    viewer = ViewerModel()
+    layer = viewer.add_image(
+        TRUTH[None, None],
+        name="truth",
+        scale=(1, 1, *IN_UM["scale"]),
+        translate=(0, 0, *IN_UM["translate"]),
+        units=("pixel", "pixel", *IN_UM["units"]),
+    )
+    viewer.add_image(MADE, name="mine", metadata=provenance(*SCANS), **IN_UM)
+    dock = make(viewer)
+    finish(qtbot, dock, dock.footer.action.click)
+    dock.in_view.go(4.0)
+    assert dock.in_view.z_um() == pytest.approx(4.0)
+    viewer.layers.remove(layer)
+    viewer.dims.set_point(0, 3.0)
+    assert dock.in_view.z_um() is None

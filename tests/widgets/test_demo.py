@@ -39,12 +39,17 @@ def test_the_demo_ends_in_a_picture_of_the_window(
 ) -> None:
     import napari
 
-    viewers = []
+    viewers, docks, leave = [], [], demo.leave
 
     def window(**options: Any) -> Any:
         viewers.append(make_napari_viewer(**options))
         return viewers[-1]
 
+    def left(viewer: Any, picture: Path | None) -> None:
+        docks.extend(viewer.window.dock_widgets)
+        leave(viewer, picture)
+
+    monkeypatch.setattr(demo, "leave", left)
     sample = simulate_sample("worm", shape=(51, 32, 32), z_step_um=0.2, optics=OPTICS, seed=1)
     monkeypatch.setattr(_samples, "demo", lambda: sample)
     monkeypatch.setattr(napari, "Viewer", window)
@@ -53,6 +58,7 @@ def test_the_demo_ends_in_a_picture_of_the_window(
     outcome = demo.run_demo(screenshot=picture, size=(1280, 800), theme="dark")
     assert outcome.state == "done", outcome.sentence
     assert outcome.provenance["model"]["sha256"] == tiny_model.sha256
+    assert "Reconstruct (Recurrent-MZ)" in docks  # napari's menu shows this one, not a second
     pixels = imread(picture)[..., :3].astype(float)
     assert pixels.shape[:2] == (800, 1280)
     assert np.ptp(pixels) > 200  # it shows something

@@ -254,7 +254,7 @@ def test_a_folder_that_cannot_take_it_is_told_before_the_run(
         sentence, kind = "does not exist: make it first.", "error"
     elif wrong == "full":
         monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10_000_000))
-        sentence, kind = "may need 0.1 GB but its disk has 0.0 GB free", "error"
+        sentence, kind = "may need 50 MB but its disk has 10 MB free", "error"
     else:
         dock.ui.result._folder = ""
         sentence, kind = "Choose the folder for the volume.", "hint"

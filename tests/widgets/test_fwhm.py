@@ -300,6 +300,7 @@ REFUSED = {
     "RGB": ((np.zeros((16, 48, 3), np.uint8), {"rgb": True}), "is an RGB image"),
     "time": ((np.zeros((3, 4, 32, 32)), {}), "one time point"),
     "no size": ((quiet(), {}), "type the pixel size"),
+    "steps in m": ((quiet(), PLACE | {"scale": (3e-7, 0.1, 0.1)}), "planes 3e-07 µm apart"),
     "no step": ((quiet(), {"metadata": {METADATA_KEY: {"pixel_um": 0.1}}}), "type the z-step"),
     "uneven": (
         (
@@ -323,10 +324,10 @@ def test_what_cannot_be_measured_is_said_at_once(make, layer, words) -> None:
 FAILING = {
     "NaN": (
         np.where(quiet() > 103, np.nan, quiet()),
-        "'it': The volume has 66 pixels that are NaN",
+        "'it' cannot be measured. The volume has 66 pixels that are NaN",
     ),
-    "constant": (np.ones((8, 32, 32)), "'it': The volume is constant"),
-    "small": (np.zeros((8, 9, 9)), "'it': The image is only 9 × 9 pixels"),
+    "constant": (np.ones((8, 32, 32)), "'it' cannot be measured. The volume is constant"),
+    "small": (np.zeros((8, 9, 9)), "'it' cannot be measured. The image is only 9 × 9 pixels"),
 }
 
 

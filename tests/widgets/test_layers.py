@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+
+import dask.array
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from napari.layers import Image, Labels, Points
 
 from napari_recurrent_mz.core.scans import InputError, Scan
@@ -258,3 +262,26 @@ def test_the_volume_is_named_after_what_scans_have_in_common(names, common) -> N
 )
 def test_several_volumes_have_one_short_name(names, joint) -> None:
     assert _layers.joint_name(names) == joint
+
+
+def test_pixels_that_cannot_be_read_are_told_with_their_plane() -> None:
+    def read(block_id: tuple[int, ...]) -> np.ndarray:
+        if block_id[0] == 1:
+            raise OSError("chunk 1/0/0 is damaged")
+        return np.ones((1, 8, 8))
+
+    pixels = dask.array.map_blocks(read, chunks=((1,) * 3, 8, 8), dtype=float)
+    layer = Image(pixels, name="cells", contrast_limits=(0, 1))
+    assert _layers.plane_pixels(layer, 0).shape == (8, 8)
+    with pytest.raises(InputError, match=r"^'cells, plane 1' cannot be read .*damaged"):
+        _layers.plane_pixels(layer, 1)
+
+
+@pytest.mark.parametrize("read", [lambda x: _layers.plane_pixels(x, 1), _layers.stack_pixels])
+def test_pixels_that_are_gone_from_the_disk_are_not_read_as_zeros(tmp_path, read) -> None:
+    pixels = zarr.create_array(tmp_path / "a.zarr", data=np.ones((3, 8, 8), np.uint8))
+    layer = Image(pixels, name="cells", contrast_limits=(0, 1))
+    assert np.asarray(read(layer)).min() == 1
+    shutil.rmtree(tmp_path / "a.zarr")
+    with pytest.raises(InputError, match=r"pixels of layer 'cells' were in .*a.zarr"):
+        read(layer)

@@ -245,6 +245,17 @@ def test_one_sentence_and_no_layer(make, qtbot: Any, data, about, task, words: s
     assert [layer.name for layer in viewer.layers] == ["bad", "other"]
 
 
+def test_that_a_layer_is_turned_in_the_viewer_is_told_for_its_result_is_not(make) -> None:
+    viewer = ViewerModel()
+    layer = viewer.add_image(STACK, name="turned", rotate=30, **IN_UM)
+    dock = make(viewer)
+    dock.check()
+    assert "'turned' is rotated or sheared in the viewer" in dock.footer.warnings.text()
+    layer.rotate = np.eye(3)
+    dock.check()
+    assert dock.footer.warnings.text() == ""
+
+
 def test_an_empty_dock_says_how_to_begin(make) -> None:
     dock = make(ViewerModel())
     assert "Choose a stack" in dock.footer.state.text()

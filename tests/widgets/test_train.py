@@ -12,6 +12,7 @@ import pytest
 import tifffile
 import torch
 from napari.components import ViewerModel
+from napari.qt.threading import WorkerBase
 from qtpy.compat import isalive
 from qtpy.QtCore import QPoint, QThreadPool
 from qtpy.QtGui import QImage
@@ -297,6 +298,19 @@ def test_a_dock_that_is_closed_stops(make, qtbot, quick, tmp_path: Path) -> None
     dock.deleteLater()
     qtbot.waitUntil(lambda: not isalive(dock))
     assert run.is_cancelled
+
+
+def test_what_was_learned_is_kept_when_napari_is_closed(make, quick, qtbot, tmp_path: Path) -> None:
+    dock = make(ViewerModel())
+    dock._viewer.add_image(STACK, name="mine", **IN_UM)
+    dock.stacks.first.value = dock._viewer.layers[0]
+    path = tmp_path / "out.safetensors"
+    dock.result.path.native.setText(str(path))
+    dock.act()
+    qtbot.waitUntil(lambda: bool(dock.curve), timeout=180_000)
+    WorkerBase.await_workers(100_000)
+    assert load_model(path).card["data"]["stacks"][0]["name"] == "mine"
+    assert own_models().paths()[0] == str(path)
 
 
 def test_minutes_that_were_typed_stay_when_the_device_becomes_known(qtbot, make) -> None:

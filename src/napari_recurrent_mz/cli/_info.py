@@ -8,13 +8,14 @@ from importlib.metadata import PackageNotFoundError, metadata, version
 from typing import Annotated, Any
 
 from ..core.device import choose_device
-from ..core.scans import InputError
+from ..core.scans import InputError, listed
 from ..io import ImageFile, check_readable, z_from_name
 from ..io._optics import OPTICS
 from ..io._parts import Content, Part, contents_of, read_part
 from ._options import Argument
 
 _WIDTH = 36  # characters of what a fact is called
+_NAMED = 3  # positions that state the same, by their names
 
 
 def info(*, files: Annotated[tuple[str, ...], Argument("TIFFs or OME-Zarrs")] = ()) -> None:
@@ -120,10 +121,16 @@ def _file_lines(path: str) -> Iterator[str]:
     check_readable(path)
     contents = contents_of(path)
     yield f"{path}: {len(contents)} positions" if len(contents) > 1 else path
+    alike: dict[tuple[str, ...], list[str]] = {}
     for number, content in enumerate(contents):
+        name = f"{number} ({content.inside})" if content.inside != str(number) else str(number)
+        lines = (content.trouble,) if content.trouble else tuple(_content_lines(content))
+        alike.setdefault(lines, []).append(name)
+    for lines, names in alike.items():
         if len(contents) > 1:
-            yield f"position {number}"
-        lines = [content.trouble] if content.trouble else _content_lines(content)
+            more = [f"{len(names) - _NAMED} more"] if len(names) > _NAMED + 1 else names[_NAMED:]
+            what = "positions" if len(names) > 1 else "position"
+            yield f"{what} {listed([*names[:_NAMED], *more])}"
         yield from (f"  {line}" for line in lines)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from ..core.device import choose_device
+from ..core.memory import size_in_words
 from ..core.optics import Optics
 from ..core.scans import InputError
 from ..io import check_output, write_volume
@@ -162,8 +163,9 @@ def examples(
     each = samples * len(config.scans)
     print(
         f"{folder}: {len(jobs) - len(missing)} of {len(jobs)} files are there; "
-        f"{store.expected_gigabytes(jobs):.3g} GB of disk in all, about "
-        f"{store.working_gigabytes:.2g} GB of memory on {chosen.name}; {each} sets a group",
+        f"{size_in_words(1e9 * store.expected_gigabytes(jobs))} of disk in all, about "
+        f"{size_in_words(1e9 * store.working_gigabytes)} of memory on {chosen.name}; "
+        f"{each} sets a group",
         flush=True,
     )
     is_told = False
@@ -183,7 +185,7 @@ def examples(
             raise InputError(
                 "Stopped: the examples made so far are kept, the same command makes the rest."
             ) from None
-    print(f"{folder}: {len(store.groups())} groups, {store.gigabytes:.3g} GB")
+    print(f"{folder}: {len(store.groups())} groups, {size_in_words(1e9 * store.gigabytes)}")
 
 
 def _at_least(value: int, least: int, option: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ..core.device import Device, choose_device
+from ..core.memory import size_in_words
 from ..core.scans import InputError
 from ..estimates.saturation import stack_saturation_notes
 from ..io import stack_heights
@@ -235,8 +236,8 @@ def _examples(
     folder = ExampleFolder.open(Path(examples))
     source = FolderExamples(folder, config, device.torch, memory_gb)
     print(
-        f"{examples}: {len(folder.groups())} groups of examples so far, {folder.gigabytes:.3g} GB, "
-        f"of which at most {memory_gb:g} GB are in memory"
+        f"{examples}: {len(folder.groups())} groups of examples so far, "
+        f"{size_in_words(1e9 * folder.gigabytes)}, of which at most {memory_gb:g} GB are in memory"
     )
     return source, lambda: finish.facts_of_sets(folder.contents.sets, len(folder.groups()))
 

@@ -83,7 +83,7 @@ def check_finite(array: Array, label: str, of: str = "pixel") -> None:
     if bad:
         raise InputError(
             f"{label} has {counted(bad, of)} that {'is' if bad == 1 else 'are'} NaN or "
-            "infinite: replace them first."
+            f"infinite: replace {'it' if bad == 1 else 'them'} first."
         )
     check_largest(array, label)
 

@@ -23,6 +23,7 @@ import numpy.typing as npt
 import psutil
 
 from .errors import check_choice, counted
+from .memory import size_in_words
 from .scans import FloatArray, InputError, ZGrid
 
 if TYPE_CHECKING:
@@ -207,8 +208,9 @@ def check_memory(grid: ZGrid, shape: tuple[int, ...]) -> None:
     needed, total = 4 * len(grid) * math.prod(shape), memory_bytes()
     if needed > 0.8 * total:
         raise InputError(
-            f"The volume of {len(grid):,} planes needs {needed / 1e9:,.1f} GB but this computer "
-            f"has {total / 1e9:,.1f} GB of memory: use a larger step, a smaller range or a crop."
+            f"The volume of {len(grid):,} planes needs {size_in_words(needed)} but this "
+            f"computer has {size_in_words(total)} of memory: use a larger step, a smaller "
+            "range or a crop."
         )
 
 

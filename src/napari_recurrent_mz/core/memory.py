@@ -1,4 +1,4 @@
-"""Memory that ran out: how every library says so, and the sentence for a person."""
+"""Memory: how every library says that it ran out, and the words for a person."""
 
 from __future__ import annotations
 
@@ -47,3 +47,10 @@ def memory_sentence(
     if isinstance(error, NotEnoughMemoryError):
         return str(error)
     return f"There is not enough memory: {advice}."
+
+
+def size_in_words(size_bytes: float) -> str:
+    """An amount of memory or of disk: ``12 MB``, ``3.4 GB``."""
+    if size_bytes >= 999.5e6:
+        return f"{size_bytes / 1e9:,.1f} GB"
+    return f"{max(size_bytes / 1e6, bool(size_bytes)):.0f} MB"

@@ -82,11 +82,16 @@ def _tifffile_log() -> Iterator[list[logging.LogRecord]]:
 
 
 def _cut_short(path: Path) -> InputError:
+    import tifffile
+
+    xml = ""
+    with contextlib.suppress(Exception), tifffile.TiffFile(path) as tif:
+        xml = tif.ome_metadata or ""  # as far as they can be read
     try:
         size = path.stat().st_size
     except OSError as error:  # it is gone, or the drive is
         return InputError(f"'{path.name}' cannot be read: {error.strerror or error}.")
-    if _others_of(path):
+    if _others_of(path, xml):
         return InputError(
             f"'{path.name}', or another file of its OME-TIFF set, is damaged or cut short: copy or "
             "save them again."
@@ -96,13 +101,8 @@ def _cut_short(path: Path) -> InputError:
     )
 
 
-def _others_of(path: Path) -> list[Path]:
-    """What else a TIFF needs, by its metadata as far as they can be read: companion and folder."""
-    import tifffile
-
-    xml = ""
-    with contextlib.suppress(Exception), tifffile.TiffFile(path) as tif:
-        xml = tif.ome_metadata or ""
+def _others_of(path: Path, xml: str) -> list[Path]:
+    """What else a TIFF with this OME metadata needs: companion and folder."""
     companions = re.findall(r'\bMetadataFile="([^"]+)"', xml)
     is_one_of_a_set = companions or len(set(re.findall(r'\bFileName="([^"]+)"', xml))) > 1
     folder = [path.parent] if is_one_of_a_set else []
@@ -115,9 +115,18 @@ class TiffPages:
     _last: TiffPages | None = None
 
     def __init__(self, path: Path, log: Sequence[logging.LogRecord]) -> None:
-        self.path, self._beside = path, _others_of(path)
-        self._stamp = _stamp([path, *self._beside])
-        with _with_metadata(path) as tif:
+        import tifffile
+
+        self.path, own = path, _stamp([path])
+        with contextlib.ExitStack() as opened:
+            tif = opened.enter_context(tifffile.TiffFile(path))
+            stated = tif.ome_metadata or ""
+            self._beside = _others_of(path, stated)
+            self._stamp = own + _stamp(self._beside)
+            xml = companion_metadata(stated, path)
+            check_sizes(xml or stated, path.name)
+            if xml is not None:
+                tif = opened.enter_context(tifffile.TiffFile(path, omexml=xml))
             len(tif.pages)  # walks the whole chain, so that a broken one is reported
             self._tif = tif
             self.images = _images_of(tif)
@@ -204,22 +213,6 @@ class TiffPages:
 def _stamp(paths: Sequence[Path]) -> list[tuple[str, int, int]]:
     states = [(str(path), path.stat()) for path in paths if path.exists()]
     return [(name, state.st_size, state.st_mtime_ns) for name, state in states]
-
-
-def _with_metadata(path: Path) -> tifffile.TiffFile:
-    """An open TIFF with its OME metadata, also where these are in a file beside it."""
-    import tifffile
-
-    tif = tifffile.TiffFile(path)
-    with contextlib.ExitStack() as on_error:
-        on_error.enter_context(tif)
-        stated = tif.ome_metadata or ""
-        xml = companion_metadata(stated, path)
-        check_sizes(xml or stated, path.name)
-        if xml is None:
-            on_error.pop_all()
-            return tif
-    return tifffile.TiffFile(path, omexml=xml)
 
 
 def _ends_within(size: int, page: Any, tif: tifffile.TiffFile) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.arrays import check_largest, lazy_or_read, reading, real_array, real_values, with_axes
+from ..core.memory import size_in_words
 from ..core.scans import Heights, InputError, check_heights, counted
 from ._channels import Channel, NewImage, OnPlane, Place
 from ._facts import PLAUSIBLE
@@ -92,8 +93,8 @@ def check_disk(path: Path, shape: tuple[int, int, int], itemsize: int = 4) -> No
         free = shutil.disk_usage(path.parent).free
     if needed > free:
         raise InputError(
-            f"'{path.name}' may need {needed / 1e9:,.1f} GB but its disk has "
-            f"{free / 1e9:,.1f} GB free: free some space, or write to another disk."
+            f"'{path.name}' may need {size_in_words(needed)} but its disk has "
+            f"{size_in_words(free)} free: free some space, or write to another disk."
         )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from ..core.device import Device
+from ..core.memory import size_in_words
 from ..core.scans import InputError
 from ..io import write_json
 from ..io._whole import claimed, read_json, refusals_of, remove_left_behind
@@ -232,10 +233,11 @@ def room_for(folder: ExampleFolder, gigabytes: float, wanted: int | None) -> ran
         )
     groups = range(fit if wanted is None else min(wanted, fit))
     missing = check + len(groups) * folder.group_gigabytes - folder.gigabytes
-    free = shutil.disk_usage(folder.path).free / 1e9
-    if missing > free:
+    free = shutil.disk_usage(folder.path).free
+    if 1e9 * missing > free:
         raise InputError(
-            f"The disk of '{folder.path}' is nearly full: the examples need {missing:.3g} GB, and "
-            f"{free:.3g} GB are free; choose another place, or a smaller --examples-gb."
+            f"The disk of '{folder.path}' is nearly full: the examples need "
+            f"{size_in_words(1e9 * missing)}, and {size_in_words(free)} are free; choose "
+            "another place, or a smaller --examples-gb."
         )
     return groups

@@ -155,10 +155,11 @@ class PlaneInView:
             self.go(float(self._heights[min(max(number, 0), len(self._heights) - 1)]))
 
     def _compared(self) -> Image | None:
-        """The layer, while it is there with as many planes as were compared."""
+        """The layer, while the viewer has it with as many planes as were compared."""
         layer = self._layer()
-        is_same = layer is not None and _layers.plane_count(layer) == len(self._heights)
-        return layer if is_same and self._viewer.dims.ndim >= 3 else None
+        if layer is None or layer not in self._viewer.layers or self._viewer.dims.ndim < 3:
+            return None
+        return layer if _layers.plane_count(layer) == len(self._heights) else None
 
 
 def agreed_scans(layers: Sequence[Layer]) -> str:

@@ -32,6 +32,7 @@ _VIEW_ANGLES = (0.0, -30.0, 110.0)
 _ZOOM = 0.95
 _GAP = 0.02
 _SHOWN_PERCENTILES = (60, 99.9)  # a haze fills the worm; the nuclei are what one looks for
+_IN_MENU = "{} (Recurrent-MZ)"  # what napari's menu calls a dock, and finds it by
 _GAMMA = 0.85
 _GRID = ZGrid(1.0, 9.0, 0.2)  # a little beyond the scans, on planes that the truth has
 _BOX_COLOUR = (0.5, 0.55, 0.6, 1.0)
@@ -54,7 +55,7 @@ def run_demo(
     viewer.layers.events.inserted.connect(lambda event: frame(event.value, sample))
     scans = [viewer.add_image(data, **about) for data, about, _ in _samples.three_scans()]
     dock = ReconstructDock(viewer)
-    viewer.window.add_dock_widget(dock, name="Reconstruct", area="right")
+    viewer.window.add_dock_widget(dock, name=_IN_MENU.format("Reconstruct"), area="right")
     dock.remembers = False
     dock.add_layers(scans)
     dock.set_optics(sample.optics, "63×/1.4 oil")
@@ -202,7 +203,7 @@ def run_live_demo(
     viewer.layers.events.inserted.connect(lambda event: show_well(event.value))
     dock = LiveDock(viewer)
     dock.remembers = False
-    viewer.window.add_dock_widget(dock, name="Live", area="right")
+    viewer.window.add_dock_widget(dock, name=_IN_MENU.format("Live"), area="right")
     ended = scan_by_itself(dock, grid, max_scans, method, model, device, sample)
     look_around(viewer)
     add_side_views(viewer, int(_PANELS * size[1]))
@@ -266,6 +267,6 @@ def add_side_views(viewer: Any, height: int) -> None:
     """Projections of the volume, under the canvas."""
     dock = SideViewsDock(viewer)
     dock.controls.how.value, dock.controls.through.value = "max", "all"
-    shell = viewer.window.add_dock_widget(dock, name="Side views", area="bottom")
+    shell = viewer.window.add_dock_widget(dock, name=_IN_MENU.format("Side views"), area="bottom")
     _insides.window_of(viewer).resizeDocks([shell], [height], Qt.Orientation.Vertical)
     wait_for(lambda: bool(dock.shown) and not dock.is_busy)

@@ -16,12 +16,13 @@ from ... import __version__
 from ...core.scans import Heights, InputError
 from ...io import Channel, Place, even_step, write_channels, write_surface
 from ...io._channels import OnPlane
-from ...io._facts import PLAUSIBLE
 from ...io._zarr import NGFF
 from ..shared.layers import (
     FILE,
     PLACES,
+    check_is_there,
     check_layer,
+    check_plausible,
     frame_count,
     full_resolution,
     has_size,
@@ -84,6 +85,7 @@ class LayersFile:
             _check_alike(first, other, place)
         channels = []
         for layer in images:
+            check_is_there(layer)
             low, high = (float(limit) for limit in layer.contrast_limits)
             name = layer.name if others else ""
             channels.append(Channel(full_resolution(layer), name, (low, high)))
@@ -131,7 +133,7 @@ def place_of(layer: Image) -> Place:
     if layer.ndim == 2 or heights_um(layer)[0] is None:
         return Place(pixel, origin_um=origin)
     step = float(scale[0])
-    _check_plausible(layer, "z_step_um", abs(step), "planes", "apart")
+    check_plausible(layer, "z_step_um", abs(step), "planes", "apart")
     uneven = _uneven_heights(layer, float(start[0]), step)
     if uneven is not None:
         return Place(pixel, uneven, origin_um=origin)
@@ -158,17 +160,8 @@ def _pixel_um(layer: Image, scale: npt.NDArray[np.float64]) -> float:
             f"Layer '{layer.name}' has pixels of {y:g} × {x:g} µm: square pixels are needed, so "
             "resample it first."
         )
-    _check_plausible(layer, "pixel_um", x, "pixels", "wide")
+    check_plausible(layer, "pixel_um", x, "pixels", "wide")
     return x
-
-
-def _check_plausible(layer: Image, what: str, value: float, things: str, how: str) -> None:
-    low, high = PLAUSIBLE[what]
-    if not low <= value <= high:
-        raise InputError(
-            f"Layer '{layer.name}' has {things} {value:g} µm {how}, which cannot be true for a "
-            "light microscope: correct its scale and units."
-        )
 
 
 def _checked(layer: Layer) -> Image:

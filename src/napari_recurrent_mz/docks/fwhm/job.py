@@ -80,6 +80,8 @@ def volume_of(layer: Any, pixel_um: float | None, z_step_um: float | None) -> La
     if not pixel > 0:
         raise InputError(f"The pixel size {pixel:g} µm is not above 0: correct it.")
     bottom, step = _planes(image, z_step_um, pixel)
+    _layers.check_plausible(image, "pixel_um", pixel, "pixels", "wide")
+    _layers.check_plausible(image, "z_step_um", step, "planes", "apart")
     return LayerVolume(
         image.name,
         _layers.stack_pixels(image),

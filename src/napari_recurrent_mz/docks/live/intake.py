@@ -53,11 +53,10 @@ def of_layer(layer: Layer, viewer: Any) -> Candidate:
                 "and the plane in view is the scan."
             )
         plane = min(max(round(plane_at(viewer, image)), 0), count - 1)
-    name = layer.name if count == 1 else f"{layer.name}, plane {plane}"
     pixel = _layers.pixel_um(image)
     return Candidate(
         _layers.plane_pixels(image, plane),
-        name,
+        _layers.plane_name(image, plane),
         None if heights is None else float(heights[plane]),
         pixel,
         _layers.lateral_origin_um(image),

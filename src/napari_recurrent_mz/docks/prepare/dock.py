@@ -111,6 +111,7 @@ class PrepareDock(Dock):
         self.pages.apply.setEnabled(fits and self.normalisation is not None and self.run is None)
         if self.run is None:
             self.footer.ready(self._missing(), "hint")
+            self.footer.warn(self._warnings())
 
     def save_table(self, path: Any) -> None:
         if self.table is not None:
@@ -243,6 +244,15 @@ class PrepareDock(Dock):
         if self.task == REGISTER and self.pages.register.confocal.value is None:
             return "Choose the confocal stack, too."
         return ""
+
+    def _warnings(self) -> list[str]:
+        layer = None if self._aligns_scans() else self.stack.layer()
+        if layer is None or not (_layers.is_turned(layer) or _layers.is_tilted(layer)):
+            return []
+        return [
+            f"Layer '{layer.name}' is rotated or sheared in the viewer: what is made of it is not, "
+            "so it will not lie over it."
+        ]
 
     def _add(self, pixels: npt.NDArray[Any], about: dict[str, Any]) -> Image:
         """Add a layer and stay where the viewer is."""

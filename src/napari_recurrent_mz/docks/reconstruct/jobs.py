@@ -13,12 +13,13 @@ import numpy as np
 from napari.layers import Image
 
 from ...core.device import check_memory, choose_device
+from ...core.memory import size_in_words
 from ...core.methods import method_of
 from ...core.optics import Optics
 from ...core.scans import FloatArray, InputError, Scan, ZGrid, counted
 from ...engine.recipe import Recipe
 from ...io import check_disk, disk_bytes
-from ..shared.grid_panel import in_words, size_in_words
+from ..shared.grid_panel import in_words
 from ..shared.layers import about_layer, common_name, frame_count, full_resolution
 from ..shared.result import ScanPixels, VolumeJob, order_from, plane_in_view
 from ..shared.scan_table import Row, layers_of, scan_warnings, scans_of
@@ -259,12 +260,12 @@ def cost_in_words(ui: ReconstructLayout, viewer: Any, planned: Sequence[Planned]
         words = f"time point {frame_in_view(viewer, ui.channels)}: {words}"
     cost = _cost(ui, job.recipe.scans, count, job.recipe.method, job.recipe.device)
     if job.output is None:
-        size = size_in_words(4e-6 * volumes * count * y * x)
+        size = size_in_words(4 * volumes * count * y * x)
         computing = None if cost is None else cost.computing_megabytes
-        more = "" if computing is None else f"about {size_in_words(computing)} "
+        more = "" if computing is None else f"about {size_in_words(1e6 * computing)} "
         words += f" · {size} of memory for the volume, {more}more while computing"
     else:
-        words += f" · up to {size_in_words(1e-6 * disk_bytes((volumes * count, y, x)))} of disk"
+        words += f" · up to {size_in_words(disk_bytes((volumes * count, y, x)))} of disk"
     if cost is None:
         return words
     seconds = cost.seconds * volumes

@@ -378,7 +378,7 @@ class Dock(QWidget, Tells, metaclass=_Kept):
         when somebody asks to stop. For the other words see :meth:`InstrumentFooter.begin`.
         """
         self._let_job_go()
-        self.run, self._then = Run(work, *args, wake=wake), then
+        self.run, self._then = Run(work, *args, wake=wake, title=title), then
         on(self, self.run.arrived, self._arrived)
         on(self, self.run.ended, self._run_ended)
         self.footer.begin(title, first=first, total=total)

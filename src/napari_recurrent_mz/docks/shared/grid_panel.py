@@ -145,8 +145,3 @@ def in_words(seconds: float) -> str:
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
-
-
-def size_in_words(megabytes: float) -> str:
-    """An amount of memory: ``12 MB``, ``3.4 GB``."""
-    return f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{max(megabytes, 1):.0f} MB"

@@ -22,8 +22,10 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Layer
 
+from ...core.arrays import reading
 from ...core.scans import InputError
 from ...io import even_step, read_image, z_from_name
+from ...io._facts import PLAUSIBLE
 from ...io._parts import contents_of
 
 METADATA_KEY = "napari-recurrent-mz"  # where a layer's metadata keeps what this package knows of it
@@ -63,9 +65,9 @@ def check_layer(layer: Layer, *, times: bool = False) -> Image:
     is_lapse = times and frame_count(layer) > 1
     if len(shape) < 2 or (not is_lapse and any(size != 1 for size in shape[:-3])):
         raise InputError(
-            f"{name} has {len(shape)} dimensions {tuple(shape)}: a scan comes from one channel "
-            "and one time point, so split or slice it to (z, y, x) or (y, x) first, or open its "
-            "file with the reader Recurrent-MZ, which knows which axis is which."
+            f"{name} has {len(shape)} dimensions {tuple(shape)}, and not one channel and one time "
+            "point: split or slice it to (z, y, x) or (y, x), or open its file with the reader "
+            "Recurrent-MZ, which knows which axis is which."
         )
     label = layer.axis_labels[-3].lower() if len(shape) >= 3 else ""
     if label in _NOT_Z and plane_count(layer) > 1:
@@ -73,11 +75,10 @@ def check_layer(layer: Layer, *, times: bool = False) -> Image:
             f"The {plane_count(layer)} planes of layer '{layer.name}' are along axis '{label}', "
             "not z: split it and choose one channel or time point, or say that they are heights."
         )
-    _check_is_there(layer)
     return layer
 
 
-def _check_is_there(layer: Image) -> None:
+def check_is_there(layer: Image) -> None:
     """Refuse pixels on a disk that has them no longer: they would be read as zeros."""
     data = full_resolution(layer)
     if isinstance(data, np.ndarray):
@@ -124,6 +125,11 @@ def _axes_by_file(layer: Image) -> str:
     return axes if shape == tuple(full_resolution(layer).shape) else ""
 
 
+def plane_name(layer: Image, plane: int) -> str:
+    """What messages call a plane of the layer."""
+    return f"{layer.name}, plane {plane}" if plane_count(layer) > 1 else layer.name
+
+
 def plane_shape(layer: Image) -> tuple[int, int]:
     """Shape (Y, X) of one plane."""
     y, x = full_resolution(layer).shape[-2:]
@@ -132,19 +138,22 @@ def plane_shape(layer: Image) -> tuple[int, int]:
 
 def plane_pixels(layer: Image, plane: int, frame: int = 0) -> npt.NDArray[Any]:
     """One plane of the layer at full resolution, shape (Y, X), as it is stored."""
-    return plane_of(full_resolution(layer), plane, frame)
+    check_is_there(layer)
+    return plane_of(full_resolution(layer), plane, frame, plane_name(layer, plane))
 
 
-def plane_of(data: Any, plane: int, frame: int = 0) -> npt.NDArray[Any]:
+def plane_of(data: Any, plane: int, frame: int, name: str) -> npt.NDArray[Any]:
     """One plane (Y, X) of pixels ([[T,] Z,] Y, X), which may be lazy."""
-    if data.ndim >= 3:
-        lead = (0,) * (data.ndim - 3)
-        data = data[(*lead[:-1], *([frame] if lead else []), plane)]
-    return np.asanyarray(data)  # a mask stays
+    with reading(f"'{name}'"):
+        if data.ndim >= 3:
+            lead = (0,) * (data.ndim - 3)
+            data = data[(*lead[:-1], *([frame] if lead else []), plane)]
+        return np.asanyarray(data)  # a mask stays
 
 
 def stack_pixels(layer: Image) -> Any:
     """All planes of the layer at full resolution, (Z, Y, X), as they are stored, perhaps lazy."""
+    check_is_there(layer)
     data = full_resolution(layer)
     if data.ndim <= 3:
         return data
@@ -206,6 +215,16 @@ def has_size(layer: Layer) -> bool:
     if any(_is_length(unit) for unit in layer.units[-3:]):
         return all(_is_length(unit) for unit in layer.units[-2:])
     return bool(np.any(world_scale(layer)[-2:] != 1))
+
+
+def check_plausible(layer: Image, what: str, value: float, things: str, how: str) -> None:
+    """Refuse a size that no light microscope has."""
+    low, high = PLAUSIBLE[what]
+    if not low <= value <= high:
+        raise InputError(
+            f"Layer '{layer.name}' has {things} {value:g} µm {how}, which cannot be true for a "
+            "light microscope: correct its scale and units."
+        )
 
 
 def um_per_unit(layer: Layer, axis: int) -> float:

@@ -54,7 +54,7 @@ class ScanPixels:
     def scan(self, frame: int) -> Scan:
         """Read it at one time point."""
         name = f"{self.name}, time point {frame}"
-        return Scan(plane_of(self.pixels, self.plane, frame), self.z_um, name)
+        return Scan(plane_of(self.pixels, self.plane, frame, name), self.z_um, name)
 
 
 @dataclass(frozen=True, eq=False)

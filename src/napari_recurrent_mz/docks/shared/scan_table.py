@@ -24,6 +24,7 @@ from .layers import (
     known_metadata,
     lateral_origin_um,
     plane_count,
+    plane_name,
     plane_pixels,
     world_scale,
 )
@@ -75,9 +76,7 @@ class Row:
     def name(self) -> str:
         """What messages call this scan."""
         layer = self.layer
-        if layer is None:
-            return "a removed layer"
-        return f"{layer.name}, plane {self.plane}" if self.planes > 1 else layer.name
+        return "a removed layer" if layer is None else plane_name(layer, self.plane)
 
     @property
     def planes(self) -> int:

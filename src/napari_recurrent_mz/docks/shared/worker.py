@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import inspect
 import threading
@@ -9,9 +10,9 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from napari.qt.threading import create_worker
+from napari.qt.threading import GeneratorWorker, create_worker
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
@@ -21,6 +22,7 @@ from .guard import emit_alive, on, sentence_of, telling
 from .insides import SHORT_PAUSES, is_open
 
 _LONGEST_REST_S = 1.0
+_ENDING_S = 30.0  # for a stage that is on its way
 
 Work = Callable[..., Iterator[object]]
 # A generator function, of nothing that is napari's. What it yields is told, and what it returns is
@@ -72,7 +74,7 @@ class Run(QObject):
     """Work in a thread; it keeps itself alive until it has ended.
 
     ``wake`` is called when somebody asks to stop, for work that waits for something else. Work that
-    ``waits`` most of the time has a thread of its own.
+    ``waits`` most of the time has a thread of its own. ``title`` says what it does.
     """
 
     arrived = Signal(object)  # with what the work yields
@@ -86,13 +88,14 @@ class Run(QObject):
         *args: Any,
         wake: Callable[[], object] = lambda: None,
         waits: bool = False,
+        title: str = "Recurrent-MZ",
     ) -> None:
         super().__init__()
         self._work, self._args, self._wake, self._waits = work, args, wake, waits
+        self._title = title
         self._stop = threading.Event()
         self._is_silent = False
         self._outcome = Outcome("cancelled")
-        self._steps: Iterator[object] = iter(())
         self._worker: Any = None
 
     @property
@@ -102,14 +105,22 @@ class Run(QObject):
     def start(self) -> None:
         Run._alive.add(self)
         SHORT_PAUSES.hold()
-        self._steps = steps = _steps(self._work, self._args, self._stop)
         if self._waits:
-            self._worker = _OwnThread(steps)
+            self._worker = _OwnThread(self)
         else:
-            self._worker = create_worker(_each, steps, _start_thread=False)
+            self._worker = self._in_pool()
         on(self, self._worker.yielded, self._yielded)
         on(self, self._worker.finished, self._finished)
         self._worker.start()
+
+    def _in_pool(self) -> Any:
+        """A worker of napari's, which calls it by a function's name when its window is closed."""
+
+        def steps(run: Run) -> Iterator[object]:
+            yield from _steps(run)
+
+        steps.__qualname__ = self._title
+        return create_worker(steps, self, _start_thread=False, _worker_class=_InPool)
 
     def cancel(self) -> None:
         """Stop as soon as the work looks up."""
@@ -129,47 +140,62 @@ class Run(QObject):
 
     def _finished(self) -> None:
         self._worker = None
-        # napari leaves its workers' generators where they are when a window closes.
-        cast(Any, self._steps).close()
         SHORT_PAUSES.release()
         Run._alive.discard(self)
         if not self._is_silent:
             self.ended.emit(self._outcome)
 
 
+class _InPool(GeneratorWorker):  # type: ignore[misc]
+    """A worker of napari's, which would leave its work half done when the window closes."""
+
+    def __init__(self, steps: Callable[[Run], Iterator[object]], run: Run) -> None:
+        super().__init__(steps, run)
+        self._run = run
+
+    def quit(self) -> None:
+        """Let the work come to its end, and keep what is finished."""
+        self._run.cancel()
+
+
 class _OwnThread(QObject):
     """Iterates in a thread of its own; for :class:`Run` it is as one of napari's workers.
 
     One of napari's pool that only waited would take a core from others, and napari asks about it
-    when its window closes.
+    when its window closes. The program waits for its end, for it may use a microscope that Qt would
+    take away.
     """
 
     yielded = Signal(object)
     finished = Signal()
 
-    def __init__(self, steps: Iterator[object]) -> None:
+    def __init__(self, run: Run) -> None:
         super().__init__()
-        self._steps = steps
-        self.start = threading.Thread(target=self._iterate, daemon=True).start
+        self._run = run
+        self._thread = threading.Thread(target=self._iterate, daemon=True)
+
+    def start(self) -> None:
+        atexit.register(self._end)
+        self._thread.start()
 
     def _iterate(self) -> None:
-        for item in self._steps:
+        for item in _steps(self._run):
             emit_alive(self, "yielded", item)
         emit_alive(self, "finished")
+        atexit.unregister(self._end)
+
+    def _end(self) -> None:
+        self._run.cancel()
+        self._thread.join(_ENDING_S)
 
 
-def _each(steps: Iterator[object]) -> Iterator[object]:
-    """napari makes workers from generator functions alone."""
-    yield from steps
-
-
-def _steps(work: Work, args: tuple[Any, ...], stop: threading.Event) -> Iterator[object]:
+def _steps(run: Run) -> Iterator[object]:
     """Yield what the work yields, and at last the outcome; raises nothing."""
-    began = time.monotonic()
+    work, stop, began = run._work, run._stop, time.monotonic()
     was_told = False
     try:
         takes, offers = inspect.signature(work).parameters, {"stop": stop, "stopped": stop.is_set}
-        result: Any = work(*args, **{name: offers[name] for name in offers if name in takes})
+        result: Any = work(*run._args, **{name: offers[name] for name in offers if name in takes})
         with contextlib.closing(result) as items:
             item = next(items)
             while True:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from napari.layers import Image
 
+from ...core.memory import size_in_words
 from ...core.progress import Progress, Steps, finished
 from ...core.scans import InputError
 from ...measure.comparison import made_from
@@ -146,7 +147,7 @@ class VolumeSource:
         """What to say while it has not been projected."""
         if self.wants_asking:
             return (
-                f"{self.name} has {self.bytes / 1e9:.3g} GB that are not in memory: press "
+                f"{self.name} has {size_in_words(self.bytes)} that are not in memory: press "
                 "Project to read it once, block by block."
             )
         return f"{self.name} is not projected: press Project."

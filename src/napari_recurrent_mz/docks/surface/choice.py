@@ -13,6 +13,7 @@ from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QTableWidgetItem, QWidget
 
+from ...core.arrays import reading
 from ...core.scans import Heights, InputError, check_heights
 from ..shared import layers as _layers
 from ..shared.form import DataForm, as_named, asked, faint, parse_length_um
@@ -98,7 +99,8 @@ def map_heights(
     ``origin_um`` is the place (y, x) of the scans' first pixel; None where their layers say
     nothing: then it is pixel on pixel.
     """
-    data = np.asarray(_layers.stack_pixels(layer))
+    with reading(f"Layer '{layer.name}'"):
+        data = np.asarray(_layers.stack_pixels(layer))
     flat = data.reshape(data.shape[-2:])
     if origin_um is None or not _layers.has_size(layer):
         return check_heights(flat, shape, layer.name)

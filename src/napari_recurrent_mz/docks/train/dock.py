@@ -20,6 +20,7 @@ from napari.layers import Image
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QFileDialog
 
+from ...core.arrays import reading
 from ...core.optics import Optics
 from ...core.progress import Listener, Stopped, listening
 from ...core.scans import InputError
@@ -162,7 +163,8 @@ def adapt_steps(
 
     fields = []
     for name, lazy, heights in job.stacks:
-        pixels = np.asanyarray(lazy)
+        with reading(f"'{name}'"):
+            pixels = np.asanyarray(lazy)
         yield from stack_saturation_notes(name, pixels)
         fields.append(measured_field(pixels, heights, job.optics, name))
         yield from held_out_notes(fields[-1])
@@ -187,6 +189,7 @@ def adapt_steps(
         if not adapter.has_best:
             return None
         write_adapted(adapter, job.path)
+        own_models().add(str(job.path))  # here, for the window may be gone
         return {"start": gain_at_start(Path(folder)), "best": adapter.best_db,
                 "step": adapter.step, "from": start.name}  # fmt: skip
 
@@ -314,7 +317,6 @@ class TrainDock(Dock):
         if outcome.state == "done" and self._job is not None:
             path = self._job.path
             self._agreed = str(path)
-            own_models().add(str(path))
             self._suggested = ""
             sentence, kind = outcome_words(outcome.value, path)
             self.say("\n".join([sentence, *self._notes]), "warning" if self._notes else kind)

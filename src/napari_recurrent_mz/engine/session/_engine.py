@@ -11,7 +11,7 @@ import psutil
 import torch
 
 from ...core.device import Device, choose_device, free_gpu_bytes
-from ...core.memory import is_out_of_memory
+from ...core.memory import is_out_of_memory, size_in_words
 from ...core.progress import never
 from ...core.scans import FloatArray, Scan, ScanStack
 from ...estimates.covariance import CovarianceTable, covariance_table
@@ -206,7 +206,7 @@ class Engine:
         if place == self.place:
             return
         self.place = place
-        size = f"{needed / 1e9:.2g} GB"
+        size = size_in_words(needed)
         if place == "recomputed":
             self._tell(
                 f"The network's memory of the scans ({size}) does not fit: all scans enter again "

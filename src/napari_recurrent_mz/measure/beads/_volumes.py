@@ -148,7 +148,7 @@ def _one_volume(
     except StopIteration as end:
         return end.value
     except InputError as error:
-        raise InputError(f"'{volume.name}': {error}") from error
+        raise InputError(f"'{volume.name}' cannot be measured. {error}") from error
 
 
 def _beads_of(
