@@ -355,7 +355,7 @@ def test_the_expected_error_of_every_plane_is_shown_before_a_run(
     assert re.search(r"the volume, about \d+ MB more while computing", dock.ui.grid.cost.text())
     asked = []
     monkeypatch.setattr(
-        _layout, "_looked_at", lambda recipe: asked.append(recipe) or (shown, [], [], [])
+        _layout, "_looked_at", lambda recipe: asked.append(recipe) or (shown, [[]] * 4)
     )
     for _ in range(3):
         dock.check()  # nothing has changed
