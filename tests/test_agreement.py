@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.ndimage import fourier_shift
@@ -54,6 +56,8 @@ def test_a_scan_beside_the_others_is_found_in_any_order_and_shifted_back(
     found = lateral_shifts([scans[i] for i in order], OPTICS)[np.argsort(order)]
     np.testing.assert_allclose(found[which], by_px, rtol=0.25, atol=0.5)
     assert not np.delete(found, which, axis=0).any()
+    tiny = [replace(scan, image=1e-30 * scan.pixels) for scan in scans]
+    np.testing.assert_allclose(lateral_shifts(tiny, OPTICS)[which], by_px, rtol=0.25, atol=0.5)
     back = shifted_back(scans[which].pixels, found[which])
     inner = (slice(12, -12),) * 2
     off = np.abs(back - good)[inner].mean()

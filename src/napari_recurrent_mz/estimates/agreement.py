@@ -20,12 +20,12 @@ from scipy.ndimage import gaussian_filter, shift
 from skimage.registration import phase_cross_correlation
 
 from ..core.optics import Optics
-from ..core.scans import FloatArray, Scans, ScanStack, stack_of
-from .lmmse import LinearEstimate
-from .uncertainty import left_out_weights
+from ..core.scans import FloatArray, Scans, ScanStack, in_ordinary_units, stack_of
+from .lmmse import LinearEstimate, linear_weights
 
 Array = npt.NDArray[np.float64]
 
+_MOST = 12  # scans: more are seldom far apart, and take long
 _SIDE_PX = 512  # of larger images, the middle is looked at
 _SHARP_PX = (1.0, 12.0)  # standard deviations of the Gaussians whose difference is what is sharp
 _FARTHEST = 0.25  # of the field: what seems to lie farther away was not found again
@@ -40,6 +40,8 @@ def lateral_shifts(scans: Scans, optics: Optics) -> Array:
     """How far scans are displaced to the side: (M, 2), y and x in pixels; 0 where none is seen."""
     stack = _middle(stack_of(scans))
     found = np.zeros((len(stack.z_um), 2))
+    if len(found) > _MOST:
+        return found
     for _ in range(2 * (len(found) - 2)):  # of each, what is found first and what is left then
         better = _better(stack, found, optics)
         if better is None:
@@ -51,54 +53,61 @@ def lateral_shifts(scans: Scans, optics: Optics) -> Array:
 def exchanged_heights(scans: Scans, optics: Optics) -> tuple[int, int] | None:
     """The numbers of two scans, next to each other, that seem to have each other's height."""
     stack = _middle(stack_of(scans))
-    if len(stack.z_um) < 3:
+    if not 3 <= len(stack.z_um) <= _MOST:
         return None
-    pairs = list(pairwise(np.argsort(stack.z_um).tolist()))
+    estimate, as_stated = LinearEstimate(stack, optics), stack.z_um
+    pairs = list(pairwise(np.argsort(as_stated).tolist()))
     misfits = []
     for pair in pairs:
-        z_um = stack.z_um.copy()
-        z_um[list(pair)] = stack.z_um[list(reversed(pair))]
-        misfits.append(_misfit(ScanStack(stack.images, z_um), optics))
+        z_um = as_stated.copy()
+        z_um[list(pair)] = as_stated[list(reversed(pair))]
+        misfits.append(_misfit(estimate, z_um))
     best = int(np.argmin(misfits))
-    return pairs[best] if misfits[best] < _FAR_BETTER * _misfit(stack, optics) else None
+    return pairs[best] if misfits[best] < _FAR_BETTER * _misfit(estimate, as_stated) else None
 
 
 def _better(stack: ScanStack, found: Array, optics: Optics) -> Array | None:
     """The displacements with that of one more scan, or its rest, which then agree best; or None."""
     unit_px = max(1.0, optics.resolution_um / optics.pixel_um)
-    in_line = _in_line(stack, found)
-    predicted = _predicted(in_line, optics)
+    estimate = _in_line(stack, found, optics)
+    predicted = _predicted(estimate, stack.z_um)
     tried = [found]
     for number in np.argsort(stack.z_um)[1:-1]:
         further = found.copy()
         least_px = 0.0 if found[number].any() else _LEAST * unit_px
-        pair = predicted[number], in_line.images[number]
+        pair = predicted[number], estimate.images[number]
         further[number] += _between(*pair, least_px, _AGREE * unit_px)
         if (further != found).any():
             tried.append(further)
-    misfits = [_misfit(_in_line(stack, one), optics) for one in tried]
+    if len(tried) == 1:
+        return None
+    misfits = [_misfit(_in_line(stack, one, optics), stack.z_um) for one in tried]
     best = int(np.argmin(misfits))
     return tried[best] if misfits[best] < _BETTER * misfits[0] else None
 
 
-def _in_line(stack: ScanStack, shift_px: Array) -> ScanStack:
+def _in_line(stack: ScanStack, shift_px: Array, optics: Optics) -> LinearEstimate:
+    """The linear estimate from scans that are shifted back by so much."""
     pairs = zip(stack.images, shift_px, strict=True)
     images = [shifted_back(image, by_px) if by_px.any() else image for image, by_px in pairs]
-    return ScanStack(np.stack(images), stack.z_um)
+    return LinearEstimate(ScanStack(np.stack(images), stack.z_um), optics)
 
 
-def _predicted(stack: ScanStack, optics: Optics) -> FloatArray:
-    """Each scan as the others predict it, (M, Y, X)."""
-    estimate = LinearEstimate(stack, optics)
-    weights = torch.tensor(left_out_weights(estimate, stack.z_um), dtype=torch.float32)
-    own = weights[range(len(weights)), range(len(weights))]  # (M, M, K), each without itself
-    spectra = estimate.filter.mix(estimate.spectra, own)
+def _predicted(estimate: LinearEstimate, z_um: Array) -> FloatArray:
+    """Each scan, (M, Y, X), as the others predict it if these are their heights, (M,)."""
+    every = np.arange(len(z_um))
+    weights = np.zeros((len(every), len(every), len(estimate.table.k)))
+    for number in every:
+        others = every != number
+        heights = z_um[others], z_um[~others]
+        weights[number][others] = linear_weights(estimate.optics, *heights, table=estimate.table)[1]
+    spectra = estimate.filter.mix(estimate.spectra, torch.tensor(weights, dtype=torch.float32))
     return estimate.filter.back(spectra).add_(estimate.offset).numpy()
 
 
-def _misfit(stack: ScanStack, optics: Optics) -> float:
+def _misfit(estimate: LinearEstimate, z_um: Array) -> float:
     """Mean squared error of the predictions, the edges of the field apart."""
-    return float((_faded(stack.images - _predicted(stack, optics)) ** 2).mean())
+    return float((_faded(estimate.images - _predicted(estimate, z_um)) ** 2).mean())
 
 
 def shifted_back(pixels: FloatArray, shift_px: Array) -> FloatArray:
@@ -111,7 +120,7 @@ def _middle(stack: ScanStack) -> ScanStack:
     rows, columns = (
         slice(max(0, length - _SIDE_PX) // 2, (length + _SIDE_PX) // 2) for length in stack.shape
     )
-    return ScanStack(stack.images[:, rows, columns], stack.z_um)
+    return ScanStack(in_ordinary_units(stack.images[:, rows, columns])[1], stack.z_um)
 
 
 def _between(predicted: FloatArray, image: FloatArray, least_px: float, agree_px: float) -> Array:

@@ -32,7 +32,6 @@ from ..shared.scan_source import ScanParts
 from ..shared.worker import in_background
 from .channels import ChannelsPanel
 
-_Seen = tuple[ErrorOverZ, list[list[str]]]
 _HEIGHT = 80
 _TIP = (
     "How far the linear estimate (MMSE) is expected to be off in every plane, in parts of its "
@@ -52,8 +51,7 @@ class ErrorPlot(QuietCanvas):
         super().__init__(palette, "Expected error of the planes", _HEIGHT)
         self.setToolTip(_TIP)
         self.shown: ErrorOverZ | None = None
-        # on hot pixels of the scans, and on a scan with less or more light than the others
-        self.notes: list[list[str]] = [[]] * 4
+        self.notes: list[list[str]] = [[]] * 4  # on faults of the scans
         self._recipe: Recipe | None = None
         self.hide()
 
@@ -63,40 +61,57 @@ class ErrorPlot(QuietCanvas):
         if recipe is None or recipe.optics is None:
             self.shown, self.notes = None, [[]] * 4
             self.hide()
-        elif before is None or _facts(before) != _facts(recipe):
+            return
+        if before is None or _facts(before) != _facts(recipe):
             in_background(
-                owner, _looked_at, recipe, then=self._shows(recipe), failed=lambda _: self.hide()
+                owner, _errors, recipe, then=self._shows(recipe), failed=lambda _: self.hide()
             )
+        if before is None or _scan_facts(before) != _scan_facts(recipe):
+            in_background(owner, _faults, recipe, then=self._notices(recipe))
 
-    def _shows(self, recipe: Recipe) -> Callable[[_Seen], None]:
-        def show(seen: _Seen) -> None:
+    def _shows(self, recipe: Recipe) -> Callable[[ErrorOverZ], None]:
+        def show(errors: ErrorOverZ) -> None:
             if self._recipe is not None and _facts(self._recipe) == _facts(recipe):
-                self.shown, notes = seen
-                self.show_figure(error_figure(self.shown))
+                self.shown = errors
+                self.show_figure(error_figure(errors))
                 self.show()
-                if notes != self.notes:
-                    self.notes = notes
-                    self.noticed.emit()
 
         return show
 
+    def _notices(self, recipe: Recipe) -> Callable[[list[list[str]]], None]:
+        def notice(notes: list[list[str]]) -> None:
+            is_same = self._recipe is not None and _scan_facts(self._recipe) == _scan_facts(recipe)
+            if is_same and notes != self.notes:
+                self.notes = notes
+                self.noticed.emit()
+
+        return notice
+
+
+def _scan_facts(recipe: Recipe) -> tuple[Any, ...]:
+    """What faults depend on; the recipe holds the pixels, so that their ids stay theirs."""
+    return tuple((id(scan.pixels), scan.z_um) for scan in recipe.scans), recipe.optics
+
 
 def _facts(recipe: Recipe) -> tuple[Any, ...]:
-    """What the errors depend on; the recipe holds the pixels, so that their ids stay theirs."""
-    scans = tuple((id(scan.pixels), scan.z_um) for scan in recipe.scans)
-    return scans, recipe.target, recipe.optics, image_made(recipe.method, recipe.model)
+    """What the errors depend on."""
+    return *_scan_facts(recipe), recipe.target, image_made(recipe.method, recipe.model)
 
 
-def _looked_at(recipe: Recipe) -> _Seen:
+def _faults(recipe: Recipe) -> list[list[str]]:
     from ...engine.check import fault_notes
+
+    return fault_notes(recipe.scans, recipe.optics)
+
+
+def _errors(recipe: Recipe) -> ErrorOverZ:
     from ...estimates.planning import expected_errors  # with torch
 
     assert recipe.optics is not None
     z_um = recipe.target.z_um  # type: ignore[union-attr]
     target = image_made(recipe.method, recipe.model)
     error = expected_errors(recipe.scans, recipe.optics, z_um, target)
-    over_z = ErrorOverZ(z_um, error, [scan.z_um for scan in recipe.scans])
-    return over_z, fault_notes(recipe.scans, recipe.optics)
+    return ErrorOverZ(z_um, error, [scan.z_um for scan in recipe.scans])
 
 
 @dataclass(frozen=True)
