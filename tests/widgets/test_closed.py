@@ -109,12 +109,10 @@ def test_the_result_of_a_job_does_not_reach_a_viewer_that_is_closed(
 def test_no_step_is_taken_for_a_viewer_that_is_closed(make_napari_viewer: Any, qtbot: Any) -> None:
     viewer, taken = make_napari_viewer(show=True), []
     turns = Turns(viewer)
-    turns.add(lambda: taken.append(1), lambda: taken.append(2))
-    qtbot.waitUntil(lambda: taken == [1])
     assert is_open(viewer)
-    viewer.close()
-    assert not is_open(viewer)
+    turns.add(lambda: taken.append(1), viewer.close, lambda: taken.append(2))
     qtbot.waitUntil(lambda: not turns.is_on)
+    assert not is_open(viewer)
     turns.add(lambda: taken.append(3))
     turns.finish()
     turns.after(lambda: taken.append(4))
