@@ -438,13 +438,19 @@ def test_a_scan_that_is_removed_while_it_is_repaired_comes_not_back(
     assert dock.ui.table.scans.rows == []
 
 
-def test_light_is_evened_out_by_one_press_in_a_new_layer(qtbot, docks, make_nucleus) -> None:
+def nucleus_scans(docks, make_nucleus, planes) -> tuple[ViewerModel, Any, ReconstructDock]:
+    """A dock with some planes of the real nucleus in its table."""
     viewer, layer = make_nucleus()
-    before = layer.data.copy()
     dock = ReconstructDock(viewer)
     docks.append(dock)
     dock.add_layers([layer])
-    dock.ui.table.scans.take_stack(layer, rows_of(layer, [14, 17, 20]))
+    dock.ui.table.scans.take_stack(layer, rows_of(layer, planes))
+    return viewer, layer, dock
+
+
+def test_light_is_evened_out_by_one_press_in_a_new_layer(qtbot, docks, make_nucleus) -> None:
+    viewer, layer, dock = nucleus_scans(docks, make_nucleus, [14, 17, 20])
+    before = layer.data.copy()
     layer.data[17] = 600 + 0.7 * (layer.data[17] - 600.0)
     dimmed = layer.data[17].copy()
     dock.check()
@@ -462,12 +468,8 @@ def test_light_is_evened_out_by_one_press_in_a_new_layer(qtbot, docks, make_nucl
 
 
 def test_a_scan_beside_the_others_is_shifted_back_by_one_press(qtbot, docks, make_nucleus) -> None:
-    viewer, layer = make_nucleus()
+    viewer, layer, dock = nucleus_scans(docks, make_nucleus, [14, 18, 22])
     before = layer.data.copy()
-    dock = ReconstructDock(viewer)
-    docks.append(dock)
-    dock.add_layers([layer])
-    dock.ui.table.scans.take_stack(layer, rows_of(layer, [14, 18, 22]))
     layer.data[18] = np.roll(before[18], 3, axis=1)
     beside = layer.data[18].copy()
     dock.check()

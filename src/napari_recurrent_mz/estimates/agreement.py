@@ -61,9 +61,9 @@ def exchanged_heights(scans: Scans, optics: Optics) -> tuple[int, int] | None:
     for pair in pairs:
         z_um = as_stated.copy()
         z_um[list(pair)] = as_stated[list(reversed(pair))]
-        misfits.append(_misfit(estimate, z_um))
-    best = int(np.argmin(misfits))
-    return pairs[best] if misfits[best] < _FAR_BETTER * _misfit(estimate, as_stated) else None
+        misfits.append(_misfit(estimate, _predicted(estimate, z_um)))
+    best, stated = int(np.argmin(misfits)), _misfit(estimate, _predicted(estimate, as_stated))
+    return pairs[best] if misfits[best] < _FAR_BETTER * stated else None
 
 
 def _better(stack: ScanStack, found: Array, optics: Optics) -> Array | None:
@@ -71,7 +71,7 @@ def _better(stack: ScanStack, found: Array, optics: Optics) -> Array | None:
     unit_px = max(1.0, optics.resolution_um / optics.pixel_um)
     estimate = _in_line(stack, found, optics)
     predicted = _predicted(estimate, stack.z_um)
-    tried = [found]
+    tried = []
     for number in np.argsort(stack.z_um)[1:-1]:
         further = found.copy()
         least_px = 0.0 if found[number].any() else _LEAST * unit_px
@@ -79,11 +79,12 @@ def _better(stack: ScanStack, found: Array, optics: Optics) -> Array | None:
         further[number] += _between(*pair, least_px, _AGREE * unit_px)
         if (further != found).any():
             tried.append(further)
-    if len(tried) == 1:
+    if not tried:
         return None
-    misfits = [_misfit(_in_line(stack, one, optics), stack.z_um) for one in tried]
+    others = [_in_line(stack, one, optics) for one in tried]
+    misfits = [_misfit(other, _predicted(other, stack.z_um)) for other in others]
     best = int(np.argmin(misfits))
-    return tried[best] if misfits[best] < _BETTER * misfits[0] else None
+    return tried[best] if misfits[best] < _BETTER * _misfit(estimate, predicted) else None
 
 
 def _in_line(stack: ScanStack, shift_px: Array, optics: Optics) -> LinearEstimate:
@@ -105,9 +106,9 @@ def _predicted(estimate: LinearEstimate, z_um: Array) -> FloatArray:
     return estimate.filter.back(spectra).add_(estimate.offset).numpy()
 
 
-def _misfit(estimate: LinearEstimate, z_um: Array) -> float:
+def _misfit(estimate: LinearEstimate, predicted: FloatArray) -> float:
     """Mean squared error of the predictions, the edges of the field apart."""
-    return float((_faded(estimate.images - _predicted(estimate, z_um)) ** 2).mean())
+    return float((_faded(estimate.images - predicted) ** 2).mean())
 
 
 def shifted_back(pixels: FloatArray, shift_px: Array) -> FloatArray:

@@ -192,15 +192,14 @@ def with_even_light(rows: Sequence[Row], _optics: Optics) -> dict[int, RepairedS
     uneven = uneven_light([s.pixels for s in scans], np.array([s.z_um for s in scans]))
     if uneven is None:
         return {}
-    heights = [row.z_um for row in rows]
     return {
-        heights.index(scan.z_um): RepairedScan(
-            uneven.evened(scan.pixels, index),
+        number: RepairedScan(
+            uneven.evened(scan.pixels, number),
             "light evened out",
-            {"task": "even light", "gain": float(uneven.gains[index]), "offset": uneven.offset},
+            {"task": "even light", "gain": float(uneven.gains[number]), "offset": uneven.offset},
         )
-        for index, scan in enumerate(scans)
-        if uneven.gains[index] != 1
+        for number, scan in enumerate(scans)
+        if uneven.gains[number] != 1
     }
 
 
@@ -209,14 +208,13 @@ def in_line(rows: Sequence[Row], optics: Optics) -> dict[int, RepairedScan]:
     from ...estimates.agreement import lateral_shifts, shifted_back
 
     scans = scans_of(rows)
-    heights = [row.z_um for row in rows]
     return {
-        heights.index(scan.z_um): RepairedScan(
-            shifted_back(scan.pixels, shift_px),
+        number: RepairedScan(
+            shifted_back(scans[number].pixels, shift_px),
             "shifted back",
             {"task": "shift", "pixels": (-shift_px).tolist()},
         )
-        for scan, shift_px in zip(scans, lateral_shifts(scans, optics), strict=True)
+        for number, shift_px in enumerate(lateral_shifts(scans, optics))
         if shift_px.any()
     }
 
