@@ -598,7 +598,8 @@ IMAGES = (
     *(
         Entry(f"reconstruct {method}", STACK[4], _made(method))
         for method in (
-            "recurrent-mz", "lmmse", "lmmse-plus", "richardson-lucy", "nearest", "linear", "pchip",
+            "recurrent-mz", "lmmse", "lmmse-plus", "richardson-lucy", "points", "nearest", "linear",
+            "pchip",
         )
     ),
     Entry("iter_planes", STACK[4], lambda a: [
@@ -643,7 +644,7 @@ STACKS = (
             f"planes, reconstruct {method}", STACK, _reconstructed(method), nan=True, linear=True,
             part=True,
         )
-        for method in ("auto", "recurrent-mz", "lmmse", "cubic", "richardson-lucy")
+        for method in ("auto", "recurrent-mz", "lmmse", "cubic", "richardson-lucy", "points")
     ),
     Entry("write_volume OME-TIFF", STACK, _written("v.ome.tif"), nan=True),
     Entry("write_volume OME-Zarr", STACK, _written("v.ome.zarr"), nan=True),

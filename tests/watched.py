@@ -74,6 +74,7 @@ COMMANDS = {
         for method, ending in (
             ("lmmse", "zarr"),
             ("richardson-lucy", "tif"),
+            ("points", "tif"),
             ("linear", "tif"),
             ("deep-z", "tif"),
             ("unet-3d", "tif"),

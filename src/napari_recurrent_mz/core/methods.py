@@ -20,7 +20,7 @@ class Method:
     key: str  #: what the command line and files call it
     title: str  #: what a person calls it
     tip: str  #: what it is, in one line
-    kind: str  #: auto, network, lmmse, nonnegative or interpolation: who makes its planes
+    kind: str  #: auto, network, lmmse, nonnegative, points or interpolation: who makes its planes
     weights: str | None = None  #: the bundled weights that a network takes unless others are given
     #: which network those weights are of; see :mod:`~.architectures`
     architecture: str | None = None
@@ -59,6 +59,11 @@ _TABLE = (
     Method(
         "richardson-lucy", "Richardson–Lucy",
         "A non-negative object that explains the scans, imaged again: slow", "nonnegative",
+    ),
+    Method(
+        "points", "Points and linear MMSE",
+        "For beads and other puncta: points of light that explain the scans; the rest linear MMSE",
+        "points",
     ),
     Method("linear", "Linear interpolation", "Straight blending between neighbouring scans",
            "interpolation"),

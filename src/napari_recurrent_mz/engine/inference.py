@@ -35,6 +35,7 @@ from ..core.scans import (
 from ..estimates.interpolation import Interpolator
 from ..estimates.lmmse import LinearEstimate
 from ..estimates.object_windows import nonnegative_estimate
+from ..estimates.points import PointsAndLinear, PointsEstimate
 from ..networks.weights import Model, bundled_models, load_model
 from .check import NETWORK, OwnSampleCheck, check_on_scans, notes_before
 from .recipe import HeightMap, Recipe
@@ -382,6 +383,38 @@ def _nonnegative(task: _Task) -> PlaneMaker:
     return _BuiltOnFirstUse(build)
 
 
+_MOST_UNEXPLAINED = 0.06  # of scans of points; simulated ones leave 0.02 to 0.05
+
+
+def _points(task: _Task) -> PlaneMaker:
+    recipe, device = task.recipe, choose_device(task.recipe.device).torch
+
+    def build() -> PlaneMaker:
+        maker = PointsAndLinear(
+            task.stack,
+            recipe.known_optics,
+            reach_um=recipe.ends_um,
+            device=device,
+            stopped=task.stopped,
+        )
+        for sentence in _of_points(maker.fit):
+            task.on_message(sentence)
+        return maker
+
+    return _BuiltOnFirstUse(build)
+
+
+def _of_points(fit: PointsEstimate) -> Iterator[str]:
+    if not len(fit.points):
+        yield "No points were found in these scans: these planes are those of linear MMSE."
+    elif fit.unexplained > _MOST_UNEXPLAINED:
+        yield (
+            f"The {len(fit.points)} points found leave {fit.unexplained:.0%} of what the scans "
+            "show: the sample is not made of points, or optics or heights are wrong. Do not "
+            "trust these planes; choose Auto."
+        )
+
+
 def _network(task: _Task) -> NetworkPlanes:
     recipe, method = task.recipe, task.recipe.chosen
     optics, device = recipe.known_optics, choose_device(recipe.device)
@@ -417,13 +450,14 @@ _MAKERS: dict[str, Callable[[_Task], PlaneMaker]] = {
     "network": _network,
     "lmmse": _linear_mmse,
     "nonnegative": _nonnegative,
+    "points": _points,
     "interpolation": lambda task: Interpolator(task.recipe.scans, task.recipe.method),
 }
 
 
 def first_look(recipe: Recipe, z_um: float) -> FloatArray | None:
     """Linear MMSE of one plane, shape (Y, X), to show while a slower method begins; else None."""
-    if recipe.chosen.kind not in ("auto", "network", "nonnegative"):
+    if recipe.chosen.kind in ("lmmse", "interpolation"):
         return None
     return _linear_mmse(_Task(recipe, _quiet, _quiet, never)).plane(z_um)
 

@@ -21,7 +21,7 @@ from ..core.device import Device, available_cores, uploaded
 from ..core.optics import Optics
 from ..core.progress import never, stoppable, tell
 from ..core.scans import FloatArray, Heights, Scans, is_surface, stack_of
-from .covariance import transfer_table
+from .covariance import CovarianceTable, transfer_table
 from .expansion import expand
 from .lmmse import Weights, linear_weights
 from .normalisation import quantile
@@ -55,8 +55,8 @@ class Levels:
         return cls(background, bright, max(float(images.mean()) - background, 1e-3 * bright))
 
 
-SheetWeighting = Callable[["NonnegativeEstimate", Heights], Weights]
-"""Weights (T, L, K) of the sheets for heights (T,), such as :meth:`NonnegativeEstimate.imaged`."""
+SheetWeighting = Callable[["SheetImages", Heights], Weights]
+"""Weights (T, L, K) of the sheets for heights (T,), such as :meth:`SheetImages.imaged`."""
 
 
 class ObjectImages(ABC):
@@ -73,7 +73,7 @@ class ObjectImages(ABC):
 
     def tensor(self, z_um: float | Heights) -> torch.Tensor:
         """The object's image at ``z_um`` (a height, several, or a surface), on the device."""
-        return self.filtered(z_um, NonnegativeEstimate.imaged) + self.levels.background
+        return self.filtered(z_um, SheetImages.imaged) + self.levels.background
 
     def plane(self, z_um: float | Heights) -> FloatArray:
         """The object's image at ``z_um`` micrometres, float32 (Y, X)."""
@@ -81,7 +81,7 @@ class ObjectImages(ABC):
 
     def object_gain(self, z_um: float | Heights, out: torch.Tensor | None = None) -> torch.Tensor:
         """The object's image less the linear estimate from its images at the scans."""
-        return self.filtered(z_um, NonnegativeEstimate.beyond, out)
+        return self.filtered(z_um, SheetImages.beyond, out)
 
     def explained(self, number: int) -> torch.Tensor:
         """The wide-field image that the object accounts for at a scan: tensor (Y, X)."""
@@ -90,37 +90,20 @@ class ObjectImages(ABC):
         return image + self.levels.background
 
 
-class NonnegativeEstimate(ObjectImages):
-    """A non-negative object fitted to scans: ``density`` (V,) of sheets at ``sheets_um`` (L,)."""
+class SheetImages(ObjectImages):
+    """Images of an object that is a pile of sheets at ``sheets_um`` (L,)."""
 
-    def __init__(
-        self,
-        scans: Scans,
-        optics: Optics,
-        *,
-        iterations: int = ITERATIONS,
-        levels: Levels | None = None,
-        device: torch.device | None = None,
-        stopped: Callable[[], bool] | None = None,
-        target: str = "widefield",
-    ) -> None:
-        stack = stack_of(scans)
-        self.scan_z_um, self.optics, self.target = stack.z_um, optics, target
-        self.sheets_um = sheet_heights(stack.z_um, optics.depth_of_field_um)
-        self.table = transfer_table(optics, float(self.sheets_um[-1] - self.sheets_um[0]))
-        self.device = device
-        self.filter = RadialFilter(stack.shape, optics, self.table, device)
-        images = torch.from_numpy(stack.images).to(device)
-        self.levels = levels or Levels.of(images)
-        signal = images - self.levels.background
-        every = pixels_per_value(
-            self.scan_z_um, self.sheets_um, optics, self.table, self.filter.padded
-        )
-        on_cpu = device is None or device.type == "cpu"
-        self.parts = parts_of(every, self.filter.padded, on_cpu)
-        level = self.levels.mean / len(self.sheets_um)
-        start = torch.full((self.parts[-1].values.stop,), level, device=device)
-        self.density = self._iterate(start, signal, iterations, stopped or never)
+    optics: Optics
+    target: str
+    sheets_um: npt.NDArray[np.float64]
+    table: CovarianceTable
+    filter: RadialFilter
+    device: torch.device | None
+
+    @property
+    @abstractmethod
+    def spectra(self) -> Iterable[torch.Tensor]:
+        """The transforms of the sheets: tensors (L, Y', X'/2 + 1), some after others."""
 
     def beyond(self, z_um: Heights) -> Weights:
         """Weights of the sheets for :meth:`object_gain`, of heights (T,): (T, L, K)."""
@@ -166,6 +149,47 @@ class NonnegativeEstimate(ObjectImages):
             self.optics.depth_of_field_um,
         )
         return self.filter.along(self.spectra, expansion, surface, "non-negative object")
+
+    def image(self, radial: Weights, cache: FilterCache | None = None) -> torch.Tensor:
+        """Σ over the sheets filtered by ``radial`` (T, L, K): (T, Y, X), without the background."""
+        cache = cache or FilterCache()
+        weights = uploaded(radial, self.device)
+        cache.spectrum = self.filter.mix(self.spectra, weights, cache.responses, out=cache.spectrum)
+        cache.image = self.filter.back(cache.spectrum, out=cache.image)
+        return cache.image
+
+
+class NonnegativeEstimate(SheetImages):
+    """A non-negative object fitted to scans: ``density`` (V,) of sheets at ``sheets_um`` (L,)."""
+
+    def __init__(
+        self,
+        scans: Scans,
+        optics: Optics,
+        *,
+        iterations: int = ITERATIONS,
+        levels: Levels | None = None,
+        device: torch.device | None = None,
+        stopped: Callable[[], bool] | None = None,
+        target: str = "widefield",
+    ) -> None:
+        stack = stack_of(scans)
+        self.scan_z_um, self.optics, self.target = stack.z_um, optics, target
+        self.sheets_um = sheet_heights(stack.z_um, optics.depth_of_field_um)
+        self.table = transfer_table(optics, float(self.sheets_um[-1] - self.sheets_um[0]))
+        self.device = device
+        self.filter = RadialFilter(stack.shape, optics, self.table, device)
+        images = torch.from_numpy(stack.images).to(device)
+        self.levels = levels or Levels.of(images)
+        signal = images - self.levels.background
+        every = pixels_per_value(
+            self.scan_z_um, self.sheets_um, optics, self.table, self.filter.padded
+        )
+        on_cpu = device is None or device.type == "cpu"
+        self.parts = parts_of(every, self.filter.padded, on_cpu)
+        level = self.levels.mean / len(self.sheets_um)
+        start = torch.full((self.parts[-1].values.stop,), level, device=device)
+        self.density = self._iterate(start, signal, iterations, stopped or never)
 
     def store_spectra(self, spectra: Iterable[torch.Tensor]) -> None:
         """Keep only what images need: the spectra of the sheets, wherever they wait."""
@@ -249,14 +273,6 @@ class NonnegativeEstimate(ObjectImages):
     def _area(self, part: Part) -> float:
         """Pixels that a value of a part stands for."""
         return self.filter.padded[0] * self.filter.padded[1] / (part.shape[1] * part.shape[2])
-
-    def image(self, radial: Weights, cache: FilterCache | None = None) -> torch.Tensor:
-        """Σ over the sheets filtered by ``radial`` (T, L, K): (T, Y, X), without the background."""
-        cache = cache or FilterCache()
-        weights = uploaded(radial, self.device)
-        cache.spectrum = self.filter.mix(self.spectra, weights, cache.responses, out=cache.spectrum)
-        cache.image = self.filter.back(cache.spectrum, out=cache.image)
-        return cache.image
 
 
 def object_seconds(shape: tuple[int, int], n_scans: int, device: Device) -> float:

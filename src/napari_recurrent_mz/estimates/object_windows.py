@@ -66,7 +66,7 @@ class NonnegativeWindows(ObjectImages):
         count = len(rows) * len(columns)
         self._windows: list[_Window] = []
         filters: dict[tuple[int, ...], RadialFilter] = {}
-        store: _SpectraStore | None = None
+        store: SpectraStore | None = None
         for (row, down), (column, across) in product(rows, columns):
             fit = NonnegativeEstimate(
                 ScanStack(np.ascontiguousarray(images[:, row, column]), self.scan_z_um),
@@ -76,7 +76,7 @@ class NonnegativeWindows(ObjectImages):
                 stopped=stopped,
                 target=target,
             )
-            store = store or _SpectraStore(count * _bytes(fit), device)
+            store = store or SpectraStore(count * _bytes(fit), device)
             fit.store_spectra(store.keep(fit.transforms()))
             fit.filter = filters.setdefault(fit.filter.shape, fit.filter)
             down_share, across_share = (
@@ -152,7 +152,7 @@ def _ramps(length: int, size: int) -> list[tuple[slice, npt.NDArray[np.float64]]
     return ramps
 
 
-class _SpectraStore:
+class SpectraStore:
     """Where spectra of some ``size`` bytes wait: on the device, in memory, or in a file."""
 
     def __init__(self, size: int, device: torch.device | None) -> None:
@@ -197,7 +197,7 @@ class _SpectraStore:
 class _StoredSpectra:
     """Spectra of one object in the file; each comes where the one before was."""
 
-    store: _SpectraStore
+    store: SpectraStore
     begin: int
     shapes: Sequence[torch.Size]
 

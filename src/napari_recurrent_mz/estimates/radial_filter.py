@@ -28,9 +28,9 @@ Responses = list[Response]
 """Responses of some spectra."""
 
 
-def _margins(length: int) -> tuple[int, int]:
+def _margins(length: int, pad: int) -> tuple[int, int]:
     """Pixels before and after an axis, for a fast transform of a length that 8 divides."""
-    before = min(_PAD, length - 1)
+    before = min(pad, length - 1)
     fast = 8 * next_fast_len(-(-(length + 2 * before) // 8), real=True)
     after = fast - length - before
     return before, after if after < length else before  # a reflection is no longer than the image
@@ -54,9 +54,10 @@ class RadialFilter:
         optics: Optics,
         table: CovarianceTable,
         device: torch.device | None = None,
+        pad: int = _PAD,
     ) -> None:
         self.shape = shape
-        down, across = _margins(shape[0]), _margins(shape[1])
+        down, across = _margins(shape[0], pad), _margins(shape[1], pad)
         self.margins = (*across, *down)
         self.padded = (sum(down) + shape[0], sum(across) + shape[1])
         per_um = optics.wavelength_um / optics.na

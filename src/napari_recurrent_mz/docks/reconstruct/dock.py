@@ -49,6 +49,7 @@ _PLACE = ("scale", "translate", "units", "axis_labels")
 _BEFORE = {  # what comes before the first plane, by the kind of method
     "network": "fitting an object to the scans…",
     "nonnegative": "fitting an object to the scans…",
+    "points": "looking for points…",
     "auto": "checking on your scans…",
 }
 

@@ -18,7 +18,10 @@ from .base import NOT_MEASURED, Experiment, Outcome, Pictures
 from .figures import COLOURS, image, name_of, new_figure
 from .lab import BEAD_OPTICS, CAMERA, HeldOutStack, Lab, Row
 
-_METHODS = "recurrent-mz recurrent-mz-beads deep-z lmmse richardson-lucy unet-3d linear".split()
+_METHODS = (
+    *("points", "recurrent-mz", "recurrent-mz-beads"),
+    *("deep-z", "lmmse", "richardson-lucy", "unet-3d", "linear"),
+)
 _SCANS_UM = (3.0, 6.0, 9.0)
 _DEPTH_UM = 10.0
 _FAR_UM = 0.6
@@ -131,7 +134,7 @@ def _far(table: pd.DataFrame, method: str) -> pd.DataFrame:
     return both[both.far.astype(bool)]
 
 
-_OURS = ("recurrent-mz", "recurrent-mz-beads")
+_OURS = _METHODS[:3]
 _PAPER = {
     **dict.fromkeys(_OURS, ("0.4401 against 0.4428 µm (0.6 %)", "1.34")),
     "deep-z": ("0.4185 against 0.4428 µm (5.5 %)", "2.33"),

@@ -44,6 +44,7 @@ COLOURS = {
     "richardson-lucy": "#008176",
     "deep-z": "#eecc16",
     "unet-3d": "#7a7a7a",
+    "points": "#8031a7",
     "linear": "#5ba300",
     "nearest": "#b3b3b3",
     "cubic": "#89ce00",

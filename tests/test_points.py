@@ -1,0 +1,105 @@
+"""Points of light between the scans: against images made by the point spread function alone."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from napari_recurrent_mz import ZGrid, reconstruct
+from napari_recurrent_mz.core.metrics import psnr
+from napari_recurrent_mz.core.optics import Optics, widefield_psf
+from napari_recurrent_mz.core.progress import Stopped
+from napari_recurrent_mz.core.scans import Scan
+from napari_recurrent_mz.estimates.points import PointsEstimate
+from napari_recurrent_mz.simulation.simulate import imaging
+
+OPTICS = Optics(na=0.85, wavelength_um=0.52, immersion_index=1.0, pixel_um=0.15)
+SIZE = 128
+BEADS = ((30, 36, 1.4), (60, 82, 3.1), (94, 40, 2.2), (40, 90, 4.4))  # y, x in pixels, z in µm
+SCANS_UM = (0.0, 3.0, 6.0)  # four depths of field apart
+OFFSET, BRIGHTEST = 100, 4000
+
+
+@cache
+def image(z_um: float) -> np.ndarray:
+    """Camera counts of four beads, by the optics alone, on an even background."""
+    psf = widefield_psf(OPTICS, [z_um - z for *_, z in BEADS], 2 * SIZE + 1)
+    seen = np.zeros((SIZE, SIZE))
+    for (y, x, _), plane in zip(BEADS, psf, strict=True):
+        seen += plane[SIZE - y : 2 * SIZE - y, SIZE - x : 2 * SIZE - x]
+    return OFFSET + BRIGHTEST * seen / widefield_psf(OPTICS, [0.0], 3).max()
+
+
+def scans(*, gain: float = 1.0, offset: float = 0.0) -> list[Scan]:
+    rng = np.random.default_rng(1)
+    return [Scan((gain * rng.poisson(image(z)) + offset).astype(np.float32), z) for z in SCANS_UM]
+
+
+@pytest.fixture(scope="module")
+def found() -> PointsEstimate:
+    return PointsEstimate(scans(), OPTICS)
+
+
+def test_beads_between_the_scans_are_found_where_they_are(found: PointsEstimate) -> None:
+    points = found.points
+    assert len(points) == len(BEADS)
+    for y, x, z_um in BEADS:
+        bead = np.hypot(points.row - y, points.column - x).argmin()
+        assert points.row[bead] == pytest.approx(y, abs=0.1)
+        assert points.column[bead] == pytest.approx(x, abs=0.1)
+        assert points.z_um[bead] == pytest.approx(z_um, abs=0.1)  # a seventh of a depth of field
+    # All have the same light; a bead alone has as much as the whole of its image.
+    light = BRIGHTEST * (whole := widefield_psf(OPTICS, [0.0], 201)).sum() / whole.max()
+    np.testing.assert_allclose(points.light, light, rtol=0.1)
+    assert found.unexplained < 0.02
+
+
+def test_planes_between_are_nearer_to_the_truth_than_those_of_linear_mmse() -> None:
+    grid = ZGrid(0.5, 5.5, 1.0)
+    by_points, linear = (
+        reconstruct(scans(), grid, optics=OPTICS, method=method) for method in ("points", "lmmse")
+    )
+    for z, ours, other in zip(grid.z_um, by_points, linear, strict=True):
+        truth, span = image(float(z)), BRIGHTEST
+        assert psnr(truth / span, ours / span) > psnr(truth / span, other / span) + 6
+
+
+def test_the_unit_of_the_scans_does_not_matter() -> None:
+    grid = ZGrid(1.0, 5.0, 2.0)
+    volume = reconstruct(scans(), grid, optics=OPTICS, method="points")
+    scaled = reconstruct(scans(gain=40, offset=-900), grid, optics=OPTICS, method="points")
+    np.testing.assert_allclose(scaled / 40, volume - 900 / 40, atol=0.01 * BRIGHTEST)
+
+
+def test_noise_has_no_points_and_stays_as_linear_mmse_has_it() -> None:
+    rng = np.random.default_rng(2)
+    noise = [Scan(rng.normal(500, 20, (96, 96)).astype(np.float32), z) for z in SCANS_UM]
+    assert len(PointsEstimate(noise, OPTICS).points) == 0
+    grid = ZGrid(1.0, 5.0, 2.0)
+    with pytest.warns(UserWarning, match="No points were found"):
+        by_points = reconstruct(noise, grid, optics=OPTICS, method="points")
+    linear = reconstruct(noise, grid, optics=OPTICS, method="lmmse")
+    np.testing.assert_array_equal(by_points, linear)
+
+
+def test_a_sample_that_is_not_made_of_points_is_told() -> None:
+    """A sheet of fibres: lines are no points."""
+    microscope = imaging(OPTICS, planes=21, size=96, z_step_um=0.3)
+    volume = microscope.space.empty()
+    rng = np.random.default_rng(3)
+    for layer in rng.integers(0, len(volume), 12):
+        volume[layer, rng.integers(0, volume.shape[1])] = 1
+        volume[layer, :, rng.integers(0, volume.shape[2])] = 1
+    stack = microscope.image(volume).numpy()
+    stack = 100 + 2000 * stack / stack.max()
+    lines = [Scan(rng.poisson(stack[i]).astype(np.float32), 0.3 * i) for i in (2, 10, 18)]
+    with pytest.warns(UserWarning, match="not made of points.*choose Auto"):
+        reconstruct(lines, ZGrid(1.5, 1.5, 1), optics=OPTICS, method="points")
+
+
+def test_looking_for_points_can_be_stopped() -> None:
+    asked = iter([False] * 3 + [True] * 1000)
+    with pytest.raises(Stopped):
+        PointsEstimate(scans(), OPTICS, stopped=lambda: next(asked))
