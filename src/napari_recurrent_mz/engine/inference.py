@@ -383,7 +383,7 @@ def _nonnegative(task: _Task) -> PlaneMaker:
     return _BuiltOnFirstUse(build)
 
 
-_MOST_UNEXPLAINED = 0.06  # of scans of points; simulated ones leave 0.02 to 0.05
+_MOST_UNEXPLAINED = 0.15  # of scans of points; simulated ones leave 0.02 to 0.08
 
 
 def _points(task: _Task) -> PlaneMaker:
