@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from scipy import ndimage
 
 from napari_recurrent_mz import ZGrid, reconstruct
 from napari_recurrent_mz.core.metrics import psnr
 from napari_recurrent_mz.core.optics import Optics, widefield_psf
 from napari_recurrent_mz.core.progress import Stopped
-from napari_recurrent_mz.core.scans import Scan
+from napari_recurrent_mz.core.scans import Scan, ScanStack
+from napari_recurrent_mz.engine.check import points_notes
 from napari_recurrent_mz.estimates.points import PointsEstimate
+from napari_recurrent_mz.simulation.phantoms import phantom
 from napari_recurrent_mz.simulation.simulate import imaging
 
 OPTICS = Optics(na=0.85, wavelength_um=0.52, immersion_index=1.0, pixel_um=0.15)
@@ -85,14 +87,24 @@ def test_noise_has_no_points_and_stays_as_linear_mmse_has_it() -> None:
     np.testing.assert_array_equal(by_points, linear)
 
 
+def sample(kind: str) -> list[Scan]:
+    microscope = imaging(OPTICS, planes=21, size=128, z_step_um=0.3)
+    stack = microscope.image(phantom(kind, microscope.space, np.random.default_rng(3))).numpy()
+    rng = np.random.default_rng(4)
+    return [Scan(rng.poisson(100 + 2000 * stack[i] / stack.max()), 0.3 * i) for i in (2, 10, 18)]
+
+
 def test_a_sample_that_is_not_made_of_points_is_told() -> None:
-    microscope = imaging(OPTICS, planes=21, size=96, z_step_um=0.3)
-    shape = microscope.space.empty().shape
-    cloud = ndimage.gaussian_filter(np.random.default_rng(3).normal(size=shape), 2).clip(min=0)
-    stack = microscope.image(cloud.astype(np.float32)).numpy()
-    clouds = [Scan(1000 * stack[i] / stack.max(), 0.3 * i) for i in (2, 10, 18)]
-    with pytest.warns(UserWarning, match="points.*trust these planes|No points were found"):
-        reconstruct(clouds, ZGrid(1.5, 1.5, 1), optics=OPTICS, method="points")
+    with pytest.warns(UserWarning, match="leave .* of what the scans show|No points"):
+        reconstruct(sample("texture"), ZGrid(1.5, 1.5, 1), optics=OPTICS, method="points")
+
+
+def test_points_that_explain_the_scans_but_not_one_left_out_are_told() -> None:
+    """As lines do, when there are as many points as it takes."""
+    explained = SimpleNamespace(points=[1], unexplained=0.0, device=None)
+    (note,) = points_notes(ScanStack.of(sample("filaments")), OPTICS, explained)
+    assert "at half the size, the scan at 3 µm is" in note
+    assert not points_notes(ScanStack.of(scans()), OPTICS, explained)
 
 
 def test_looking_for_points_can_be_stopped() -> None:

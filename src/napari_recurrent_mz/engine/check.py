@@ -32,6 +32,7 @@ from ..estimates.even_light import uneven_light
 from ..estimates.hot_pixels import hot_pixels
 from ..estimates.lmmse import LinearEstimate
 from ..estimates.normalisation import noise_of
+from ..estimates.points import PointsAndLinear, PointsEstimate
 from ..estimates.saturation import AT_LIMIT, LOST, SATURATED, saturated_part
 from ..networks.weights import Model
 from .tiles import NetworkPlanes
@@ -49,6 +50,8 @@ _OTHER_KIND = (
 _MOST_LEFT_OUT = 5
 _SMALLEST = 48  # pixels on a side below which scans are not halved
 _UNKNOWN_DOF = 20.0  # from the scans: farther than any gap that the network was trained for
+_MOST_UNEXPLAINED = 0.15  # of scans of points; simulated ones leave 0.02 to 0.08
+_MOST_WORSE_DB = 6.0  # of a scan as points against linear MMSE; simulated points: up to 4.6
 _LEAST = 0.1  # of the squared error stays when the noise of the left-out scan is taken off
 
 
@@ -150,6 +153,12 @@ class _Halved:
     noise: npt.NDArray[np.float64]
     span: float  # background to 99.9th percentile, in the scans' units
 
+    def without(self, number: int) -> tuple[ScanStack, float]:
+        """The other scans, and the height of one that is left out."""
+        every = self.noisy.z_um
+        others = self.noisy.at(np.delete(np.arange(len(every)), number))
+        return others, float(every[number])
+
 
 def _halved(stack: ScanStack, optics: Optics) -> _Halved:
     variance = np.array([noise_of(image) ** 2 for image in stack.images])
@@ -205,8 +214,7 @@ def _leave_out(
     stopped: Callable[[], bool],
 ) -> LeftOut:
     """Predict one scan from the others, twice, and compare with what it is."""
-    every = small.noisy.z_um
-    others, z_um = small.noisy.at(np.delete(np.arange(len(every)), number)), float(every[number])
+    others, z_um = small.without(number)
     ends = (float(others.z_um[0]), float(others.z_um[-1]))
     network = NetworkPlanes(
         others, optics, model, device, reach_um=ends, on_message=lambda _: None, stopped=stopped
@@ -218,6 +226,38 @@ def _leave_out(
         _psnr(network.plane(z_um), small, number),
         _psnr(linear.plane(z_um), small, number),
     )
+
+
+def points_notes(
+    scans: ScanStack, optics: Optics, fit: PointsEstimate, stopped: Callable[[], bool] = never
+) -> list[str]:
+    """What speaks against the points found in scans."""
+    if not len(fit.points):
+        return ["No points were found in these scans: these planes are those of linear MMSE."]
+    if fit.unexplained > _MOST_UNEXPLAINED:
+        return [
+            f"The {len(fit.points)} points found leave {fit.unexplained:.0%} of what the scans "
+            "show: optics or heights are wrong, or the sample is not made of points. Do not trust "
+            "these planes; choose Auto."
+        ]
+    if len(scans.images) < 3:
+        return []
+    rising = scans.at(np.argsort(scans.z_um, kind="stable"))
+    small = _halved(ScanStack(in_ordinary_units(rising.images)[1], rising.z_um), optics)
+    number = len(rising.z_um) // 2
+    others, z_um = small.without(number)
+    makers = (
+        PointsAndLinear(others, optics, device=fit.device, stopped=stopped),
+        LinearEstimate(others, optics, device=fit.device),
+    )
+    points_db, linear_db = (_psnr(maker.plane(z_um), small, number) for maker in makers)
+    if points_db > linear_db - _MOST_WORSE_DB:
+        return []
+    return [
+        f"Predicted from the others, at half the size, the scan at {rising.z_um[number]:g} µm is "
+        f"{linear_db - points_db:.0f} dB worse as points than by linear MMSE: the sample is not "
+        "made of points. Do not trust these planes; choose Auto."
+    ]
 
 
 def _psnr(predicted: FloatArray, small: _Halved, number: int) -> float:

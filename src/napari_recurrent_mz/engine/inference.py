@@ -35,9 +35,9 @@ from ..core.scans import (
 from ..estimates.interpolation import Interpolator
 from ..estimates.lmmse import LinearEstimate
 from ..estimates.object_windows import nonnegative_estimate
-from ..estimates.points import PointsAndLinear, PointsEstimate
+from ..estimates.points import PointsAndLinear
 from ..networks.weights import Model, bundled_models, load_model
-from .check import NETWORK, OwnSampleCheck, check_on_scans, notes_before
+from .check import NETWORK, OwnSampleCheck, check_on_scans, notes_before, points_notes
 from .recipe import HeightMap, Recipe
 from .tiles import NetworkPlanes
 
@@ -383,36 +383,19 @@ def _nonnegative(task: _Task) -> PlaneMaker:
     return _BuiltOnFirstUse(build)
 
 
-_MOST_UNEXPLAINED = 0.15  # of scans of points; simulated ones leave 0.02 to 0.08
-
-
 def _points(task: _Task) -> PlaneMaker:
     recipe, device = task.recipe, choose_device(task.recipe.device).torch
+    optics = recipe.known_optics
 
     def build() -> PlaneMaker:
         maker = PointsAndLinear(
-            task.stack,
-            recipe.known_optics,
-            reach_um=recipe.ends_um,
-            device=device,
-            stopped=task.stopped,
+            task.stack, optics, reach_um=recipe.ends_um, device=device, stopped=task.stopped
         )
-        for sentence in _of_points(maker.fit):
+        for sentence in points_notes(task.stack, optics, maker.fit, task.stopped):
             task.on_message(sentence)
         return maker
 
     return _BuiltOnFirstUse(build)
-
-
-def _of_points(fit: PointsEstimate) -> Iterator[str]:
-    if not len(fit.points):
-        yield "No points were found in these scans: these planes are those of linear MMSE."
-    elif fit.unexplained > _MOST_UNEXPLAINED:
-        yield (
-            f"The {len(fit.points)} points found leave {fit.unexplained:.0%} of what the scans "
-            "show: the sample is not made of points, or optics or heights are wrong. Do not "
-            "trust these planes; choose Auto."
-        )
 
 
 def _network(task: _Task) -> NetworkPlanes:
