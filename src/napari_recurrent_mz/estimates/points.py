@@ -26,7 +26,7 @@ from scipy.special import j0
 
 from ..core.device import Device, available_cores, uploaded
 from ..core.optics import Optics
-from ..core.progress import never, stoppable, tell
+from ..core.progress import check_stopped, never, stoppable, tell
 from ..core.scans import FloatArray, Heights, Scans, in_ordinary_units, stack_of
 from .covariance import CovarianceTable, covariance_table, transfer_table
 from .deconvolution import Levels, SheetImages
@@ -100,6 +100,8 @@ class Points:
 class PointsEstimate(SheetImages):
     """Points fitted to scans, and their images at any height."""
 
+    words = "points"
+
     def __init__(
         self,
         scans: Scans,
@@ -117,8 +119,8 @@ class PointsEstimate(SheetImages):
         fit = _Fit(images, stack.z_um, optics, max(noise, 1e-3 * self.levels.bright))
         with stoppable(stopped or never):
             self.points = fit.points()
+            self.sheets_um, self._spectra = fit.lit_sheets(self.points)
         self.table, self.filter = fit.table, fit.filter
-        self.sheets_um, self._spectra = fit.lit_sheets(self.points)
         self.size_um = fit.size_um
         """Standard deviation of the Gaussian that the points are as wide as: their own size."""
         self._seen = fit.seen_of(fit.size_um)
@@ -170,17 +172,23 @@ class _Between(NamedTuple):
     def of(self, values: Array) -> Array:
         """Values (L, …) of the sheets at N heights, (N, …)."""
         shape = (*self.weights.shape, *(1,) * (values.ndim - 1))
-        between: Array = (values[self._four] * self.weights.reshape(shape)).sum(1)
+        between: Array = (values[self.four] * self.weights.reshape(shape)).sum(1)
         return between
 
     def each(self, values: Array) -> Array:
         """Values (N, L) of the sheets for each height, at that height: (N,)."""
-        between: Array = (np.take_along_axis(values, self._four, 1) * self.weights).sum(1)
+        between: Array = (np.take_along_axis(values, self.four, 1) * self.weights).sum(1)
         return between
 
     @property
-    def _four(self) -> Index:
+    def four(self) -> Index:
+        """The four sheets around each height, (N, 4)."""
         return self.sheet[:, None] + np.arange(-1, 3)
+
+    @property
+    def lit(self) -> Index:
+        """All sheets that are among the four of a height."""
+        return np.unique(self.four)
 
 
 class _Matched(NamedTuple):
@@ -281,30 +289,22 @@ class _Fit:
 
     def lit_sheets(self, points: Points) -> tuple[Array, Iterable[torch.Tensor]]:
         """Heights of the sheets that points give light to, and their transforms."""
-        numbers: list[int] = []
+        lit = self._between(points.z_um).lit
+        size = 8 * len(lit) * self.filter.padded[0] * (self.filter.padded[1] // 2 + 1)
+        return self.sheets_um[lit], SpectraStore(size, self._device).keep(self._sheets(points))
 
-        def spectra() -> Iterator[torch.Tensor]:
-            for number, spectrum in self._sheets(points):
-                numbers.append(number)
-                yield spectrum[None]
-
-        size = 8 * len(self.sheets_um) * self.filter.padded[0] * (self.filter.padded[1] // 2 + 1)
-        kept = SpectraStore(size, self._device).keep(spectra())
-        return self.sheets_um[numbers], kept
-
-    def _sheets(self, points: Points) -> Iterator[tuple[int, torch.Tensor]]:
-        """Numbers and transforms (Y', X'/2 + 1) of the sheets that points give light to."""
+    def _sheets(self, points: Points) -> Iterator[torch.Tensor]:
+        """The transforms (1, Y', X'/2 + 1) of the sheets that points give light to, in turn."""
         between = self._between(points.z_um)
         left, _, top, _ = self.filter.margins
         high, wide = self.filter.padded
         rows = _waves(high, points.row + top, self._device)
         columns = _waves(wide, points.column + left, self._device)[: wide // 2 + 1]
-        for number in range(len(self.sheets_um)):
-            which, share = np.nonzero(between.sheet[:, None] + np.arange(-1, 3) == number)
-            if len(which):
-                light = points.light[which] * between.weights[which, share]
-                amplitude = uploaded(light, self._device)
-                yield number, (rows[:, which] * amplitude) @ columns[:, which].T
+        for number in between.lit:
+            check_stopped()
+            which, share = np.nonzero(between.four == number)
+            amplitude = uploaded(points.light[which] * between.weights[which, share], self._device)
+            yield ((rows[:, which] * amplitude) @ columns[:, which].T)[None]
 
     def _between(self, z_um: Array) -> _Between:
         step = self.sheets_um[1] - self.sheets_um[0]
@@ -324,9 +324,9 @@ class _Fit:
 
     def _at_scans(self, points: Points, transfer: Array) -> torch.Tensor:
         """The transforms of the images of points with a transfer (L, M, K), at the scans."""
-        numbers, spectra = zip(*self._sheets(points), strict=True)
-        weights = uploaded(np.moveaxis(transfer[list(numbers)], 0, 1), self._device)
-        return self.filter.mix(spectra, weights)
+        lit = self._between(points.z_um).lit
+        weights = uploaded(np.moveaxis(transfer[lit], 0, 1), self._device)
+        return self.filter.mix(self._sheets(points), weights)
 
     def _left(self, explained: torch.Tensor) -> torch.Tensor:
         """What is left of the scans, less where errors of the optics hide it: (M, Y, X)."""
@@ -362,6 +362,8 @@ class _Fit:
         low, high = _CLUTTER
         k = self.table.k / self.table.k[-1]
         seen = (k > low) & (k < high) & (count > 0)
+        if not seen.any():  # pixels are much wider than the finest detail, or the field is narrower
+            seen = count > 0
         variance = self._noise**2
         above = np.maximum(total[seen] / count[seen] - variance, 0.02 * variance)
         white = np.maximum(self._covariance[seen, 0, 0], 1e-9)
@@ -377,6 +379,7 @@ class _Fit:
         sheet = torch.zeros((height, width), dtype=torch.int16, device=self._device)
         around = np.empty((len(points), len(self.sheets_um), 3, 3))
         for number, weights in enumerate(matched.weights):
+            check_stopped()
             mixed = self.filter.mix([spectra], uploaded(weights[None], self._device))
             value = self.filter.back(mixed)[0]
             around[:, number] = value[rows[:, :, None], columns[:, None]].cpu().numpy()
