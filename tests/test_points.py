@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ import pytest
 from napari_recurrent_mz import ZGrid, reconstruct
 from napari_recurrent_mz.core.metrics import psnr
 from napari_recurrent_mz.core.optics import Optics, widefield_psf
-from napari_recurrent_mz.core.progress import Stopped
+from napari_recurrent_mz.core.progress import Stopped, listening
 from napari_recurrent_mz.core.scans import Scan, ScanStack
 from napari_recurrent_mz.engine.check import points_notes
 from napari_recurrent_mz.estimates.points import PointsEstimate
@@ -111,3 +112,27 @@ def test_looking_for_points_can_be_stopped() -> None:
     asked = iter([False] * 3 + [True] * 1000)
     with pytest.raises(Stopped):
         PointsEstimate(scans(), OPTICS, stopped=lambda: next(asked))
+
+
+def test_a_stop_is_heeded_within_a_round() -> None:
+    told: list[int] = []
+    asked = iter([False] * 10 + [True] * 1000)
+    with listening(lambda _, done, __: told.append(done)), pytest.raises(Stopped):
+        PointsEstimate(scans(), OPTICS, stopped=lambda: next(asked))
+    assert told == [0]
+
+
+def test_pixels_wider_than_all_detail_are_no_reason_for_nonsense() -> None:
+    coarse = replace(OPTICS, pixel_um=5.0)
+    rng = np.random.default_rng(4)
+    few = [Scan(rng.poisson(100, (32, 32)).astype(np.float32), z) for z in SCANS_UM]
+    with pytest.warns(UserWarning, match="points"):
+        volume = reconstruct(few, ZGrid(1.0, 5.0, 2.0), optics=coarse, method="points")
+    assert np.abs(volume - 100).max() < 100
+
+
+def test_progress_on_a_surface_names_the_points(found: PointsEstimate) -> None:
+    told: set[str] = set()
+    with listening(lambda words, *_: told.add(words)):
+        found.object_gain(np.linspace(1, 5, SIZE)[:, None] * np.ones(SIZE))
+    assert told == {"points"}

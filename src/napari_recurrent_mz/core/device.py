@@ -9,14 +9,14 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import Barrier, BrokenBarrierError
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,10 +24,14 @@ import psutil
 
 from .errors import check_choice, counted
 from .memory import size_in_words
+from .progress import check_stopped
 from .scans import FloatArray, InputError, ZGrid
 
 if TYPE_CHECKING:
     import torch
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 CHOICES = ("auto", "cuda", "mps", "cpu")
 
@@ -241,6 +245,47 @@ def one_core_each(count: int | None = None) -> ThreadPoolExecutor:
     ready.wait()
     torch.set_num_threads(before)  # the number for new threads outside of the pool
     return pool
+
+
+class Cores:
+    """All cores of a computer, each with operations of its own; on other devices, one by one."""
+
+    def __init__(self, on_cpu: bool) -> None:
+        import torch
+
+        self.count = torch.get_num_threads() if on_cpu else 1
+        self._pool = one_core_each() if self.count > 1 else None
+
+    def __enter__(self) -> Cores:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def each(
+        self, function: Callable[[_Item], _Result], items: Iterable[_Item]
+    ) -> Iterator[_Result]:
+        """Results of a function for each item, in their order."""
+        results = map(function, items) if self._pool is None else self._spread(function, items)
+        for result in results:
+            check_stopped()  # a large image has seconds of items
+            yield result
+
+    def _spread(
+        self, function: Callable[[_Item], _Result], items: Iterable[_Item]
+    ) -> Iterator[_Result]:
+        """The same by all cores; what has not begun when nobody asks any more is left."""
+        import torch
+
+        assert self._pool is not None
+        mode = torch.is_inference_mode_enabled()  # each thread has a mode of its own
+
+        def apply(item: _Item) -> _Result:
+            with torch.inference_mode(mode):
+                return function(item)
+
+        return self._pool.map(apply, items)
 
 
 def uploaded(values: npt.ArrayLike, device: torch.device | None) -> torch.Tensor:

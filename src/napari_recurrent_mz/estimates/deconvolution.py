@@ -93,6 +93,7 @@ class ObjectImages(ABC):
 class SheetImages(ObjectImages):
     """Images of an object that is a pile of sheets at ``sheets_um`` (L,)."""
 
+    words = "non-negative object"
     optics: Optics
     target: str
     sheets_um: npt.NDArray[np.float64]
@@ -148,7 +149,7 @@ class SheetImages(ObjectImages):
             surface,
             self.optics.depth_of_field_um,
         )
-        return self.filter.along(self.spectra, expansion, surface, "non-negative object")
+        return self.filter.along(self.spectra, expansion, surface, self.words)
 
     def image(self, radial: Weights, cache: FilterCache | None = None) -> torch.Tensor:
         """Σ over the sheets filtered by ``radial`` (T, L, K): (T, Y, X), without the background."""

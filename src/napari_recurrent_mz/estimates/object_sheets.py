@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from types import EllipsisType
@@ -12,9 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..core.device import one_core_each
+from ..core.device import Cores
 from ..core.optics import Optics
-from ..core.progress import check_stopped
 from .covariance import CovarianceTable
 from .lmmse import Weights
 from .radial_filter import AT_ONCE_ON_GPU, RadialFilter
@@ -113,9 +112,10 @@ class Blurs:
         self._weights = torch.tensor(weights, dtype=torch.float32, device=device)
         on_cpu = self._weights.device.type == "cpu"
         self._add = add_one_by_one if on_cpu else add_at_once
-        self._pool = one_core_each() if on_cpu and torch.get_num_threads() > 1 else None
+        self._cores = Cores(on_cpu)
+        self.each = self._cores.each
         # Each thread sums one scan; few spectra at a time are computed before they are added.
-        step = 1 if self._pool is None else 2 * torch.get_num_threads()
+        step = 1 if self._cores.count == 1 else 2 * self._cores.count
         numbers = range(len(parts))
         self._groups = [numbers[start : start + step] for start in numbers[::step]]
         one_by_one = [slice(scan, scan + 1) for scan in range(count)]
@@ -129,30 +129,7 @@ class Blurs:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown()
-
-    def each(
-        self, function: Callable[[_Item], _Result], items: Iterable[_Item]
-    ) -> Iterator[_Result]:
-        """Results of a function for each item, in their order."""
-        results = map(function, items) if self._pool is None else self._spread(function, items)
-        for result in results:
-            check_stopped()  # a large image has seconds of items
-            yield result
-
-    def _spread(
-        self, function: Callable[[_Item], _Result], items: Iterable[_Item]
-    ) -> Iterator[_Result]:
-        """The same by all cores; what has not begun when nobody asks any more is left."""
-        assert self._pool is not None
-        mode = torch.is_inference_mode_enabled()  # each thread has a mode of its own
-
-        def apply(item: _Item) -> _Result:
-            with torch.inference_mode(mode):
-                return function(item)
-
-        return self._pool.map(apply, items)
+        self._cores.__exit__()
 
     def do(self, function: Callable[[_Item], object], items: Iterable[_Item]) -> None:
         """Do something with each item."""

@@ -11,8 +11,9 @@ moved to where they fit best before others are added: Boyd, Schiebinger and Rech
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ from scipy.sparse.linalg import cg
 from scipy.spatial import KDTree
 from scipy.special import j0
 
-from ..core.device import Device, available_cores, uploaded
+from ..core.device import Cores, Device, available_cores, uploaded
 from ..core.optics import Optics
 from ..core.progress import never, stoppable, tell
 from ..core.scans import FloatArray, Heights, Scans, in_ordinary_units, stack_of
@@ -59,6 +60,7 @@ _OPTICS_ERROR = 0.02  # of a point's image, which hides as much as noise does
 _COARSE = 0.04  # of the cut-off: lower frequencies show haze, not points
 _CLUTTER = 0.08, 0.7  # of the cut-off: between them what is unexplained stands out from the noise
 _PAIRS_AT_ONCE = 20_000
+_SHEETS_AT_ONCE = 16
 
 # Of one sheet in one round; the CPU's, per core, was measured, with as many sheets.
 _SECONDS_PER_PIXEL = {"cuda": 6e-10, "mps": 1e-8, "cpu": 4e-8}
@@ -100,6 +102,8 @@ class Points:
 class PointsEstimate(SheetImages):
     """Points fitted to scans, and their images at any height."""
 
+    words = "points"
+
     def __init__(
         self,
         scans: Scans,
@@ -114,15 +118,17 @@ class PointsEstimate(SheetImages):
         images = torch.from_numpy(stack.images).to(device)
         self.levels = Levels.of(images)
         noise = float(np.median([noise_of(image) for image in stack.images]))
-        fit = _Fit(images, stack.z_um, optics, max(noise, 1e-3 * self.levels.bright))
-        with stoppable(stopped or never):
+        on_cpu = images.device.type == "cpu"
+        with stoppable(stopped or never), Cores(on_cpu) as cores:
+            least = 1e-3 * self.levels.bright
+            fit = _Fit(images, stack.z_um, optics, max(noise, least), cores)
             self.points = fit.points()
+            self.sheets_um, self._spectra = fit.lit_sheets(self.points)
+            self.unexplained = fit.unexplained(self.points)
         self.table, self.filter = fit.table, fit.filter
-        self.sheets_um, self._spectra = fit.lit_sheets(self.points)
         self.size_um = fit.size_um
         """Standard deviation of the Gaussian that the points are as wide as: their own size."""
         self._seen = fit.seen_of(fit.size_um)
-        self.unexplained = fit.unexplained(self.points)
         """Part of the scans' variance, less that of the noise, that the points leave: 0 to 1."""
 
     @property
@@ -170,17 +176,23 @@ class _Between(NamedTuple):
     def of(self, values: Array) -> Array:
         """Values (L, …) of the sheets at N heights, (N, …)."""
         shape = (*self.weights.shape, *(1,) * (values.ndim - 1))
-        between: Array = (values[self._four] * self.weights.reshape(shape)).sum(1)
+        between: Array = (values[self.four] * self.weights.reshape(shape)).sum(1)
         return between
 
     def each(self, values: Array) -> Array:
         """Values (N, L) of the sheets for each height, at that height: (N,)."""
-        between: Array = (np.take_along_axis(values, self._four, 1) * self.weights).sum(1)
+        between: Array = (np.take_along_axis(values, self.four, 1) * self.weights).sum(1)
         return between
 
     @property
-    def _four(self) -> Index:
+    def four(self) -> Index:
+        """The four sheets around each height, (N, 4)."""
         return self.sheet[:, None] + np.arange(-1, 3)
+
+    @property
+    def lit(self) -> Index:
+        """All sheets that are among the four of a height."""
+        return np.unique(self.four)
 
 
 class _Matched(NamedTuple):
@@ -208,8 +220,9 @@ class _Fit:
     """Fits points to images (M, Y, X)."""
 
     def __init__(
-        self, images: torch.Tensor, scan_z_um: Array, optics: Optics, noise: float
+        self, images: torch.Tensor, scan_z_um: Array, optics: Optics, noise: float, cores: Cores
     ) -> None:
+        self._cores = cores
         dof = optics.depth_of_field_um
         self.sheets_um = _sheets(scan_z_um, dof)
         self._noise, self._optics, self._device = noise, optics, images.device
@@ -281,30 +294,27 @@ class _Fit:
 
     def lit_sheets(self, points: Points) -> tuple[Array, Iterable[torch.Tensor]]:
         """Heights of the sheets that points give light to, and their transforms."""
-        numbers: list[int] = []
+        lit = self._between(points.z_um).lit
+        size = 8 * len(lit) * self.filter.padded[0] * (self.filter.padded[1] // 2 + 1)
+        groups = self._sheets(points)
+        spectra = (spectrum[None] for group in groups for spectrum in group)
+        return self.sheets_um[lit], SpectraStore(size, self._device).keep(spectra)
 
-        def spectra() -> Iterator[torch.Tensor]:
-            for number, spectrum in self._sheets(points):
-                numbers.append(number)
-                yield spectrum[None]
-
-        size = 8 * len(self.sheets_um) * self.filter.padded[0] * (self.filter.padded[1] // 2 + 1)
-        kept = SpectraStore(size, self._device).keep(spectra())
-        return self.sheets_um[numbers], kept
-
-    def _sheets(self, points: Points) -> Iterator[tuple[int, torch.Tensor]]:
-        """Numbers and transforms (Y', X'/2 + 1) of the sheets that points give light to."""
+    def _sheets(self, points: Points) -> Iterator[list[torch.Tensor]]:
+        """Some after others, the transforms (Y', X'/2 + 1) of the sheets that points light."""
         between = self._between(points.z_um)
         left, _, top, _ = self.filter.margins
         high, wide = self.filter.padded
         rows = _waves(high, points.row + top, self._device)
         columns = _waves(wide, points.column + left, self._device)[: wide // 2 + 1]
-        for number in range(len(self.sheets_um)):
-            which, share = np.nonzero(between.sheet[:, None] + np.arange(-1, 3) == number)
-            if len(which):
-                light = points.light[which] * between.weights[which, share]
-                amplitude = uploaded(light, self._device)
-                yield number, (rows[:, which] * amplitude) @ columns[:, which].T
+
+        def sheet(number: int) -> torch.Tensor:
+            which, share = np.nonzero(between.four == number)
+            amplitude = uploaded(points.light[which] * between.weights[which, share], self._device)
+            return (rows[:, which] * amplitude) @ columns[:, which].T
+
+        for group in _groups(between.lit.tolist()):
+            yield list(self._cores.each(sheet, group))
 
     def _between(self, z_um: Array) -> _Between:
         step = self.sheets_um[1] - self.sheets_um[0]
@@ -324,9 +334,16 @@ class _Fit:
 
     def _at_scans(self, points: Points, transfer: Array) -> torch.Tensor:
         """The transforms of the images of points with a transfer (L, M, K), at the scans."""
-        numbers, spectra = zip(*self._sheets(points), strict=True)
-        weights = uploaded(np.moveaxis(transfer[list(numbers)], 0, 1), self._device)
-        return self.filter.mix(spectra, weights)
+        lit = self._between(points.z_um).lit
+        weights = uploaded(np.moveaxis(transfer[lit], 0, 1), self._device)
+        totals, begin = torch.tensor(0.0), 0
+        for sheets in self._sheets(points):
+            part = weights[:, begin : begin + len(sheets)]
+            begin += len(sheets)
+            totals = totals + torch.stack(
+                list(self._cores.each(partial(self.filter.mix, sheets), part))
+            )
+        return totals
 
     def _left(self, explained: torch.Tensor) -> torch.Tensor:
         """What is left of the scans, less where errors of the optics hide it: (M, Y, X)."""
@@ -362,6 +379,8 @@ class _Fit:
         low, high = _CLUTTER
         k = self.table.k / self.table.k[-1]
         seen = (k > low) & (k < high) & (count > 0)
+        if not seen.any():  # pixels are much wider than the finest detail, or the field is narrower
+            seen = count > 0
         variance = self._noise**2
         above = np.maximum(total[seen] / count[seen] - variance, 0.02 * variance)
         white = np.maximum(self._covariance[seen, 0, 0], 1e-9)
@@ -376,13 +395,17 @@ class _Fit:
         snr = torch.full((height, width), -math.inf, device=self._device)
         sheet = torch.zeros((height, width), dtype=torch.int16, device=self._device)
         around = np.empty((len(points), len(self.sheets_um), 3, 3))
-        for number, weights in enumerate(matched.weights):
-            mixed = self.filter.mix([spectra], uploaded(weights[None], self._device))
-            value = self.filter.back(mixed)[0]
-            around[:, number] = value[rows[:, :, None], columns[:, None]].cpu().numpy()
-            value = value / math.sqrt(matched.own[number])
-            sheet[value > snr] = number
-            torch.maximum(snr, value, out=snr)
+
+        def match(number: int) -> torch.Tensor:
+            weights = uploaded(matched.weights[None, number], self._device)
+            return self.filter.back(self.filter.mix([spectra], weights))[0]
+
+        for group in _groups(range(len(self.sheets_um))):
+            for number, value in zip(group, self._cores.each(match, group), strict=True):
+                around[:, number] = value[rows[:, :, None], columns[:, None]].cpu().numpy()
+                value = value / math.sqrt(matched.own[number])
+                sheet[value > snr] = number
+                torch.maximum(snr, value, out=snr)
         return _Search(snr.cpu().numpy(), sheet.cpu().numpy().astype(np.intp), around)
 
     def _moved(
@@ -480,6 +503,14 @@ def _pad(scan_z_um: Array, optics: Optics) -> int:
     gap_um = max(np.diff(np.sort(scan_z_um)).max(), _MARGIN_DOF * optics.depth_of_field_um)
     slope = math.tan(math.asin(min(optics.na / optics.immersion_index, 0.97)))
     return int(np.clip(math.ceil(gap_um * slope / optics.pixel_um), 64, _WIDEST_PAD))
+
+
+def _groups(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Few sheets at a time, whatever the number of cores, so that sums are the same."""
+    return (
+        numbers[start : start + _SHEETS_AT_ONCE]
+        for start in range(0, len(numbers), _SHEETS_AT_ONCE)
+    )
 
 
 def _medians(images: torch.Tensor) -> torch.Tensor:
