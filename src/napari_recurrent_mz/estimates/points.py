@@ -115,7 +115,7 @@ class PointsEstimate(SheetImages):
         self.target = "widefield"
         images = torch.from_numpy(stack.images).to(device)
         self.levels = Levels.of(images)
-        noise = float(np.median([noise_of(image) for image in stack.images]))
+        noise = float(np.median([_noise(image) for image in stack.images]))
         fit = _Fit(images, stack.z_um, optics, max(noise, 1e-3 * self.levels.bright))
         with stoppable(stopped or never):
             self.points = fit.points()
@@ -413,7 +413,10 @@ class _Fit:
             _PART * np.clip(there.each(part) / stiffness, -_LARGEST_STEP_PX, _LARGEST_STEP_PX)
             for part in slope
         ]
-        moved = Points(points.row + step[0], points.column + step[1], z_um, light)
+        places = zip((points.row, points.column), step, self.filter.shape, strict=True)
+        # Not beyond the rim: there the filter's values are extrapolated from it.
+        inside = (np.clip(at + by, -0.5, size - 0.5) for at, by, size in places)
+        moved = Points(*inside, z_um, light)
         return moved.of(light * np.sqrt(own) > 0.8 * LEAST_SNR), int(jumps.sum())
 
     def _missing(
@@ -483,6 +486,11 @@ def _pad(scan_z_um: Array, optics: Optics) -> int:
     gap_um = max(np.diff(np.sort(scan_z_um)).max(), _MARGIN_DOF * optics.depth_of_field_um)
     slope = math.tan(math.asin(min(optics.na / optics.immersion_index, 0.97)))
     return int(np.clip(math.ceil(gap_um * slope / optics.pixel_um), 64, _WIDEST_PAD))
+
+
+def _noise(image: FloatArray) -> float:
+    """Noise of a scan, also where a background taken away has left mostly zeros."""
+    return noise_of(image) or noise_of(image, is_empty_counted=False)
 
 
 def _medians(images: torch.Tensor) -> torch.Tensor:
