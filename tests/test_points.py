@@ -122,6 +122,15 @@ def test_a_stop_is_heeded_within_a_round() -> None:
     assert told == [0]
 
 
+def test_a_background_taken_away_leaves_points_that_explain_the_scans() -> None:
+    clipped = [Scan(np.maximum(scan.pixels - 120, 0), scan.z_um) for scan in scans()]
+    fit = PointsEstimate(clipped, OPTICS)
+    assert fit.unexplained < 0.1
+    for at in (fit.points.row, fit.points.column):
+        assert -0.5 <= at.min()
+        assert at.max() <= SIZE - 0.5
+
+
 def test_pixels_wider_than_all_detail_are_no_reason_for_nonsense() -> None:
     coarse = replace(OPTICS, pixel_um=5.0)
     rng = np.random.default_rng(4)

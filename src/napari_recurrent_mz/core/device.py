@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -271,6 +272,13 @@ class Cores:
         for result in results:
             check_stopped()  # a large image has seconds of items
             yield result
+
+    def alone(self, function: Callable[[], _Result]) -> _Result:
+        """The result of a function whose own operations take one core, beside those of `each`."""
+        if self._pool is None:
+            return function()
+        with one_core_each(1) as pool:
+            return pool.submit(copy_context().run, function).result()
 
     def _spread(
         self, function: Callable[[_Item], _Result], items: Iterable[_Item]

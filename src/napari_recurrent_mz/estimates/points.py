@@ -117,12 +117,12 @@ class PointsEstimate(SheetImages):
         self.target = "widefield"
         images = torch.from_numpy(stack.images).to(device)
         self.levels = Levels.of(images)
-        noise = float(np.median([noise_of(image) for image in stack.images]))
+        noise = float(np.median([_noise(image) for image in stack.images]))
         on_cpu = images.device.type == "cpu"
         with stoppable(stopped or never), Cores(on_cpu) as cores:
             least = 1e-3 * self.levels.bright
             fit = _Fit(images, stack.z_um, optics, max(noise, least), cores)
-            self.points = fit.points()
+            self.points = cores.alone(fit.points)
             self.sheets_um, self._spectra = fit.lit_sheets(self.points)
             self.unexplained = fit.unexplained(self.points)
         self.table, self.filter = fit.table, fit.filter
@@ -433,7 +433,10 @@ class _Fit:
             _PART * np.clip(there.each(part) / stiffness, -_LARGEST_STEP_PX, _LARGEST_STEP_PX)
             for part in slope
         ]
-        moved = Points(points.row + step[0], points.column + step[1], z_um, light)
+        places = zip((points.row, points.column), step, self.filter.shape, strict=True)
+        # Not beyond the rim: there the filter's values are extrapolated from it.
+        row, column = (np.clip(at + by, -0.5, size - 0.5) for at, by, size in places)
+        moved = Points(row, column, z_um, light)
         return moved.of(light * np.sqrt(own) > 0.8 * LEAST_SNR), int(jumps.sum())
 
     def _missing(
@@ -511,6 +514,11 @@ def _groups(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
         numbers[start : start + _SHEETS_AT_ONCE]
         for start in range(0, len(numbers), _SHEETS_AT_ONCE)
     )
+
+
+def _noise(image: FloatArray) -> float:
+    """Noise of a scan, also where a background taken away has left mostly zeros."""
+    return noise_of(image) or noise_of(image, is_empty_counted=False)
 
 
 def _medians(images: torch.Tensor) -> torch.Tensor:
