@@ -415,8 +415,8 @@ class _Fit:
         ]
         places = zip((points.row, points.column), step, self.filter.shape, strict=True)
         # Not beyond the rim: there the filter's values are extrapolated from it.
-        inside = (np.clip(at + by, -0.5, size - 0.5) for at, by, size in places)
-        moved = Points(*inside, z_um, light)
+        row, column = (np.clip(at + by, -0.5, size - 0.5) for at, by, size in places)
+        moved = Points(row, column, z_um, light)
         return moved.of(light * np.sqrt(own) > 0.8 * LEAST_SNR), int(jumps.sum())
 
     def _missing(
