@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from napari_recurrent_mz import ZGrid, reconstruct
+from napari_recurrent_mz import ZGrid, reconstruct, reconstruct_to
 from napari_recurrent_mz.core.metrics import psnr
 from napari_recurrent_mz.core.optics import Optics, widefield_psf
 from napari_recurrent_mz.core.progress import Stopped, listening
 from napari_recurrent_mz.core.scans import Scan, ScanStack
 from napari_recurrent_mz.engine.check import points_notes
 from napari_recurrent_mz.estimates.points import PointsEstimate
+from napari_recurrent_mz.io import read_image
 from napari_recurrent_mz.simulation.phantoms import phantom
 from napari_recurrent_mz.simulation.simulate import imaging
 
@@ -145,3 +147,29 @@ def test_progress_on_a_surface_names_the_points(found: PointsEstimate) -> None:
     with listening(lambda words, *_: told.add(words)):
         found.object_gain(np.linspace(1, 5, SIZE)[:, None] * np.ones(SIZE))
     assert told == {"points"}
+
+
+def test_a_bead_in_the_very_corner_does_no_harm() -> None:
+    """Three quarters of its image are outside: it is not found, or has no more light than it has."""
+    size, corner = 64, 63
+    rng = np.random.default_rng(0)
+    psf = widefield_psf(OPTICS, [z - 3.1 for z in SCANS_UM], 2 * size + 1)
+    part = slice(size - corner, 2 * size - corner)
+    seen = OFFSET + BRIGHTEST * psf[:, part, part] / widefield_psf(OPTICS, [0.0], 3).max()
+    fit = PointsEstimate(
+        [Scan(rng.poisson(a), z) for a, z in zip(seen, SCANS_UM, strict=True)], OPTICS
+    )
+    whole = widefield_psf(OPTICS, [0.0], 201)
+    assert np.all(fit.points.light < 1.2 * BRIGHTEST * whole.sum() / whole.max())
+
+
+def test_what_was_told_stays_with_the_volume(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    noise = [Scan(rng.normal(500, 20, (64, 64)), z) for z in SCANS_UM]
+    told: list[str] = []
+    path = reconstruct_to(
+        tmp_path / "v.ome.tif", noise, ZGrid(1, 5, 2), optics=OPTICS, method="points",
+        on_message=told.append,
+    )  # fmt: skip
+    assert read_image(path).provenance["notes"] == told
+    assert any("No points were found" in sentence for sentence in told)

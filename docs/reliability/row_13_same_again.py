@@ -15,7 +15,7 @@ GOAL = "twice equal bit for bit; in float32 with any number of threads, or said 
 SAID = {"single": 1e-6, "half": 2e-3}
 """What docs/reliability.md says of other numbers of threads, of the range of a plane."""
 
-METHODS = ("linear", "lmmse", "richardson-lucy", "recurrent-mz", "deep-z", "unet-3d")
+METHODS = ("linear", "lmmse", "richardson-lucy", "points", "recurrent-mz", "deep-z", "unet-3d")
 THREADS = (1, 2, 4)
 
 Planes = dict[str, npt.NDArray[np.float32]]

@@ -236,7 +236,7 @@ def points_notes(
         return ["No points were found in these scans: these planes are those of linear MMSE."]
     if fit.unexplained > _MOST_UNEXPLAINED:
         return [
-            f"The {len(fit.points)} points found leave {fit.unexplained:.0%} of what the scans "
+            f"The points found ({len(fit.points)}) leave {fit.unexplained:.0%} of what the scans "
             "show: optics or heights are wrong, or the sample is not made of points. Do not trust "
             "these planes; choose Auto."
         ]

@@ -15,7 +15,7 @@ from ..core.scans import Scan, ZGrid
 from ..io import PlaneWriter, VolumeWriter
 from ..networks.weights import Model
 from .check import OwnSampleCheck
-from .inference import Plane, loaded, run, tell
+from .inference import Note, Plane, loaded, run, tell
 from .recipe import Recipe
 
 
@@ -112,12 +112,15 @@ def reconstruct_into(
     recipe, check, done = loaded(recipe), None, 0
     device, planes = choose_device(recipe.device), len(grid)
     began = time.perf_counter()
+    notes = list[str]()
     events = run(recipe, stopped=stopped)
     with opened((planes, *recipe.shape)) as volume:
         for event in events:
             tell(event, on_message, on_check)
             if isinstance(event, OwnSampleCheck):
                 check = event
+            elif isinstance(event, Note):
+                notes.append(event.sentence)
             elif isinstance(event, Plane):
                 volume[event.index] = event.pixels
                 done += 1
@@ -125,6 +128,8 @@ def reconstruct_into(
                     on_progress(done, planes)
         seconds = time.perf_counter() - began
         record = recipe.provenance(device, seconds, check)
+        if notes:
+            record["notes"] = notes
         if before_finish is not None:
             before_finish(record)
         return volume.finish(record)

@@ -122,9 +122,10 @@ class PointsEstimate(SheetImages):
         with stoppable(stopped or never), Cores(on_cpu) as cores:
             least = 1e-3 * self.levels.bright
             fit = _Fit(images, stack.z_um, optics, max(noise, least), cores)
-            self.points = cores.alone(fit.points)
+            found = cores.alone(fit.points)
+            self.unexplained = fit.unexplained(found)
+            self.points = found if self.unexplained < 1 else Points.none()
             self.sheets_um, self._spectra = fit.lit_sheets(self.points)
-            self.unexplained = fit.unexplained(self.points)
         self.table, self.filter = fit.table, fit.filter
         self.size_um = fit.size_um
         """Standard deviation of the Gaussian that the points are as wide as: their own size."""
@@ -285,12 +286,12 @@ class _Fit:
         return seen
 
     def unexplained(self, points: Points) -> float:
-        """See :class:`PointsEstimate`."""
+        """See :class:`PointsEstimate`; above 1 where the scans are better without the points."""
         left, all_ = (
             float(images.var(dim=(1, 2)).mean()) - self._noise**2
             for images in (self._signal - self._explained(points), self._signal)
         )
-        return float(np.clip(left / max(all_, 1e-12), 0, 1))
+        return max(left, 0.0) / max(all_, 1e-12) if len(points) else 1.0
 
     def lit_sheets(self, points: Points) -> tuple[Array, Iterable[torch.Tensor]]:
         """Heights of the sheets that points give light to, and their transforms."""
@@ -347,7 +348,9 @@ class _Fit:
 
     def _left(self, explained: torch.Tensor) -> torch.Tensor:
         """What is left of the scans, less where errors of the optics hide it: (M, Y, X)."""
-        hidden = torch.hypot(torch.ones_like(explained), explained * (_OPTICS_ERROR / self._noise))
+        # Of what is there: a point that is too bright does not hide that.
+        there = explained.minimum(self._signal.clamp(min=0))
+        hidden = torch.hypot(torch.ones_like(there), there * (_OPTICS_ERROR / self._noise))
         return (self._signal - explained) / hidden
 
     def _residual(self, points: Points) -> torch.Tensor:

@@ -58,6 +58,7 @@ class ReconstructDock(ScanSource):
     """Scans, optics, target grid, method; Preview, Reconstruct, Cancel."""
 
     takes_times = True
+    _foretold: Sequence[str] = ()  # what was to be minded before the run
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(
@@ -160,6 +161,7 @@ class ReconstructDock(ScanSource):
             raise
         footer.ready()
         footer.warn([*warnings, *chain(*self.ui.error.notes)])
+        self._foretold = warnings
         one_by_one = self.ui.channels.frames == 1 and len(self.ui.channels.used()) < 2
         # Heights that may be mixed up are for a person to correct.
         for button, notes in zip(self.ui.repairs, self.ui.error.notes, strict=False):
@@ -351,7 +353,9 @@ class ReconstructDock(ScanSource):
         lines = list[str]()
         for layer in self._result_layers():
             record = layer.metadata.get(METADATA_KEY, {})
-            more = (record.get("check") or {}).get("sentence", ""), what_to_believe(record)
+            found = (note for note in record.get("notes", ()) if note not in self._foretold)
+            check = (record.get("check") or {}).get("sentence", "")
+            more = *found, check, what_to_believe(record)
             lines += [f"“{layer.name}”: {one}" if before else one for one in more if one]
         if is_long:
             self.say(f"{sentence} Point here for how well each is known.", "done")

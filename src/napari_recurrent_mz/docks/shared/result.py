@@ -260,7 +260,7 @@ def reconstruct_steps(
     began = time.monotonic()
     target: VolumeTarget | None = None
     check: OwnSampleCheck | None = None
-    noted: set[str] = set()
+    noted: list[str] = []
     try:
         from ...core.device import choose_device
         from ...engine import inference
@@ -285,7 +285,7 @@ def reconstruct_steps(
                         yield target.put(event)
                         rest.take()
                     elif isinstance(event, inference.Note) and event.sentence not in noted:
-                        noted.add(event.sentence)  # of a time-lapse, once
+                        noted.append(event.sentence)  # of a time-lapse, once
                         yield event.sentence
                     elif isinstance(event, OwnSampleCheck):
                         check = event
@@ -294,6 +294,8 @@ def reconstruct_steps(
                 return target.leave("cancelled")
         seconds = time.monotonic() - began
         provenance = recipe.provenance(choose_device(recipe.device), seconds, check)
+        if noted:
+            provenance["notes"] = noted
         if job.lapse:
             provenance["time_points"] = job.frames
         path = target.finish(provenance)
