@@ -150,7 +150,7 @@ def test_progress_on_a_surface_names_the_points(found: PointsEstimate) -> None:
 
 
 def test_a_bead_in_the_very_corner_does_no_harm() -> None:
-    """Three quarters of its image are outside: it is not found, or has no more light than it has."""
+    """Most of its image is outside: it is not found, or has no more light than it has."""
     size, corner = 64, 63
     rng = np.random.default_rng(0)
     psf = widefield_psf(OPTICS, [z - 3.1 for z in SCANS_UM], 2 * size + 1)
