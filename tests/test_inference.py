@@ -58,6 +58,7 @@ READY = [key for key in METHODS if method_of(key).weights in (None, *bundled_mod
 
 
 @pytest.mark.parametrize("method", READY)
+@pytest.mark.filterwarnings("ignore:No points were found")
 def test_every_method_returns_the_inputs_units(scans: list[Scan], method: str) -> None:
     volume = reconstruct(scans, GRID, optics=OPTICS, method=method)
     assert volume.shape == (7, 80, 96)
