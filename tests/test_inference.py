@@ -58,7 +58,7 @@ READY = [key for key in METHODS if method_of(key).weights in (None, *bundled_mod
 
 
 @pytest.mark.parametrize("method", READY)
-@pytest.mark.filterwarnings("ignore:No points were found")
+@pytest.mark.filterwarnings("ignore:No points were found|The points found")
 def test_every_method_returns_the_inputs_units(scans: list[Scan], method: str) -> None:
     volume = reconstruct(scans, GRID, optics=OPTICS, method=method)
     assert volume.shape == (7, 80, 96)
@@ -248,6 +248,7 @@ def test_a_network_for_one_kind_of_sample_says_so(model: str, kind: str | None) 
 
 
 @pytest.mark.parametrize("method", READY)
+@pytest.mark.filterwarnings("ignore:No points were found|The points found")
 def test_a_grid_that_leaves_the_scans_is_told_or_refused(method: str) -> None:
     """By every method; heights of a stage near 5 mm and a grid that begins at 0 are the example."""
     pair = [Scan(blobs((48, 48), n), 5000.0 + 3 * n) for n in range(2)]

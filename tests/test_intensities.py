@@ -38,6 +38,7 @@ def volume(unit: float, method: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.filterwarnings("ignore:No points were found|The points found")
 def test_the_unit_of_the_scans_is_that_of_the_volume(method: str) -> None:
     allowed = 5e-3 if method_of(method).needs_model else 1e-5  # networks run in half precision
     expected = volume(1.0, method).astype(np.float64)
@@ -74,6 +75,7 @@ def test_what_is_said_of_the_linear_estimate_is_in_the_scans_units() -> None:
     np.testing.assert_allclose(shares[1], shares[0], atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:No points were found|The points found")
 def test_scans_that_single_precision_hardly_holds_are_made_of_what_it_holds() -> None:
     """The least numbers that there are have few digits."""
     for method in METHODS:
