@@ -110,8 +110,8 @@ def test_stopping_ends_between_tiles(scans: list[Scan]) -> None:
     # The question is asked within a plane too: while what comes before it is fitted …
     assert list(iter_planes(scans, GRID, optics=OPTICS, stopped=stopped)) == []
     assert asked == limit + 1
-    planes = iter_planes(scans, GRID, optics=OPTICS, stopped=stopped)
     asked, limit = 0, 10**6
+    planes = iter_planes(scans, GRID, optics=OPTICS, stopped=stopped)
     assert isinstance(next(planes), Plane)
     limit = asked  # … and before the next one.
     assert list(planes) == []
