@@ -16,7 +16,7 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from threading import Barrier, BrokenBarrierError
+from threading import Barrier, BrokenBarrierError, Event
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -25,7 +25,7 @@ import psutil
 
 from .errors import check_choice, counted
 from .memory import size_in_words
-from .progress import check_stopped
+from .progress import check_stopped, stoppable
 from .scans import FloatArray, InputError, ZGrid
 
 if TYPE_CHECKING:
@@ -277,8 +277,12 @@ class Cores:
         """The result of a function whose own operations take one core, beside those of `each`."""
         if self._pool is None:
             return function()
-        with one_core_each(1) as pool:
-            return pool.submit(copy_context().run, function).result()
+        given_up = Event()  # by Ctrl-C, which comes to the thread that waits
+        with stoppable(given_up.is_set), one_core_each(1) as pool:
+            try:
+                return pool.submit(copy_context().run, function).result()
+            finally:
+                given_up.set()
 
     def _spread(
         self, function: Callable[[_Item], _Result], items: Iterable[_Item]

@@ -123,6 +123,7 @@ class PointsEstimate(SheetImages):
             least = 1e-3 * self.levels.bright
             fit = _Fit(images, stack.z_um, optics, max(noise, least), cores)
             found = cores.alone(fit.points)
+            # Of the scans' variance, less that of the noise: above 1, the points only do harm.
             self.unexplained = fit.unexplained(found)
             self.points = found if self.unexplained < 1 else Points.none()
             self.sheets_um, self._spectra = fit.lit_sheets(self.points)
@@ -130,7 +131,6 @@ class PointsEstimate(SheetImages):
         self.size_um = fit.size_um
         """Standard deviation of the Gaussian that the points are as wide as: their own size."""
         self._seen = fit.seen_of(fit.size_um)
-        """Part of the scans' variance, less that of the noise, that the points leave: 0 to 1."""
 
     @property
     def spectra(self) -> Iterable[torch.Tensor]:
