@@ -19,6 +19,7 @@ from napari_recurrent_mz.engine.check import points_notes
 from napari_recurrent_mz.estimates.points import PointsEstimate
 from napari_recurrent_mz.io import read_image
 from napari_recurrent_mz.simulation.phantoms import phantom
+from napari_recurrent_mz.simulation.pupil import Wavefront, pupil_psf
 from napari_recurrent_mz.simulation.simulate import imaging
 
 OPTICS = Optics(na=0.85, wavelength_um=0.52, immersion_index=1.0, pixel_um=0.15)
@@ -26,6 +27,7 @@ SIZE = 128
 BEADS = ((30, 36, 1.4), (60, 82, 3.1), (94, 40, 2.2), (40, 90, 4.4))  # y, x in pixels, z in µm
 SCANS_UM = (0.0, 3.0, 6.0)  # four depths of field apart
 OFFSET, BRIGHTEST = 100, 4000
+BETWEEN = ZGrid(1.0, 5.0, 1.0)
 
 
 @cache
@@ -41,6 +43,20 @@ def image(z_um: float) -> np.ndarray:
 def scans(*, gain: float = 1.0, offset: float = 0.0) -> list[Scan]:
     rng = np.random.default_rng(1)
     return [Scan((gain * rng.poisson(image(z)) + offset).astype(np.float32), z) for z in SCANS_UM]
+
+
+def aberrated(waves: float) -> tuple[list[Scan], list[np.ndarray]]:
+    """Scans of the beads, and planes between, through a pupil with spherical aberration."""
+
+    def image(z_um: float) -> np.ndarray:
+        heights = np.array([z_um - z for *_, z in BEADS])
+        psf = pupil_psf(OPTICS, heights, SIZE, Wavefront(spherical=waves)).numpy()
+        shifted = [np.roll(one, (y, x), (0, 1)) for (y, x, _), one in zip(BEADS, psf, strict=True)]
+        return np.asarray(OFFSET + 60_000 * np.sum(shifted, axis=0))
+
+    rng = np.random.default_rng(1)
+    seen = [Scan(rng.poisson(image(z)).astype(np.float32), z) for z in SCANS_UM]
+    return seen, [image(z) for z in BETWEEN.z_um]
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +86,22 @@ def test_planes_between_are_nearer_to_the_truth_than_those_of_linear_mmse() -> N
     for z, ours, other in zip(grid.z_um, by_points, linear, strict=True):
         truth, span = image(float(z)), BRIGHTEST
         assert psnr(truth / span, ours / span) > psnr(truth / span, other / span) + 6
+
+
+@pytest.mark.parametrize("waves", [0.08, -0.05])
+def test_spherical_aberration_is_found_and_taken_into_account(waves: float) -> None:
+    seen, truth = aberrated(waves)
+    fit = PointsEstimate(seen, OPTICS)
+    assert abs(fit.spherical) == pytest.approx(abs(waves), abs=0.012)
+    with pytest.warns(UserWarning, match="show spherical aberration"):
+        ours = reconstruct(seen, BETWEEN, optics=OPTICS, method="points")
+    linear = reconstruct(seen, BETWEEN, optics=OPTICS, method="lmmse")
+    errors = [float(((volume - np.array(truth)) ** 2).mean()) for volume in (ours, linear)]
+    assert errors[0] < 0.2 * errors[1]
+
+
+def test_an_objective_without_aberrations_is_left_alone(found: PointsEstimate) -> None:
+    assert found.spherical == 0
 
 
 def test_the_unit_of_the_scans_does_not_matter() -> None:
@@ -104,7 +136,7 @@ def test_a_sample_that_is_not_made_of_points_is_told() -> None:
 
 def test_points_that_explain_the_scans_but_not_one_left_out_are_told() -> None:
     """As lines do, when there are as many points as it takes."""
-    explained = SimpleNamespace(points=[1], unexplained=0.0, device=None)
+    explained = SimpleNamespace(points=[1], unexplained=0.0, spherical=0.0, device=None)
     (note,) = points_notes(ScanStack.of(sample("filaments")), OPTICS, explained)
     assert "at half the size, the scan at 3 µm is" in note
     assert not points_notes(ScanStack.of(scans()), OPTICS, explained)

@@ -20,7 +20,12 @@ ALL = pytest.mark.parametrize("optics", [OIL, WATER, DRY, LOW], ids=["oil", "wat
 
 
 def intensity(
-    optics: Optics, z_um: object, radius_um: object, index: float | None = None, depth: float = 0.0
+    optics: Optics,
+    z_um: object,
+    radius_um: object,
+    index: float | None = None,
+    depth: float = 0.0,
+    spherical: float = 0.0,
 ) -> np.ndarray:
     ni = optics.immersion_index
     return radial_intensity(
@@ -31,6 +36,7 @@ def intensity(
         np.array(radius_um, float),
         sample_index=index or ni,
         depth_um=depth,
+        spherical=spherical,
     )
 
 
@@ -99,6 +105,20 @@ def test_depth_in_a_matched_sample_moves_the_focus_and_nothing_else() -> None:
     z, r = np.linspace(-2, 2, 9), np.linspace(0, 3, 40)
     deep = intensity(OIL, z + 7.0, r, OIL.immersion_index, 7.0)
     np.testing.assert_allclose(deep, intensity(OIL, z, r), atol=1e-12)
+
+
+@pytest.mark.parametrize("waves", [0.03, -0.07, 0.11])
+def test_spherical_aberration_dims_a_point_as_mahajan_says(waves: float) -> None:
+    """exp(-(2πσ)²), of an error of σ waves rms, where the error is small."""
+    dimmed = intensity(LOW, [0.0], [0.0], spherical=waves) / intensity(LOW, [0.0], [0.0])
+    assert dimmed[0, 0] == pytest.approx(np.exp(-((2 * np.pi * waves) ** 2)), rel=0.03, abs=0.02)
+
+
+def test_spherical_aberration_of_the_other_sign_turns_the_image_upside_down() -> None:
+    z, r = np.linspace(-3, 3, 13), np.linspace(0, 3, 40)
+    one, other = (intensity(OIL, z, r, spherical=waves) for waves in (0.08, -0.08))
+    np.testing.assert_allclose(one, other[::-1], atol=1e-12)
+    assert np.abs(one - one[::-1]).max() > 0.1 * one.max()
 
 
 @pytest.mark.parametrize("index", [1.33, 1.45, None])

@@ -38,12 +38,14 @@ def radial_intensity(
     *,
     sample_index: float,
     depth_um: float,
+    spherical: float = 0.0,
 ) -> Array:
     """Intensity (Z, R) of a point, in units that do not depend on height or radius.
 
     ``z_um`` (Z,) is the defocus, ``radius_um`` (R,) the distance from the axis. The point is
     ``depth_um`` below the surface of a sample of ``sample_index``; light beyond the critical angle
-    of an index below ``na`` fades with the depth.
+    of an index below ``na`` fades with the depth. ``spherical`` is the primary spherical aberration
+    of the objective, Zernike's coefficient in waves rms.
     """
     k = 2 * math.pi / wavelength_um
     steepness = immersion_index - math.sqrt(immersion_index**2 - na**2)
@@ -51,7 +53,9 @@ def radial_intensity(
     count = _FEWEST_ANGLES + math.ceil(radians / 3)
     pupil = _pupil(na, immersion_index, sample_index, k * depth_um, count)
     defocus = np.exp(-1j * k * immersion_index * np.outer(z_um, pupil.cosine))
-    light = [defocus * part for part in pupil.light]
+    rho = pupil.sine * immersion_index / na
+    waves = spherical * math.sqrt(5) * (6 * rho**4 - 6 * rho**2 + 1)
+    light = [defocus * np.exp(2j * np.pi * waves) * part for part in pupil.light]
     pieces = max(1, radius_um.size * pupil.sine.size // _AT_ONCE)
     planes = []
     for radii in np.array_split(radius_um, pieces):

@@ -51,6 +51,7 @@ _MOST_LEFT_OUT = 5
 _SMALLEST = 48  # pixels on a side below which scans are not halved
 _UNKNOWN_DOF = 20.0  # from the scans: farther than any gap that the network was trained for
 _MOST_UNEXPLAINED = 0.15  # of scans of points; simulated ones leave 0.02 to 0.08
+_MARKED_SPHERICAL = 0.03  # waves rms; a Strehl ratio of 0.97
 _MOST_WORSE_DB = 6.0  # of a scan as points against linear MMSE; simulated points: up to 4.6
 _LEAST = 0.1  # of the squared error stays when the noise of the left-out scan is taken off
 
@@ -231,7 +232,7 @@ def _leave_out(
 def points_notes(
     scans: ScanStack, optics: Optics, fit: PointsEstimate, stopped: Callable[[], bool] = never
 ) -> list[str]:
-    """What speaks against the points found in scans."""
+    """What speaks against the points found in scans, or against the objective."""
     if not len(fit.points):
         return ["No points were found in these scans: these planes are those of linear MMSE."]
     if fit.unexplained > _MOST_UNEXPLAINED:
@@ -240,8 +241,15 @@ def points_notes(
             "show: optics or heights are wrong, or the sample is not made of points. Do not trust "
             "these planes; choose Auto."
         ]
+    notes = []
+    if abs(fit.spherical) > _MARKED_SPHERICAL:
+        notes.append(
+            f"The points show spherical aberration ({abs(fit.spherical):.2f} waves rms), which these "
+            "planes take into account: have a look at the objective's correction collar, the "
+            "immersion and the coverslip."
+        )
     if len(scans.images) < 3:
-        return []
+        return notes
     rising = scans.at(np.argsort(scans.z_um, kind="stable"))
     small = _halved(ScanStack(in_ordinary_units(rising.images)[1], rising.z_um), optics)
     number = len(rising.z_um) // 2
@@ -252,8 +260,9 @@ def points_notes(
     )
     points_db, linear_db = (_psnr(maker.plane(z_um), small, number) for maker in makers)
     if points_db > linear_db - _MOST_WORSE_DB:
-        return []
+        return notes
     return [
+        *notes,
         f"Predicted from the others, at half the size, the scan at {rising.z_um[number]:g} µm is "
         f"{linear_db - points_db:.0f} dB worse as points than by linear MMSE: the sample is not "
         "made of points. Do not trust these planes; choose Auto."

@@ -12,11 +12,14 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import CubicSpline
+from scipy.special import j0
 
 from ..core.optics import Optics, confocal_psf, widefield_psf
+from ..core.vectorial import radial_intensity
 
 _TABLE_PIXELS = 385  # at λ / (4 NA): 36 µm at NA 1.4, wide enough for 10 µm of defocus
 _SECTION_DOF = 12.0  # a sheet so far from focus is 500 times dimmer in a confocal
+_RADIUS_STEP, _FARTHEST_RADIUS = 1 / 12, 200.0  # of a point's image, in wavelengths over NA
 _STEP_DOF = 0.5  # finer than the axial Nyquist step, 0.68 depths of field at NA 1.4
 
 
@@ -25,14 +28,16 @@ class CovarianceTable:
     """C(k, D) for one NA / n, with C(0, 0) = 1."""
 
     k: npt.NDArray[np.float64]  # (K,), lateral frequencies in NA / λ, from 0 to the cut-off, 2
-    lag_dof: npt.NDArray[np.float64]  # (L,), distances between two planes in depths of field
+    # (L,), distances between two planes in depths of field; from 0, where the sign does not matter
+    lag_dof: npt.NDArray[np.float64]
     values: npt.NDArray[np.float64]  # (L, K)
     _spline: CubicSpline
 
     def at(self, lag_dof: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Covariance at any distances (any shape S, in depths of field): shape (*S, K)."""
-        lag = np.minimum(np.abs(np.asarray(lag_dof, dtype=float)), self.lag_dof[-1])
-        values: npt.NDArray[np.float64] = self._spline(lag)
+        lag = np.asarray(lag_dof, dtype=float)
+        lag = np.abs(lag) if self.lag_dof[0] == 0 else lag
+        values: npt.NDArray[np.float64] = self._spline(lag.clip(self.lag_dof[0], self.lag_dof[-1]))
         return values
 
 
@@ -52,6 +57,11 @@ def transfer_table(
     """The transfer function H(k, z) in reduced units; real, since defocus is symmetric."""
     reduced = _reduced(optics, largest_defocus_um, 40)
     return _even_transfer(*reduced) if target == "widefield" else _transfer(*reduced, target)
+
+
+def aberrated_table(optics: Optics, largest_defocus_um: float, spherical: float) -> CovarianceTable:
+    """H(k, z) of wide-field planes with spherical aberration in waves rms; z has a sign."""
+    return _signed_transfer(*_reduced(optics, largest_defocus_um, 40), round(spherical, 4))
 
 
 def _reduced(optics: Optics, largest_um: float, step: int = 8) -> tuple[float, int]:
@@ -91,6 +101,23 @@ def _even_transfer(sine: float, reach_dof: int) -> CovarianceTable:
     cut = _transfer(sine, reach_dof)
     values = cut.values / cut.values[:, :1]
     return CovarianceTable(cut.k, cut.lag_dof, values, CubicSpline(cut.lag_dof, values, axis=0))
+
+
+@lru_cache(maxsize=32)
+def _signed_transfer(sine: float, reach_dof: int, spherical: float) -> CovarianceTable:
+    z_dof = np.arange(-reach_dof, reach_dof + _STEP_DOF / 2, _STEP_DOF)
+    k = np.asarray(np.fft.rfftfreq(_TABLE_PIXELS, 0.25), np.float64)
+    # In wavelengths over NA, as far as the cone of light reaches.
+    farthest = min(1.2 * reach_dof / np.sqrt(1 - sine**2) + 10, _FARTHEST_RADIUS)
+    radius = np.arange(0, farthest, _RADIUS_STEP)
+    intensity = radial_intensity(
+        sine, 1.0, 1.0, z_dof / sine**2, radius / sine,
+        sample_index=1.0, depth_um=0.0, spherical=spherical,
+    )  # fmt: skip
+    fading = np.cos(np.pi / 2 * np.clip(5 * radius / farthest - 4, 0, 1)) ** 2
+    values = (intensity * fading * radius) @ j0(2 * np.pi * np.outer(radius, k))
+    values /= values[:, :1]
+    return CovarianceTable(k, z_dof, values, CubicSpline(z_dof, values, axis=0))
 
 
 @lru_cache(maxsize=32)

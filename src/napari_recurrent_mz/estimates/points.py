@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.interpolate import BarycentricInterpolator
 from scipy.optimize import minimize_scalar
 from scipy.sparse import coo_array, diags_array
 from scipy.sparse.linalg import cg
@@ -28,9 +29,9 @@ from scipy.special import j0
 from ..core.device import Cores, Device, available_cores, uploaded
 from ..core.optics import Optics
 from ..core.progress import never, stoppable, tell
-from ..core.scans import FloatArray, Heights, Scans, in_ordinary_units, stack_of
-from .covariance import CovarianceTable, covariance_table, transfer_table
-from .deconvolution import Levels, SheetImages
+from ..core.scans import FloatArray, Heights, Scans, in_ordinary_units, is_surface, stack_of
+from .covariance import CovarianceTable, aberrated_table, covariance_table
+from .deconvolution import Levels, SheetImages, SheetWeighting
 from .lmmse import LinearEstimate, Weights
 from .normalisation import noise_of
 from .object_windows import SpectraStore
@@ -47,6 +48,14 @@ _SHEET_DOF = 0.18, 0.25  # a cubic curve between heights so near each other is t
 _WIDEST_PAD = 256  # pixels around the image, for rings that reach beyond its edge
 _ROUNDS = 25
 _RESIZE = 3  # rounds after which the points get another size
+_RUNAWAY = 2.0  # times the least that was left: points that disturb each other ever more
+# Spherical aberrations, in waves rms beside the one so far, and how much of the residual's squares
+# one must explain to be believed: while none is, and then.
+_FIRST = np.linspace(-0.12, 0.12, 5), 0.04
+_FURTHER = np.linspace(-0.03, 0.03, 3), 0.0005
+_TRIALS = 25  # between them
+_RIM_PX = 8.0  # points so near the rim tell nothing of it
+_MOST_SPHERICAL = 0.15
 _SETTLING = 3  # last rounds, in which no point is added
 _TOGETHER = 0.6  # of the brightest that is left: so bright are the others that come with it
 _APART_PX = 4  # least distance of two points that come together
@@ -128,6 +137,8 @@ class PointsEstimate(SheetImages):
             self.points = found if self.unexplained < 1 else Points.none()
             self.sheets_um, self._spectra = fit.lit_sheets(self.points)
         self.table, self.filter = fit.table, fit.filter
+        self.spherical = fit.spherical
+        """Spherical aberration, waves rms, with which the points explain the scans best."""
         self.size_um = fit.size_um
         """Standard deviation of the Gaussian that the points are as wide as: their own size."""
         self._seen = fit.seen_of(fit.size_um)
@@ -136,6 +147,15 @@ class PointsEstimate(SheetImages):
     def spectra(self) -> Iterable[torch.Tensor]:
         """The transforms of the sheets in which there are points."""
         return self._spectra
+
+    def filtered(
+        self, z_um: float | Heights, weights: SheetWeighting, out: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """See :class:`ObjectImages`; zeros where there are no points."""
+        if len(self.points):
+            return super().filtered(z_um, weights, out)
+        count = () if is_surface(z_um) else np.shape(z_um)
+        return torch.zeros((*count, *self.filter.shape), device=self.device)
 
     def _radial(self, z_um: Heights) -> Weights:
         return super()._radial(z_um) * self._seen
@@ -162,9 +182,7 @@ class PointsAndLinear:
 
     def plane(self, z_um: float | Heights) -> FloatArray:
         """The image at ``z_um`` micrometres (a height, or one for every pixel), float32 (Y, X)."""
-        image = self._linear.tensor(z_um)
-        if len(self.fit.points):
-            image = image + self.fit.object_gain(z_um)
+        image = self._linear.tensor(z_um) + self.fit.object_gain(z_um)
         return image.cpu().numpy() * np.float32(self._unit)
 
 
@@ -217,6 +235,15 @@ class _Search(NamedTuple):
     around: Array  # (N, L, 3, 3), the filter's values around each point
 
 
+class _Found(NamedTuple):
+    """Points that were found, and how they are imaged."""
+
+    left: float  # of the scans: mean deviation, over the noise and what hides in a bright point
+    points: Points
+    size_um: float
+    spherical: float
+
+
 class _Fit:
     """Fits points to images (M, Y, X)."""
 
@@ -227,13 +254,14 @@ class _Fit:
         dof = optics.depth_of_field_um
         self.sheets_um = _sheets(scan_z_um, dof)
         self._noise, self._optics, self._device = noise, optics, images.device
-        self.table: CovarianceTable = transfer_table(optics, float(np.ptp(self.sheets_um)))
+        self._scan_z_um = scan_z_um
         covariance = covariance_table(optics, float(np.ptp(scan_z_um)))
         lag = (scan_z_um[:, None] - scan_z_um) / dof
         self._covariance = np.moveaxis(covariance.at(lag), -1, 0)  # (K, M, M)
+        self.size_um = self.spherical = 0.0
+        self.table = self._table(self.spherical)
         # H(k) of a point, (L, M, K), and of one of the points, which are all of one size
-        self._of_a_point = self.table.at((scan_z_um - self.sheets_um[:, None]) / dof)
-        self._transfer, self.size_um = self._of_a_point, 0.0
+        self._of_a_point = self._transfer = self._seen_by(self.table)
         self._k_per_px = self.table.k * optics.na / optics.wavelength_um * optics.pixel_um
         # ∫ … d²k over the frequency plane, for what depends on the length of k alone.
         self._area = 2 * np.pi * self._k_per_px * self._k_per_px[1]
@@ -250,9 +278,16 @@ class _Fit:
     def points(self) -> Points:
         """Look for points until no more are found."""
         points, calm = Points.none(), 0
+        best = _Found(math.inf, points, self.size_um, self.spherical)
         for number in range(_ROUNDS):
             tell("looking for points", number, _ROUNDS)
-            spectra = self._residual(points)
+            left = self._left(self._explained(points))
+            found = _Found(float(left.abs().mean()), points, self.size_um, self.spherical)
+            if found.left > _RUNAWAY * best.left:
+                self._image_with(best.size_um, best.spherical)
+                return best.points
+            best = min(best, found, key=lambda found: found.left)
+            spectra = self._spectra(left)
             matched = self._matched(spectra)
             search = self._search(spectra, matched, points)
             points, jumps = self._moved(points, search, matched, number % 2)
@@ -265,7 +300,59 @@ class _Fit:
                 break
             if len(points) and number % _RESIZE == _RESIZE - 1:
                 self._resize(points)
+                self._refocus(points)
         return points
+
+    def _image_with(self, size_um: float, spherical: float) -> None:
+        """Image points of a size with an aberration."""
+        if spherical != self.spherical:
+            self.table = self._table(spherical)
+            self._of_a_point = self._seen_by(self.table)
+        self.size_um, self.spherical = size_um, spherical
+        self._transfer = self._of_a_point * self.seen_of(size_um)
+
+    def _table(self, spherical: float) -> CovarianceTable:
+        return aberrated_table(self._optics, float(np.ptp(self.sheets_um)), spherical)
+
+    def _seen_by(self, table: CovarianceTable) -> Array:
+        """H(k) from every sheet to every scan, (L, M, K)."""
+        dof = self._optics.depth_of_field_um
+        return table.at((self._scan_z_um - self.sheets_um[:, None]) / dof)
+
+    def _refocus(self, points: Points) -> None:
+        """Change the spherical aberration by what explains the scans best, if that is clear.
+
+        Between a few steps, the images of the points are polynomials of the aberration.
+        """
+        inside = [
+            (at > _RIM_PX) & (at < size - 1 - _RIM_PX)
+            for at, size in zip((points.row, points.column), self.filter.shape, strict=True)
+        ]
+        if points.of(inside[0] & inside[1]).light.sum() < points.light.sum() / 2:
+            return  # much of their images is not seen
+        steps, least_gain = _FURTHER if self.spherical else _FIRST
+        seen, explained = self.seen_of(self.size_um), self._explained(points)
+        hidden, left = self._hidden(explained), self._left(explained)
+        changes = (
+            self.filter.back(
+                self._at_scans(points, self._seen_by(self._table(self.spherical + step)) * seen)
+            )
+            - explained
+            for step in steps
+        )
+        spectra = [self._spectra(image) for image in (left, *(part / hidden for part in changes))]
+        inverse = np.moveaxis(self._inverse_covariance(spectra[0]), 0, -1)
+        weights = uploaded(inverse, self._device)
+        white = [self.filter.mix([spectrum], weights) for spectrum in spectra]
+        products = [[float((a.conj() * b).real.sum()) for b in white] for a in spectra]
+        trials = np.linspace(steps[0], steps[-1], _TRIALS)
+        shares = BarycentricInterpolator(steps, np.eye(len(steps)))(trials)
+        parts = np.column_stack([np.ones(_TRIALS), -shares])
+        squares = np.einsum("ti,ij,tj->t", parts, np.array(products), parts)
+        best = int(squares.argmin())
+        if squares[best] < (1 - least_gain) * squares[_TRIALS // 2]:
+            spherical = np.clip(self.spherical + trials[best], -_MOST_SPHERICAL, _MOST_SPHERICAL)
+            self._image_with(self.size_um, float(spherical))
 
     def _resize(self, points: Points) -> None:
         """Give all points the one size that leaves the least of the scans."""
@@ -276,8 +363,8 @@ class _Fit:
             return float(self._left(self.filter.back(mixed * seen)).abs().mean())
 
         largest_um = self._optics.resolution_um / 2
-        self.size_um = float(minimize_scalar(left, bounds=(0, largest_um), method="bounded").x)
-        self._transfer = self._of_a_point * self.seen_of(self.size_um)
+        size_um = float(minimize_scalar(left, bounds=(0, largest_um), method="bounded").x)
+        self._image_with(size_um, self.spherical)
 
     def seen_of(self, size_um: float) -> Array:
         """Part of H(k) that is left of points as wide as a Gaussian's standard deviation: (K,)."""
@@ -348,27 +435,34 @@ class _Fit:
 
     def _left(self, explained: torch.Tensor) -> torch.Tensor:
         """What is left of the scans, less where errors of the optics hide it: (M, Y, X)."""
+        return (self._signal - explained) / self._hidden(explained)
+
+    def _hidden(self, explained: torch.Tensor) -> torch.Tensor:
+        """How much greater than the noise are errors of the optics and noise: (M, Y, X)."""
         # Of what is there: a point that is too bright does not hide that.
         there = explained.minimum(self._signal.clamp(min=0))
-        hidden = torch.hypot(torch.ones_like(there), there * (_OPTICS_ERROR / self._noise))
-        return (self._signal - explained) / hidden
+        return torch.hypot(torch.ones_like(there), there * (_OPTICS_ERROR / self._noise))
 
-    def _residual(self, points: Points) -> torch.Tensor:
+    def _spectra(self, left: torch.Tensor) -> torch.Tensor:
         """The transforms of what the points leave of the scans, (M, Y', X'/2 + 1)."""
-        left = self._left(self._explained(points))
         wide = torch.nn.functional.pad(left - _medians(left), self.filter.margins)
         spectra: torch.Tensor = torch.fft.rfft2(wide)
         return spectra
 
     def _matched(self, spectra: torch.Tensor) -> _Matched:
-        """The matched filter against noise, and a white object as bright as the residual."""
-        variance = self._noise**2
-        covariance = self._clutter(spectra) * self._covariance + variance * np.eye(len(spectra))
-        weights = np.einsum("kmn,lnk->lmk", np.linalg.inv(covariance), self._transfer) * self._fine
+        """The matched filter against noise and what no point explains yet."""
+        weights = np.einsum("kmn,lnk->lmk", self._inverse_covariance(spectra), self._transfer)
         answers = np.einsum("lmk,jmk,k->lj", weights, self._transfer, self._area, optimize=True)
         along_row = self._area * (2 * np.pi * self._k_per_px) ** 2 / 2
         curvature = np.einsum("lmk,lmk,k->l", weights, self._transfer, along_row)
         return _Matched(weights, answers, curvature)
+
+    def _inverse_covariance(self, spectra: torch.Tensor) -> Array:
+        """Of noise and a white object as bright as the residual, without haze: (K, M, M)."""
+        noise = self._noise**2 * np.eye(len(spectra))
+        inverse = np.linalg.inv(self._clutter(spectra) * self._covariance + noise)
+        fine: Array = inverse * self._fine[:, None, None]
+        return fine
 
     def _clutter(self, spectra: torch.Tensor) -> float:
         """Power of the white object, in which a scan has the covariance C(k, 0)."""

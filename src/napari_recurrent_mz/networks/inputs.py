@@ -17,6 +17,7 @@ from ..estimates.deconvolution import ObjectImages
 from ..estimates.lmmse import LinearEstimate
 from ..estimates.normalisation import Normalisation, noise_of, normalisation, quantile
 from ..estimates.object_windows import nonnegative_estimate
+from ..estimates.points import PointsEstimate
 from .recurrent_mz import NetworkConfig
 
 
@@ -95,14 +96,17 @@ class NetworkInputs:
         self.linear = LinearEstimate(
             normalised, optics, reach_um=reach_um, device=device, target=config.target
         )
-        self.nonnegative: ObjectImages | None = None
+        self.object: ObjectImages | None = None
         # (Y, X), what the object leaves of the scans, root mean square in a neighbourhood
         self.residual_rms: torch.Tensor | None = None
-        if config.nonnegative:
-            self.nonnegative = nonnegative_estimate(
+        if config.points:
+            self.object = PointsEstimate(normalised, optics, device=device, stopped=stopped)
+        elif config.nonnegative:
+            self.object = nonnegative_estimate(
                 normalised, optics, target=config.target, device=device, stopped=stopped
             )
-            self.residual_rms = self._residual(self.nonnegative, normal)
+        if self.object is not None:
+            self.residual_rms = self._residual(self.object, normal)
         self.linear.forget_scans()
         self._light = torch.from_numpy(normal.mean(axis=0).clip(min=0)).to(device)
         self._images = self._as_seen(torch.from_numpy(normal).to(device))
@@ -136,8 +140,8 @@ class NetworkInputs:
         propagated = extra = None
         if self.config.propagated_input:
             propagated = each(self.linear.propagated(at, first, memory[1]))
-        if self.nonnegative is not None:
-            extra = each(self.nonnegative.object_gain(at, memory[2]))
+        if self.object is not None:
+            extra = each(self.object.object_gain(at, memory[2]))
         return PlaneParts(self, at, first, propagated, linear, self._error(at), extra)
 
     def _window(self, whole: PlaneParts, rows: slice, columns: slice) -> Prepared:

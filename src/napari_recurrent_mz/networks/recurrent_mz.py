@@ -76,6 +76,9 @@ class NetworkConfig:
         What a non-negative object that explains the scans adds to the linear estimate
         (:mod:`~.deconvolution`) joins the output through a learned gate,
         and every decoder block sees it. Goes with ``correction`` and ``linear_skip``.
+    points : bool
+        The object is points of light (:mod:`~.points`), as beads are. Goes with
+        ``nonnegative``.
     object_share : float
         What an open gate lets through of it, 0 to 1: below 1 the network is more careful
         than the mean gain alone would make it.
@@ -106,6 +109,7 @@ class NetworkConfig:
     dpm_unit_dof: float = 10.0
     contrast: str = "asinh"
     nonnegative: bool = False
+    points: bool = False
     object_share: float = 1.0
     target: str = "widefield"
     slope: float = 0.0

@@ -42,7 +42,11 @@ class Contents:
     def network(self) -> NetworkConfig:
         """A network that sees everything there is."""
         return NetworkConfig(
-            norm="none", nonnegative=True, target=self.sets.target, dpm_unit_dof=self.dpm_unit_dof
+            norm="none",
+            nonnegative=True,
+            points=self.sets.points,
+            target=self.sets.target,
+            dpm_unit_dof=self.dpm_unit_dof,
         )
 
 

@@ -64,6 +64,7 @@ class SampleConfig(ExampleConfig):
     aberrated: float = 0.6  # share with a random wavefront error
     mismatched: float = 0.35  # share with an index mismatch
     target: str = "widefield"  # or "confocal"
+    points: bool = False  # whether the object of the examples is points of light
 
     @property
     def set_bytes(self) -> float:
@@ -79,6 +80,7 @@ SETS = {
         kinds=(("beads", 1.0),), objectives=_SIX, wavelength_um=(0.5, 0.65), coarse_share=0.0,
         pixel_per_nyquist=(0.8, 1.5), spacing_dof=(4.0, 11.0), step_dof=(0.3, 0.6), far_share=0.1,
         scans=((0, 0.4, 0.6), (0, 0, 1.0), (0, 0.3, 0.4, 0.3)), photons=(200.0, 50000.0),
+        points=True,
     ),
     "worm": SampleConfig(
         kinds=(("worm", 1.0),), objectives=_SIX, wavelength_um=(0.5, 0.54), coarse_share=0.0,

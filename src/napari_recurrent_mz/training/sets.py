@@ -156,7 +156,10 @@ def make_sets(
 ) -> Sets:
     """One set of scans of each stack, seen through the same optics; as many scans of each."""
     every = NetworkConfig(  # all that any network sees
-        nonnegative=network.nonnegative, target=network.target, dpm_unit_dof=network.dpm_unit_dof
+        nonnegative=network.nonnegative,
+        points=network.points,
+        target=network.target,
+        dpm_unit_dof=network.dpm_unit_dof,
     )
     sets = [
         _one_set(stack, take, every, device, generator).tensors()

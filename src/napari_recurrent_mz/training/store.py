@@ -185,7 +185,7 @@ class FieldExamples:
         """The folder of the sets that are drawn in this way."""
         network = self.config.network
         plain = replace(self.config.examples, crop=0, targets=0, sparse_share=0.0, order="random")
-        seen = network.target, network.dpm_unit_dof, network.nonnegative
+        seen = network.target, network.dpm_unit_dof, network.nonnegative, network.points
         words = f"{plain}{seen}{seed}{ITERATIONS}"
         return self.pool.folder / f"sets_{hashlib.sha256(words.encode()).hexdigest()[:10]}"
 
