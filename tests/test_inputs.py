@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy.ndimage import uniform_filter
 
-from napari_recurrent_mz.core.optics import Optics
-from napari_recurrent_mz.core.scans import Scan
+from napari_recurrent_mz.core.optics import Optics, widefield_psf
+from napari_recurrent_mz.core.scans import InputError, Scan
 from napari_recurrent_mz.networks.inputs import NetworkInputs, _asinh, _smooth
 from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig
 
@@ -58,3 +58,29 @@ def test_far_from_all_scans_the_correction_is_held_back() -> None:
             assert torch.equal(getattr(before, name), getattr(after, name)), name
     late = held.parts(flat, first=2).window()
     np.testing.assert_allclose(late.unit.numpy(), held.at(flat).unit.numpy(), rtol=1e-6)
+
+
+def test_a_network_for_beads_sees_points() -> None:
+    """A bead midway: what the points add to linear MMSE makes of it what it is there."""
+    optics = Optics(na=0.85, wavelength_um=0.52, immersion_index=1.0, pixel_um=0.15)
+    z_um, size = np.array([0.0, 1.5, 3.0]), 65
+    psf = 1e5 * widefield_psf(optics, z_um - 1.5, size) / widefield_psf(optics, [0.0], size).sum()
+    images = np.random.default_rng(0).poisson(100 + psf).astype(np.float32)
+    scans = [Scan(images[n], z_um[n]) for n in (0, 2)]
+    config = NetworkConfig(norm="none", nonnegative=True, points=True)
+    inputs = NetworkInputs(scans, optics, config)
+    seen = inputs.at(1.5)
+    truth = inputs.normalisation.apply(100 + psf[1].astype(np.float32))
+    errors = [
+        float(((image[0, 0].numpy() - truth) ** 2).mean())
+        for image in (seen.linear, seen.linear + seen.extra)
+    ]
+    assert errors[1] < 0.1 * errors[0]
+    # Nothing that the points do not explain is left of the scans but their noise.
+    assert inputs.residual_rms is not None
+    assert float(inputs.residual_rms.median()) < 1.5 * inputs.scale.noise
+
+
+def test_points_are_of_widefield_images_alone() -> None:
+    with pytest.raises(InputError, match="points goes with nonnegative"):
+        NetworkConfig(norm="none", nonnegative=True, points=True, target="confocal")

@@ -244,8 +244,8 @@ def points_notes(
     notes = []
     if abs(fit.spherical) > _MARKED_SPHERICAL:
         notes.append(
-            f"The points show spherical aberration ({abs(fit.spherical):.2f} waves rms), which these "
-            "planes take into account: have a look at the objective's correction collar, the "
+            f"The points show spherical aberration ({abs(fit.spherical):.2f} waves rms), which "
+            "these planes take into account: have a look at the objective's correction collar, the "
             "immersion and the coverslip."
         )
     if len(scans.images) < 3:
@@ -265,7 +265,7 @@ def points_notes(
         *notes,
         f"Predicted from the others, at half the size, the scan at {rising.z_um[number]:g} µm is "
         f"{linear_db - points_db:.0f} dB worse as points than by linear MMSE: the sample is not "
-        "made of points. Do not trust these planes; choose Auto."
+        "made of points. Do not trust these planes; choose Auto.",
     ]
 
 

@@ -59,10 +59,10 @@ def estimate_cost(
         # Measured on two cores: about 8 ms for a filtered 1024 × 1024 plane, 2 ms interpolated.
         per_plane = 0.008 if method_of(method).needs_optics else 0.002
         seconds = per_plane * pixels / 2**20
-    if method_of(method).kind == "points":
+    kind, network = method_of(method).kind, model.network.config if model else None
+    if kind == "points" or (network and network.points):
         seconds += points_seconds(shape, device)
-    fitted = model.network.config.nonnegative if model else False
-    if fitted or method_of(method).kind == "nonnegative":
+    elif kind == "nonnegative" or (network and network.nonnegative):
         seconds += object_seconds(shape, n_scans, device)
     return Cost(megabytes, seconds, _computing_megabytes(shape, n_scans, method, device))
 

@@ -78,7 +78,7 @@ class NetworkConfig:
         and every decoder block sees it. Goes with ``correction`` and ``linear_skip``.
     points : bool
         The object is points of light (:mod:`~.points`), as beads are. Goes with
-        ``nonnegative``.
+        ``nonnegative``, and with a wide-field target.
     object_share : float
         What an open gate lets through of it, 0 to 1: below 1 the network is more careful
         than the mean gain alone would make it.
@@ -125,6 +125,8 @@ class NetworkConfig:
             if getattr(self, name) not in choices:
                 option, value = "--" + name.replace("_", "-"), getattr(self, name)
                 raise InputError(f"{option} is '{value}': choose one of {', '.join(choices)}.")
+        if self.points and (self.target != "widefield" or not self.nonnegative):
+            raise InputError("points goes with nonnegative, and with wide-field images.")
 
     @classmethod
     def paper(cls) -> NetworkConfig:
