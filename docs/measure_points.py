@@ -21,36 +21,33 @@ from napari_recurrent_mz.simulation.pupil import Wavefront, pupil_psf
 
 OPTICS = Optics(na=1.4, wavelength_um=0.55, immersion_index=1.518, pixel_um=0.1)
 SIZE, FIELDS, PHOTONS = 144, 12, 3000
-APART_UM = 6 * OPTICS.depth_of_field_um
+STEP_UM = 0.05  # between heights
+SCANS, BETWEEN = np.array([0, 50, 100]), np.arange(10, 100, 10)  # in steps; 2.5 µm apart
+LAGS = np.arange(-125, 126)
 
 
-def images(beads: np.ndarray, z_um: np.ndarray, wavefront: Wavefront) -> np.ndarray:
-    """Planes (Z, Y, X) of beads (N, 4): y and x in pixels, z in micrometres, brightness."""
-    planes = np.zeros((len(z_um), SIZE, SIZE))
+def images(beads: np.ndarray, planes: np.ndarray, psf: np.ndarray) -> np.ndarray:
+    """Planes (Z, Y, X) of beads (N, 4): y and x in pixels, z in steps, brightness."""
+    seen = np.zeros((len(planes), SIZE, SIZE))
     for y, x, z, light in beads:
-        psf = pupil_psf(OPTICS, z_um - z, SIZE, wavefront).numpy()
-        planes += light * np.roll(psf, (int(y), int(x)), (1, 2))
-    return planes
+        lag = planes - int(z) - LAGS[0]
+        seen += light * np.roll(psf[lag], (int(y), int(x)), (1, 2))
+    return seen
 
 
-def measured(seed: int, spherical: float) -> tuple[float, float]:
+def measured(seed: int, psf: np.ndarray) -> tuple[float, float]:
     """Gain of points over linear MMSE in dB, and the aberration that they found."""
     rng = np.random.default_rng(seed)
-    deep_um = 2 * APART_UM
-    low, high = (4, 4, -APART_UM / 2), (SIZE - 4, SIZE - 4, deep_um + APART_UM / 2)
-    beads = np.column_stack([rng.uniform(low, high, (20, 3)), rng.lognormal(0, 0.3, 20)])
-    scans_um, between_um = np.linspace(0, deep_um, 3), np.linspace(0, deep_um, 12)[1:-1]
-    wavefront = Wavefront(spherical=spherical)
-    seen, truth = (images(beads, z_um, wavefront) for z_um in (scans_um, between_um))
+    places = rng.uniform((4, 4, -25), (SIZE - 4, SIZE - 4, 126), (20, 3))
+    beads = np.column_stack([places, rng.lognormal(0, 0.3, 20)])
+    seen, truth = (images(beads, planes, psf) for planes in (SCANS, BETWEEN))
     scale = PHOTONS / seen.max()
-    scans = ScanStack(rng.poisson(100 + scale * seen).astype(np.float32), scans_um)
+    scans = ScanStack(rng.poisson(100 + scale * seen).astype(np.float32), SCANS * STEP_UM)
     points, linear = PointsAndLinear(scans, OPTICS), LinearEstimate(scans, OPTICS)
     errors = [
-        np.mean(
-            [
-                (maker.plane(z) - 100 - scale * plane) ** 2
-                for z, plane in zip(between_um, truth, strict=True)
-            ]
+        sum(
+            ((maker.plane(z * STEP_UM) - 100 - scale * plane) ** 2).sum()
+            for z, plane in zip(BETWEEN, truth, strict=True)
         )
         for maker in (points, linear)
     ]
@@ -66,7 +63,8 @@ def main() -> None:
         "\n|---|---|---|---|"
     )
     for spherical in (0.0, 0.03, 0.06, 0.09):
-        table = np.array([measured(1000 + n, spherical) for n in range(FIELDS)])
+        psf = pupil_psf(OPTICS, LAGS * STEP_UM, SIZE, Wavefront(spherical=spherical)).numpy()
+        table = np.array([measured(1000 + n, psf) for n in range(FIELDS)])
         found = np.abs(table[:, 1])
         print(
             f"| {spherical:g} | {found.mean():.3f} ± {found.std():.3f} "

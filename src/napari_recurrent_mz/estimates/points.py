@@ -49,13 +49,13 @@ _WIDEST_PAD = 256  # pixels around the image, for rings that reach beyond its ed
 _ROUNDS = 25
 _RESIZE = 3  # rounds after which the points get another size
 _RUNAWAY = 2.0  # times the least that was left: points that disturb each other ever more
-# Spherical aberrations, in waves rms beside the one so far, and how much of the residual's squares
-# one must explain to be believed: while none is, and then.
-_FIRST = np.linspace(-0.12, 0.12, 5), 0.04
-_FURTHER = np.linspace(-0.03, 0.03, 3), 0.0005
-_TRIALS = 25  # between them
-_RIM_PX = 8.0  # points so near the rim tell nothing of it
+# Spherical aberrations, in waves rms beside the one so far: those that the points are imaged with,
+# those that are tried between them, and how much of the residual's squares one must explain. Little
+# is not believed while none is known: heights that are a little wrong look alike.
+_FIRST = np.linspace(-0.12, 0.12, 5), np.r_[0.0, -0.12:-0.025:0.01, 0.03:0.125:0.01], 0.01
+_FURTHER = np.linspace(-0.03, 0.03, 3), np.r_[0.0, -0.03:0.031:0.0025], 0.0005
 _MOST_SPHERICAL = 0.15
+_RIM_PX = 8.0  # points so near the rim tell nothing of it
 _SETTLING = 3  # last rounds, in which no point is added
 _TOGETHER = 0.6  # of the brightest that is left: so bright are the others that come with it
 _APART_PX = 4  # least distance of two points that come together
@@ -330,7 +330,7 @@ class _Fit:
         ]
         if points.of(inside[0] & inside[1]).light.sum() < points.light.sum() / 2:
             return  # much of their images is not seen
-        steps, least_gain = _FURTHER if self.spherical else _FIRST
+        steps, trials, least_gain = _FURTHER if self.spherical else _FIRST
         seen, explained = self.seen_of(self.size_um), self._explained(points)
         hidden, left = self._hidden(explained), self._left(explained)
         changes = (
@@ -345,12 +345,11 @@ class _Fit:
         weights = uploaded(inverse, self._device)
         white = [self.filter.mix([spectrum], weights) for spectrum in spectra]
         products = [[float((a.conj() * b).real.sum()) for b in white] for a in spectra]
-        trials = np.linspace(steps[0], steps[-1], _TRIALS)
         shares = BarycentricInterpolator(steps, np.eye(len(steps)))(trials)
-        parts = np.column_stack([np.ones(_TRIALS), -shares])
+        parts = np.column_stack([np.ones(len(trials)), -shares])
         squares = np.einsum("ti,ij,tj->t", parts, np.array(products), parts)
         best = int(squares.argmin())
-        if squares[best] < (1 - least_gain) * squares[_TRIALS // 2]:
+        if squares[best] < (1 - least_gain) * squares[0]:
             spherical = np.clip(self.spherical + trials[best], -_MOST_SPHERICAL, _MOST_SPHERICAL)
             self._image_with(self.size_um, float(spherical))
 
