@@ -361,6 +361,12 @@ class Dock(QWidget, Tells, metaclass=_Kept):
         with telling(self):
             self.say(f"Saved “{write().name}”.", "done")
 
+    def _chosen_anew(self) -> None:
+        """Something else is chosen: what is wrong with another choice is no matter any more."""
+        if self.run is None and self.footer.message.kind != "done":
+            self.say("")
+        self._check_timer.start()
+
     # the job --------------------------------------------------------------------------
     def start(
         self,

@@ -259,11 +259,6 @@ class SurfaceDock(ScanSource):
         self.say(f"{sentence}\n{check.sentence}" if check else sentence, "done")
 
     # wiring ---------------------------------------------------------------------------
-    def _changed(self) -> None:
-        if self.run is None:
-            self.say("")
-        self._check_timer.start()
-
     def _point_moved(self, number: int, point: npt.NDArray[np.float64]) -> None:
         layer = self.surface.points.layer()
         if layer is not None and number < len(layer.data):
@@ -278,7 +273,7 @@ class SurfaceDock(ScanSource):
         self.connect_scans()
         parts = self.scan_parts
         for signal in (parts.table.scans.changed, parts.optics.changed, self.surface.changed):
-            on(self, signal, self._changed)
+            on(self, signal, self._chosen_anew)
         self.method.changed.connect(self._check_timer.start)
         on(self, self.surface.pick, self.pick_points)
         on(self, self.surface.table.moved, self._point_moved)
