@@ -22,9 +22,9 @@ from qtpy.QtWidgets import (
 )
 
 from ...core.progress import Progress as Progress
+from ...core.progress import time_in_words
 from ...core.scans import InputError
 from .form import tab_in_order
-from .grid_panel import in_words
 from .guard import Tells, on, one_shot, reported, telling
 from .insides import is_open, talk_to_canvas, unwrapped, window_of
 from .pace import Activity
@@ -169,7 +169,7 @@ class InstrumentFooter(QWidget):
             seconds_left = time_left(elapsed, self._first, done, total)
         left = ""
         if seconds_left is not None and math.isfinite(seconds_left):
-            left = f" · {in_words(max(seconds_left, 1))} left"
+            left = f" · {time_in_words(max(seconds_left, 1))} left"
         self._move_activity(done, total, words)
         words += f": {piece} " if piece else ": "
         show_progress(self.bar, done, total, f"{words}{done} of {total}{left}")

@@ -16,13 +16,12 @@ from napari.layers import Image, Layer, Surface
 from qtpy.QtWidgets import QCheckBox
 
 from ...core.methods import method_of
-from ...core.progress import Steps, stepping
+from ...core.progress import Steps, stepping, time_in_words
 from ...core.scans import Heights, InputError, Scan, contrast_limits
 from ...engine.recipe import HeightMap, Recipe, SurfaceFacts
 from ..files.save_volume import IMAGES, SaveButton
 from ..shared import layers as _layers
 from ..shared import settings as _settings
-from ..shared.grid_panel import in_words
 from ..shared.guard import on, telling
 from ..shared.insides import fit
 from ..shared.layer_size import SizeButton
@@ -255,7 +254,7 @@ class SurfaceDock(ScanSource):
         if self.in_3d.isChecked():
             add_mesh(self._viewer, recipe, self.result, look)
             self._viewer.layers.selection.active = self.result
-        sentence = f"“{self.result.name}” is ready after {in_words(surface.seconds)}."
+        sentence = f"“{self.result.name}” is ready after {time_in_words(surface.seconds)}."
         self.say(f"{sentence}\n{check.sentence}" if check else sentence, "done")
 
     # wiring ---------------------------------------------------------------------------
