@@ -303,6 +303,8 @@ def test_the_command_lists_does_and_reports(
     told = json.loads((tmp_path / "out" / "batch-report.json").read_text())
     assert told["counts"] == {"done": 0, "kept": FEW, "failed": 0, "stopped": 0}
     assert told["settings"]["planes"] == list(PLANES)
+    assert main([words[0], str(few / "s0.ome.tif"), *words[2:]]) == 0
+    assert capsys.readouterr().out.startswith("1 volume: 1 kept from before in ")
 
 
 def test_a_fault_of_scans_is_told_in_the_report(tmp_path: Path) -> None:
