@@ -284,7 +284,8 @@ def test_the_command_lists_does_and_reports(
     listed = capsys.readouterr().out.splitlines()
     assert listed[0].split() == ["position", "scans", "at", "z", "(µm)", "result", "time", "state"]
     assert listed[1].split()[:5] == ["s0", "0.5", "1.5", "2.5", "s0.ome.tif"]
-    assert listed[-1].startswith(f"{FEW} of {FEW} volumes to do")
+    assert "less than a second  to do" in listed[1]
+    assert listed[-1] == f"{FEW} of {FEW} volumes to do, less than a second"
     assert not (tmp_path / "out").exists()
 
     (few / "cut.tif").write_bytes((few / "s0.ome.tif").read_bytes()[:5000])
@@ -296,12 +297,14 @@ def test_the_command_lists_does_and_reports(
 
     (few / "cut.tif").unlink()
     assert main([*words, "--list"]) == 0
-    assert f"0 of {FEW} volumes to do" in capsys.readouterr().out
+    assert capsys.readouterr().out.endswith(f"0 of {FEW} volumes to do\n")
     assert main(words) == 0
     assert f"{FEW} kept from before" in capsys.readouterr().out
     told = json.loads((tmp_path / "out" / "batch-report.json").read_text())
     assert told["counts"] == {"done": 0, "kept": FEW, "failed": 0, "stopped": 0}
     assert told["settings"]["planes"] == list(PLANES)
+    assert main([words[0], str(few / "s0.ome.tif"), *words[2:]]) == 0
+    assert capsys.readouterr().out.startswith("1 volume: 1 kept from before in ")
 
 
 def test_a_fault_of_scans_is_told_in_the_report(tmp_path: Path) -> None:

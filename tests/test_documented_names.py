@@ -88,6 +88,41 @@ def test_menus_are_named_as_napari_shows_them() -> None:
     assert not wrong
 
 
+def named_for_a_hand() -> set[tuple[str, str]]:
+    """Every **name** that the documentation says to press, tick or choose, with its page."""
+    asked = re.compile(
+        r"\b(?:[Pp]ress|[Cc]lick|[Uu]n?tick|[Tt]ick|[Cc]hoose) \*{1,2}([^*→]+)\*{1,2}"
+    )
+    return {
+        (page.name, name)
+        for page in [*DOCS.rglob("*.md"), DOCS.parent / "README.md"]
+        for name in asked.findall(" ".join(page.read_text("utf-8").split()))
+    }
+
+
+def words_in_window() -> list[str]:
+    """Patterns of all texts of the package, with anything where one is put together."""
+    found = []
+    for path in (DOCS.parent / "src" / PACKAGE).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+            words = [part.value if isinstance(part, ast.Constant) else None for part in parts]
+            found.append("".join(re.escape(w) if isinstance(w, str) else ".+" for w in words))
+    return [pattern for pattern in set(found) if re.search(r"\w{2}", pattern)]
+
+
+def test_buttons_and_choices_are_named_as_the_window_shows_them() -> None:
+    shown = words_in_window()
+    napari_shows = {"Recurrent-MZ", "Recurrent-MZ OME-TIFF"}
+    wrong = {
+        (page, name)
+        for page, name in named_for_a_hand()
+        if name not in napari_shows and not any(re.fullmatch(words, name) for words in shown)
+    }
+    assert len(named_for_a_hand()) > 25
+    assert not wrong
+
+
 def imported_in_scripts() -> list[str]:
     """What the scripts beside the documentation import of the package."""
     names = set()

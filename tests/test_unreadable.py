@@ -170,6 +170,35 @@ def test_a_file_of_a_set_that_vanishes_is_named(tmp_path: Path) -> None:
         read_while_it_goes()
 
 
+def test_an_ome_tiff_with_fewer_planes_than_its_header_says(tmp_path: Path) -> None:
+    path = tmp_path / "stopped.ome.tif"
+    _ome(path, STACK[:2], "ZYX")
+    xml = tifffile.tiffcomment(path).replace('SizeZ="2"', 'SizeZ="5"')
+    tifffile.tiffcomment(path, xml.replace('PlaneCount="2"', 'PlaneCount="5"').encode())
+    sentence = (
+        "'stopped.ome.tif' lacks 3 of its 5 planes: if its recording was stopped early, save those "
+        "that are there anew."
+    )
+    with pytest.raises(InputError) as refused:
+        read_image(path)
+    assert str(refused.value) == sentence
+
+
+@pytest.mark.parametrize("ngff", ["0.4", "0.5"])
+def test_chunks_that_are_not_there_are_told(tmp_path: Path, ngff: str) -> None:
+    """Zarr gives zeros in their place."""
+    path = write_volume(tmp_path / "v.ome.zarr", STACK, np.arange(5), 0.1, ngff=ngff)
+    assert read_image(path).remarks == ()
+    (path / "0" / ("c/3/0/0" if ngff == "0.5" else "3/0/0")).unlink()
+    (remark,) = read_image(path).remarks
+    assert remark.startswith(
+        "'v.ome.zarr' lacks 1 of the 5 chunks that were read, and their pixels were taken for 0"
+    )
+    (of_planes,) = read_image(path, [1, 3]).remarks
+    assert "lacks 1 of the 2 chunks" in of_planes
+    assert read_image(path, [0, 1]).remarks == ()
+
+
 def test_a_zarr_without_its_array_is_refused(tmp_path: Path) -> None:
     path = write_volume(tmp_path / "v.ome.zarr", STACK, np.arange(5), 0.1)
     (path / "0" / "zarr.json").unlink()

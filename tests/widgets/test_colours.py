@@ -384,6 +384,28 @@ def test_time_lapses_of_different_length_do_not_go_together(
     assert "has 3 time points but" in dock.footer.state.text()
 
 
+@pytest.mark.parametrize("first", ["long", "short", "still"])
+def test_a_channel_with_other_time_points_is_not_offered_and_it_is_said_why(
+    dock: ReconstructDock, tmp_path: Path, first: str
+) -> None:
+    points = {"long": 3, "short": 2, "still": 1}
+    for name in (first, "long" if first != "long" else "short"):
+        path = tmp_path / f"{name}.ome.tif"
+        write_ome(path, MOVIE[: points[name], 1], "TZYX")
+        dock._viewer.open(str(path), plugin=PLUGIN)
+    one, other = dock._viewer.layers
+    dock.add_layers([one])
+    own, others = points[first], 2 if first == "long" else 3
+    assert dock.ui.channels.note.text() == (
+        f"'{other.name}' has {others} time points and '{one.name}' {own}: it is offered as a "
+        "channel once both have as many, so crop the longer one."
+    )
+    assert dock.ui.channels.isVisibleTo(dock)
+    assert len(dock.ui.channels.channels) == 1
+    dock._viewer.layers.remove(other)
+    assert dock.ui.channels.note.text() == ""
+
+
 def test_scans_that_are_time_lapses_each(
     dock: ReconstructDock, tmp_path: Path, run_to_end: Any
 ) -> None:

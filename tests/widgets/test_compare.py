@@ -280,6 +280,8 @@ def test_a_layer_that_cannot_be_compared_is_told(make, qtbot, data, about, words
     assert pd.Series([text]).str.contains(words).all(), text
     assert dock.comparison is None
     assert bad in viewer.layers
+    tick(dock, "mine")
+    assert dock.footer.message.text() == ""  # it was about another choice
 
 
 @pytest.mark.parametrize(
@@ -377,7 +379,8 @@ def test_a_reference_that_gets_other_pixels_midway_marks_no_plane(
     assert dock.in_view.z_um() is None
 
 
-def test_removed_layers_are_let_go(make, qtbot) -> None:
+@pytest.mark.parametrize("is_removed_meanwhile", [False, True])
+def test_removed_layers_are_let_go(make, qtbot, is_removed_meanwhile: bool) -> None:
     """Neither the curve nor the difference keeps the pixels of a layer that is gone."""
     viewer = ViewerModel()
     add_pair(viewer)
@@ -386,9 +389,17 @@ def test_removed_layers_are_let_go(make, qtbot) -> None:
     viewer.add_image(pixels, name="large", metadata=provenance(*SCANS), **IN_UM)
     del pixels
     dock = make(viewer)
-    finish(qtbot, dock, dock.act)
-    assert dock.difference_of.findText("large") >= 0
-    viewer.layers.remove("large")
+
+    def start() -> None:
+        dock.act()
+        if is_removed_meanwhile:
+            viewer.layers.remove("large")
+
+    finish(qtbot, dock, start)
+    if not is_removed_meanwhile:
+        assert dock.difference_of.findText("large") >= 0
+        viewer.layers.remove("large")
+    assert "large" in dock.comparison.names
     assert dock.difference_of.findText("large") < 0
     viewer.add_image(MADE, name="next", **IN_UM)  # napari itself remembers the last selected
     qtbot.wait(10)

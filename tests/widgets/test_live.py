@@ -188,6 +188,25 @@ def test_what_waits_for_the_session_fills_in_what_it_knows(make: Any, qtbot: Any
     assert [scan.z_um for scan in dock.session.scans] == [2.0]
 
 
+def test_what_can_be_no_scan_does_not_wait_and_hides_nothing_that_can(make: Any) -> None:
+    dock = make(starts=False)
+    broken = camera(1)
+    broken[3, 4] = np.nan
+    layers = [add_scan_layer(dock, 1.0, pixels=broken)]
+    layers += [dock._viewer.add_labels(np.ones((32, 40), int), name="cells")]
+    layers += [add_scan_layer(dock, 2.0), add_scan_layer(dock, 3.0, pixels=np.ones((32, 40)))]
+    dock._viewer.layers.selection = set(layers)
+    dock.add_selected()
+    assert [one.z_um for one in dock.waiting] == [2.0]
+    words, kind = dock.footer.message.text(), dock.footer.message.kind
+    assert words == (
+        "'scan 1' has 1 pixel that is NaN or infinite: replace it first. "
+        "(2 more could not be used either.) "
+        "'scan 2' waits: start the session to take what waits as scans."
+    )
+    assert kind == "error"
+
+
 def test_a_typed_height_and_one_that_is_asked_for(make: Any, qtbot: Any) -> None:
     dock = make()
     for typed in ("1.5", ""):

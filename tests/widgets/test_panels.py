@@ -12,6 +12,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel
 
 from napari_recurrent_mz.core.device import gpu_memory_limit, limit_gpu_memory
+from napari_recurrent_mz.core.progress import time_in_words
 from napari_recurrent_mz.core.scans import InputError, ZGrid, nice_step
 from napari_recurrent_mz.docks.shared import guard as _guard
 from napari_recurrent_mz.docks.shared import (
@@ -21,7 +22,7 @@ from napari_recurrent_mz.docks.shared import (
     settings as _settings,
 )
 from napari_recurrent_mz.docks.shared.form import faint
-from napari_recurrent_mz.docks.shared.grid_panel import GridPanel, in_words
+from napari_recurrent_mz.docks.shared.grid_panel import GridPanel
 from napari_recurrent_mz.docks.shared.method_panel import MethodPanel
 from napari_recurrent_mz.docks.shared.optics_panel import OBJECTIVES, OpticsPanel
 from napari_recurrent_mz.docks.shared.parts import MessageLabel, Palette
@@ -178,7 +179,7 @@ def test_an_empty_grid_field_is_named(qtbot) -> None:
     [(0.2, "less than a second"), (8.4, "8 s"), (180, "3 min"), (7200, "2.0 h")],
 )
 def test_durations_in_words(seconds, words) -> None:
-    assert in_words(seconds) == words
+    assert time_in_words(seconds) == words
 
 
 def test_a_preset_sets_na_and_index(qtbot) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from ..core.device import choose_device
+from ..core.progress import expected_in_words, time_in_words
 from ..core.scans import InputError, ZGrid
 from ..io._zarr import NGFF
 from ._common import OUTPUT, Grid, MethodOptions, Ngff, OpticsOptions, Planes, ZStep
@@ -186,9 +187,10 @@ def _listed(jobs: list[Job], settings: BatchSettings, output: Path, again: bool)
             continue
         left += len(own) - done
         seconds += cost * (len(own) - done)
-        needed = clock(cost * (len(own) - done)) if done < len(own) else ""
+        needed = time_in_words(cost * (len(own) - done)) if done < len(own) else ""
         rows.append((position, scans, result, needed, _state(done, len(own))))
-    return f"{columns(rows)}\n{left} of {len(jobs)} volumes to do, about {clock(seconds)}"
+    needed = f", {expected_in_words(seconds)}" if left else ""
+    return f"{columns(rows)}\n{left} of {len(jobs)} volumes to do{needed}"
 
 
 def _state(done: int, points: int) -> str:

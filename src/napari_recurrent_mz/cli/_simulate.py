@@ -9,11 +9,12 @@ from typing import Annotated
 from ..core.device import choose_device
 from ..core.memory import size_in_words
 from ..core.optics import Optics
+from ..core.progress import expected_in_words
 from ..core.scans import InputError
 from ..io import check_output, write_volume
 from ._common import OUTPUT, DeviceChoice
 from ._options import Argument, Option
-from ._terminal import Progress, clock
+from ._terminal import Progress
 
 Size = Annotated[int, Option("pixels on a side")]
 Count = Annotated[int, Option("planes")]
@@ -177,7 +178,7 @@ def examples(
                 if not is_told and done < len(missing):
                     is_told = True
                     progress.clear()
-                    print(f"about {clock(seconds_left)} for the others", flush=True)
+                    print(f"{expected_in_words(seconds_left)} for the others", flush=True)
                 progress(done, len(missing), seconds_left)
             for number in store.renewing(chosen.torch, examples_gb) if renew else ():
                 progress.line(f"group {number}")

@@ -30,6 +30,22 @@ Listener = Callable[[str, int, int], None]
 """Told what is being done, how many pieces of it are done, and of how many."""
 
 
+def time_in_words(seconds: float) -> str:
+    """A duration as a person says it: ``8 s``, ``3 min``, ``1.5 h``."""
+    if seconds < 1:
+        return "less than a second"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def expected_in_words(seconds: float) -> str:
+    """How long something will take, by an estimate: ``about 8 s``."""
+    return f"{'about ' if seconds >= 1 else ''}{time_in_words(seconds)}"
+
+
 def nobody(_words: str, _done: int, _total: int) -> None:
     """Listen to nothing."""
 

@@ -155,8 +155,12 @@ class TiffPages:
         missing = sum(page is None for page in pages)
         if missing:
             raise InputError(
-                f"'{self.path.name}' lacks {missing} of its {len(pages)} planes: they are in other "
-                "files of the same OME-TIFF set, which must lie beside it."
+                f"'{self.path.name}' lacks {missing} of its {len(pages)} planes: "
+                + (
+                    "they are in other files of the same OME-TIFF set, which must lie beside it."
+                    if self._beside
+                    else "if its recording was stopped early, save those that are there anew."
+                )
             )
         with _opened(self._tif.filehandle) as file:
             if not all(_ends_within(file.size, page, self._tif) for page in pages):

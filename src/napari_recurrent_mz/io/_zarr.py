@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ..core.errors import counted
 from ..core.memory import is_out_of_memory
 from ..core.scans import InputError
 from ._axes import Part, StackSelection
@@ -167,7 +168,8 @@ class ZarrImage:
         stack = StackSelection(part, self.letters, self.array.shape)
         channel = part.channel or 0
         if planes is None:
-            return self.file(stack.squeeze(np.asarray(self.array[stack.index])), channel)
+            pixels = stack.squeeze(np.asarray(self.array[stack.index]))
+            return self._remarked(self.file(pixels, channel), stack.index)
         numbers = stack.existing(planes)
         if not numbers:
             return self.file(stack.data({}), channel)
@@ -177,7 +179,25 @@ class ZarrImage:
         index: Any = tuple(numbers if letter == z else entry for letter, entry in entries)
         pixels = stack.squeeze(np.asarray(self.array.oindex[index]))
         pixels = pixels.reshape(len(numbers), *stack.shape[1:])
-        return self.file(stack.data(dict(zip(numbers, pixels, strict=True))), channel)
+        image = self.file(stack.data(dict(zip(numbers, pixels, strict=True))), channel)
+        return self._remarked(image, index)
+
+    def _remarked(self, image: ImageFile, index: Sequence[slice | list[int]]) -> ImageFile:
+        """The image, with a remark where chunks that were read are not there: Zarr fills them."""
+        read = {
+            axis: range(length)[entry] if isinstance(entry, slice) else entry
+            for axis, (length, entry) in enumerate(zip(self.array.shape, index, strict=True))
+        }
+        chunks = [self.path / chunk for chunk in chunks_of(self.array, read)]
+        missing = sum(not chunk.exists() for chunk in chunks)
+        if not missing:
+            return image
+        remark = (
+            f"'{self.name}' lacks {missing} of the {counted(len(chunks), 'chunk')} that were read, "
+            f"and their pixels were taken for {self.array.fill_value}: copy it again, unless it "
+            "was saved without empty chunks."
+        )
+        return replace(image, remarks=(*image.remarks, remark))
 
     def file(self, data: Any, channel: int = 0) -> ImageFile:
         """The image with pixels (Z, Y, X) or (Y, X) of a channel, and what its metadata say."""

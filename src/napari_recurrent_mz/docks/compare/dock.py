@@ -304,6 +304,9 @@ class CompareDock(Dock):
         self._offer_difference()
         self.footer.say("" if comparison.is_same_grid else comparison.sentence, "warning")
         self._sight_timer.start()
+        for layer in compared.values():
+            if layer not in self._viewer.layers:  # it was removed meanwhile
+                self._let_go_of(layer)
 
     def _bring_plot_in_sight(self) -> None:
         scroll = self.ui.findChild(QScrollArea)
@@ -321,9 +324,9 @@ class CompareDock(Dock):
         self.difference_of.setEnabled(self.job is not None)
         self.difference_button.setEnabled(self.job is not None and self.run is None)
 
-    def _layer_removed(self, event: Any) -> None:
+    def _let_go_of(self, layer: Layer) -> None:
         """Let go of the pixels of a layer that is gone; its curve stays."""
-        name = self._compared.pop(weakref.ref(event.value), None)
+        name = self._compared.pop(weakref.ref(layer), None)
         if name is None or self.job is None:
             return
         if name == self.job.reference.name:
@@ -421,8 +424,9 @@ class CompareDock(Dock):
     def _connect(self) -> None:
         on(self, self.reference.changed, self._reference_chosen)
         on(self, self.layers.changed, self._layers_changed)
+        for part in (self.reference, self.layers, self.options, self.optics):
+            on(self, part.changed, self._chosen_anew)
         on(self, self.options.changed, self.check)
-        self.optics.changed.connect(self._check_timer.start)
         on(self, self.difference_button.clicked, self.add_difference)
         on(self, self.ended, self.check)
         canvas = self.plot.answering
@@ -432,7 +436,8 @@ class CompareDock(Dock):
         canvas.mpl_connect("motion_notify_event", guarded(self, self._clicked))
         canvas.mpl_connect("key_press_event", guarded(self, self._key))
         on(self, self._viewer.dims.events.point, self._mark_view)
-        on(self, self._viewer.layers.events.removed, self._layer_removed)
+        removed = self._viewer.layers.events.removed
+        on(self, removed, lambda event: self._let_go_of(event.value))
 
 
 def _difference_box() -> QComboBox:

@@ -246,14 +246,13 @@ class FwhmDock(Dock):
             self.setup.form.volume.value = layer
 
     def _layer_chosen(self) -> None:
-        self.footer.say("")
         layer = self.setup.form.volume.value
         self.setup.optics.follow(_layers.optics_by_image([] if layer is None else [layer]))
 
     def _connect(self) -> None:
         setup, results = self.setup, self.results
         on(self, setup.form.volume.changed, self._layer_chosen)
-        setup.changed.connect(self._check_timer.start)
+        on(self, setup.changed, self._chosen_anew)
         on(self, setup.plane.clicked, self._plane_in_view)
         self._table_button = results.widths.add_table_tool(
             "Save all beads as a CSV file, units in its header", self.save_table, "beads"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from napari.layers import Layer
 
-from ...core.scans import InputError, Scan, listed
+from ...core.scans import InputError, Scan, check_image, listed
 from ...io import z_from_name
 from ..shared import drop as _drop
 from ..shared import layers as _layers
@@ -34,6 +35,10 @@ class Candidate:
     pixel_um: float | None
     origin_um: tuple[float, float] = (0.0, 0.0)  # (y, x) of the first pixel
     known: Mapping[str, Any] = field(default_factory=dict)  # what it says of the optics
+
+    def __post_init__(self) -> None:
+        """Refuse what can be no scan before it waits for one."""
+        check_image(self.pixels, f"'{self.name}'")
 
     def add(self) -> Add:
         """What a session is asked."""
@@ -98,13 +103,10 @@ class ScanIntake(_drop.DropTarget):
                 raise InputError(f"The height '{edit.text()}' is not a number: type it in µm.")
             if edit.value() is not None and len(chosen) > 1:
                 raise InputError("One height is typed but several layers are selected: choose one.")
-            for layer in chosen:
-                if volume is not None and layer is volume:
-                    raise InputError(
-                        f"'{layer.name}' is the volume of this session: select a scan."
-                    )
-                self.offer(of_layer(layer, self._viewer), edit.value())
-            edit.set_value(None)
+            if volume is not None and volume in chosen:
+                raise InputError(f"'{volume.name}' is the volume of this session: select a scan.")
+            if self._offer_all(chosen, partial(of_layer, viewer=self._viewer), edit.value()):
+                edit.set_value(None)
 
     def drop(self, paths: Sequence[Any]) -> None:
         """Read files and take them as scans; a session that was saved is opened."""
@@ -167,12 +169,26 @@ class ScanIntake(_drop.DropTarget):
 
     def _read(self, result: tuple[list[Any], list[str]]) -> None:
         images, sentences = result
+        self._offer_all(images, of_file, files=images, sentences=sentences)
+
+    def _offer_all(
+        self,
+        things: Iterable[Any],
+        candidate_of: Callable[[Any], Candidate],
+        z_um: float | None = None,
+        *,
+        files: Sequence[Any] = (),
+        sentences: Sequence[str] = (),
+    ) -> bool:
+        """Take what can be a scan, and say why the rest could not; whether there was no rest."""
         self.say("")
-        for image in images:
+        refused = list(sentences)
+        for thing in things:
             try:
-                self.offer(of_file(image))
+                self.offer(candidate_of(thing), z_um)
             except InputError as error:
-                sentences.append(str(error))
-        if sentences or _drop.doubts_about(images):
-            words, kind = _drop.said_of(images, sentences)
+                refused.append(str(error))
+        words, kind = _drop.said_of(files, refused)
+        if words:
             self.say(f"{words} {self.footer.message.text()}".strip(), kind)
+        return not refused

@@ -303,8 +303,8 @@ class PrepareDock(Dock):
 
     def _connect(self) -> None:
         later = self._check_timer.start
-        self.stack.changed.connect(later)
-        self.pages.edited.connect(later)
+        for signal in (self.stack.changed, self.pages.edited, self.pages.currentChanged):
+            on(self, signal, self._chosen_anew)
         on(self, self.pages.currentChanged, self._show_page)
         on(self, self.pages.apply.clicked, self.apply)
         self.ended.connect(later)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,8 +12,9 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHeaderView, QTableWidgetItem
 from superqt.utils import signals_blocked
 
+from ...core.errors import counted
 from ...core.scans import InputError
-from ..shared.form import FormPanel, asked, parse_wavelength_um
+from ..shared.form import FormPanel, asked, faint, parse_wavelength_um
 from ..shared.guard import on, telling
 from ..shared.layers import channel_of, check_scan_layer, frame_count, full_resolution, image_optics
 from ..shared.parts import NumberTable
@@ -103,6 +105,21 @@ def _is_like(layer: Layer, main: Image) -> bool:
     return tuple(full_resolution(image).shape) == tuple(full_resolution(main).shape)
 
 
+def _not_offered(main: Image, layers: Iterable[Layer]) -> str:
+    """Why a stack like that of the scans is no channel beside it: it has other time points."""
+    points, shape = frame_count(main), full_resolution(main).shape[-3:]
+    for layer in layers:
+        with contextlib.suppress(InputError):
+            image = check_scan_layer(layer, times=True)
+            own = frame_count(image)
+            if own != points and full_resolution(image).shape[-3:] == shape:
+                return (
+                    f"'{image.name}' has {counted(own, 'time point')} and '{main.name}' {points}: "
+                    "it is offered as a channel once both have as many, so crop the longer one."
+                )
+    return ""
+
+
 def _of_file(mains: Sequence[Image], layers: Sequence[Layer]) -> Iterator[Channel]:
     """The other channels of the images that the rows are of, each complete."""
     places = [channel_of(main) for main in mains]
@@ -157,9 +174,11 @@ class ChannelsPanel(FormPanel):
         self._kept: weakref.WeakKeyDictionary[Image, _Kept] = weakref.WeakKeyDictionary()
         self.table = _ChannelTable()
         self.times = self._form.times.native
+        self.note = faint()
         column = self.layout()
         assert column is not None
         column.insertWidget(0, self.table)  # type: ignore[attr-defined]
+        column.addWidget(self.note)
         on(self, self.table.itemChanged, self._edited)
         on(self, self._form.changed, self.changed.emit)
         self.look([], [], None)
@@ -193,6 +212,7 @@ class ChannelsPanel(FormPanel):
         self, rows: Sequence[Row], layers: Iterable[Layer], wavelength_um: float | None
     ) -> None:
         """Offer the channels and times of what is in the table."""
+        layers = list(layers)
         self.channels = channels_of(rows, layers)
         for channel in self.channels[1:]:
             remembered = self._keep(channel)
@@ -200,6 +220,8 @@ class ChannelsPanel(FormPanel):
             channel.typed_um = remembered.typed_um
         first = self.channels[0].first if self.channels else None
         self.frames = 1 if first is None else frame_count(first)
+        is_one_stack = bool(self.channels) and len(self.channels[0].layers) == 1
+        self.note.setText(_not_offered(first, layers) if first is not None and is_one_stack else "")
         self._show(wavelength_um)
 
     def _keep(self, channel: Channel) -> _Kept:
@@ -210,7 +232,8 @@ class ChannelsPanel(FormPanel):
         self.table.show_channels(self.channels, wavelength_um)
         self.table.setVisible(len(self.channels) > 1)
         self._form.show_field("times", self.frames > 1)
-        self.setVisible(len(self.channels) > 1 or self.frames > 1)
+        self.note.setVisible(bool(self.note.text()))
+        self.setVisible(len(self.channels) > 1 or self.frames > 1 or bool(self.note.text()))
 
     def _edited(self, item: QTableWidgetItem) -> None:
         with telling(self):

@@ -16,9 +16,9 @@ from napari.layers import Image
 from qtpy.QtWidgets import QApplication
 
 from ...core.optics import Optics
+from ...core.progress import time_in_words
 from ...core.scans import FloatArray, InputError, ZGrid, listed
 from ...engine.recipe import Recipe
-from ..shared.grid_panel import in_words
 from ..shared.guard import on, telling
 from ..shared.layers import METADATA_KEY, known_metadata
 from ..shared.pace import Turns
@@ -335,7 +335,7 @@ class ReconstructDock(ScanSource):
         names = (
             f"{len(before) + 1} volumes" if is_long else listed([*before, f"“{result.layer.name}”"])
         )
-        sentence = f"{names} {'are' if before else 'is'} ready after {in_words(seconds)}."
+        sentence = f"{names} {'are' if before else 'is'} ready after {time_in_words(seconds)}."
         if outcome.path is not None:
             folder = f"'{outcome.path.parent}'" if before else f"'{outcome.path}'"
             sentence += f" {'They are' if before else 'It is'} in {folder}."

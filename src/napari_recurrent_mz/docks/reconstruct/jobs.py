@@ -16,10 +16,10 @@ from ...core.device import check_memory, choose_device
 from ...core.memory import size_in_words
 from ...core.methods import method_of
 from ...core.optics import Optics
+from ...core.progress import expected_in_words
 from ...core.scans import FloatArray, InputError, Scan, ZGrid, counted
 from ...engine.recipe import Recipe
 from ...io import check_disk, disk_bytes
-from ..shared.grid_panel import in_words
 from ..shared.layers import about_layer, common_name, frame_count, full_resolution
 from ..shared.result import ScanPixels, VolumeJob, order_from, plane_in_view
 from ..shared.scan_table import Row, layers_of, scan_warnings, scans_of
@@ -267,8 +267,7 @@ def cost_in_words(ui: ReconstructLayout, viewer: Any, planned: Sequence[Planned]
     if cost is None:
         return words
     seconds = cost.seconds * volumes
-    about = "about " if seconds >= 1 else ""
-    return f"{words} · {about}{in_words(seconds)}"
+    return f"{words} · {expected_in_words(seconds)}"
 
 
 def _coarser(ui: ReconstructLayout, grid: ZGrid, scans: Sequence[Scan]) -> ZGrid:

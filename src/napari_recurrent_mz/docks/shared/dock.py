@@ -22,9 +22,9 @@ from qtpy.QtWidgets import (
 )
 
 from ...core.progress import Progress as Progress
+from ...core.progress import time_in_words
 from ...core.scans import InputError
 from .form import tab_in_order
-from .grid_panel import in_words
 from .guard import Tells, on, one_shot, reported, telling
 from .insides import is_open, talk_to_canvas, unwrapped, window_of
 from .pace import Activity
@@ -169,7 +169,7 @@ class InstrumentFooter(QWidget):
             seconds_left = time_left(elapsed, self._first, done, total)
         left = ""
         if seconds_left is not None and math.isfinite(seconds_left):
-            left = f" · {in_words(max(seconds_left, 1))} left"
+            left = f" · {time_in_words(max(seconds_left, 1))} left"
         self._move_activity(done, total, words)
         words += f": {piece} " if piece else ": "
         show_progress(self.bar, done, total, f"{words}{done} of {total}{left}")
@@ -360,6 +360,12 @@ class Dock(QWidget, Tells, metaclass=_Kept):
     def save_file(self, write: Callable[[], Path]) -> None:
         with telling(self):
             self.say(f"Saved “{write().name}”.", "done")
+
+    def _chosen_anew(self) -> None:
+        """Something else is chosen: what is wrong with another choice is no matter any more."""
+        if self.run is None and self.footer.message.kind != "done":
+            self.say("")
+        self._check_timer.start()
 
     # the job --------------------------------------------------------------------------
     def start(

@@ -134,14 +134,3 @@ class GridPanel(FormPanel):
     def _toggled(self, on: bool) -> None:
         self.follows_scans = on
         self.changed.emit()
-
-
-def in_words(seconds: float) -> str:
-    """A duration as a person says it: ``8 s``, ``3 min``, ``1.5 h``."""
-    if seconds < 1:
-        return "less than a second"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

@@ -16,13 +16,12 @@ from napari.layers import Image, Layer, Surface
 from qtpy.QtWidgets import QCheckBox
 
 from ...core.methods import method_of
-from ...core.progress import Steps, stepping
+from ...core.progress import Steps, stepping, time_in_words
 from ...core.scans import Heights, InputError, Scan, contrast_limits
 from ...engine.recipe import HeightMap, Recipe, SurfaceFacts
 from ..files.save_volume import IMAGES, SaveButton
 from ..shared import layers as _layers
 from ..shared import settings as _settings
-from ..shared.grid_panel import in_words
 from ..shared.guard import on, telling
 from ..shared.insides import fit
 from ..shared.layer_size import SizeButton
@@ -255,15 +254,10 @@ class SurfaceDock(ScanSource):
         if self.in_3d.isChecked():
             add_mesh(self._viewer, recipe, self.result, look)
             self._viewer.layers.selection.active = self.result
-        sentence = f"“{self.result.name}” is ready after {in_words(surface.seconds)}."
+        sentence = f"“{self.result.name}” is ready after {time_in_words(surface.seconds)}."
         self.say(f"{sentence}\n{check.sentence}" if check else sentence, "done")
 
     # wiring ---------------------------------------------------------------------------
-    def _changed(self) -> None:
-        if self.run is None:
-            self.say("")
-        self._check_timer.start()
-
     def _point_moved(self, number: int, point: npt.NDArray[np.float64]) -> None:
         layer = self.surface.points.layer()
         if layer is not None and number < len(layer.data):
@@ -278,7 +272,7 @@ class SurfaceDock(ScanSource):
         self.connect_scans()
         parts = self.scan_parts
         for signal in (parts.table.scans.changed, parts.optics.changed, self.surface.changed):
-            on(self, signal, self._changed)
+            on(self, signal, self._chosen_anew)
         self.method.changed.connect(self._check_timer.start)
         on(self, self.surface.pick, self.pick_points)
         on(self, self.surface.table.moved, self._point_moved)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...core.errors import counted
 from ...io import write_json, write_table
 from ._settings import BatchSettings
 from ._work import DONE, FAILED, KEPT, STOPPED, Outcome
@@ -93,5 +94,5 @@ def in_words(outcomes: Sequence[Outcome]) -> str:
     """How many volumes were done, kept, failed and stopped, as a sentence has it."""
     counts = Counter(outcome.state for outcome in outcomes)
     words = {DONE: "done", KEPT: "kept from before", FAILED: "failed", STOPPED: "not begun"}
-    counted = [f"{counts[state]} {what}" for state, what in words.items() if counts[state]]
-    return f"{len(outcomes)} volumes: {', '.join(counted)}" if counted else "nothing to do"
+    states = [f"{counts[state]} {what}" for state, what in words.items() if counts[state]]
+    return f"{counted(len(outcomes), 'volume')}: {', '.join(states)}" if states else "nothing to do"
