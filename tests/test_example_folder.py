@@ -267,6 +267,7 @@ def test_training_on_examples_is_stopped_and_goes_on(
     ("more", "words"),
     [
         (["--target", "confocal"], "for networks with --target widefield"),
+        (["--points"], "for networks with --points False, and this one has True"),
         (["--fields", "somewhere"], "or too much"),
     ],
 )

@@ -82,5 +82,5 @@ def test_a_network_for_beads_sees_points() -> None:
 
 
 def test_points_are_of_widefield_images_alone() -> None:
-    with pytest.raises(InputError, match="points goes with nonnegative"):
+    with pytest.raises(InputError, match="--points goes with --nonnegative"):
         NetworkConfig(norm="none", nonnegative=True, points=True, target="confocal")

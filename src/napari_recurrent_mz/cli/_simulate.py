@@ -125,7 +125,12 @@ def examples(
     ] = None,
     examples_gb: Annotated[float, Option("largest size on disk, with the check", "GB")] = 20.0,
     sets: Annotated[
-        str, Option("kind of samples: general, beads, worm, or plus (confocal-like)", "NAME")
+        str,
+        Option(
+            "kind of samples: general, beads, worm, plus (confocal-like), or points (beads that "
+            "are found as such, for a network with --points)",
+            "NAME",
+        ),
     ] = "general",
     seed: Seed = 1,
     size: Size = 192,

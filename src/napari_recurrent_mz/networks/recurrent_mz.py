@@ -126,7 +126,7 @@ class NetworkConfig:
                 option, value = "--" + name.replace("_", "-"), getattr(self, name)
                 raise InputError(f"{option} is '{value}': choose one of {', '.join(choices)}.")
         if self.points and (self.target != "widefield" or not self.nonnegative):
-            raise InputError("points goes with nonnegative, and with wide-field images.")
+            raise InputError("--points goes with --nonnegative, and with --target widefield.")
 
     @classmethod
     def paper(cls) -> NetworkConfig:

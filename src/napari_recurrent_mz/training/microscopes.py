@@ -80,7 +80,6 @@ SETS = {
         kinds=(("beads", 1.0),), objectives=_SIX, wavelength_um=(0.5, 0.65), coarse_share=0.0,
         pixel_per_nyquist=(0.8, 1.5), spacing_dof=(4.0, 11.0), step_dof=(0.3, 0.6), far_share=0.1,
         scans=((0, 0.4, 0.6), (0, 0, 1.0), (0, 0.3, 0.4, 0.3)), photons=(200.0, 50000.0),
-        points=True,
     ),
     "worm": SampleConfig(
         kinds=(("worm", 1.0),), objectives=_SIX, wavelength_um=(0.5, 0.54), coarse_share=0.0,
@@ -95,7 +94,9 @@ SETS = {
             (1.0, 1.333), (1.3, 1.515), (1.45, 1.518))),
     ),
 }  # fmt: skip
-"""What each bundled network learns from: any sample, or one kind; plus is for confocal planes."""
+SETS["points"] = replace(SETS["beads"], points=True)
+"""What networks learn from: any sample, or one kind; plus is for confocal planes, points for beads
+of which the network sees the points that were found."""
 
 
 @dataclass(frozen=True)
