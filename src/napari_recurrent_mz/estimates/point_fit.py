@@ -255,8 +255,8 @@ class PointFit:
         spectra = [self._spectra(image) for image in (left, *(part / hidden for part in changes))]
         inverse = np.moveaxis(self._inverse_covariance(spectra[0]), 0, -1)
         weights = uploaded(inverse, self._device)
-        white = [self.filter.mix([spectrum], weights) for spectrum in spectra]
-        products = [[float((a.conj() * b).real.sum()) for b in white] for a in spectra]
+        white = (self.filter.mix([spectrum], weights) for spectrum in spectra)
+        products = [[float((a.conj() * b).real.sum()) for a in spectra] for b in white]
         shares = BarycentricInterpolator(steps, np.eye(len(steps)))(trials)
         parts = np.column_stack([np.ones(len(trials)), -shares])
         squares = np.einsum("ti,ij,tj->t", parts, np.array(products), parts)
