@@ -21,7 +21,7 @@ from napari_recurrent_mz.docks.files import reader as _reader
 from napari_recurrent_mz.docks.files.reader import get_reader
 from napari_recurrent_mz.docks.shared.layers import METADATA_KEY
 from napari_recurrent_mz.engine.session import save
-from napari_recurrent_mz.io import read_heights, read_image, write_surface
+from napari_recurrent_mz.io import read_heights, read_image, write_surface, write_volume
 
 pytestmark = pytest.mark.usefixtures("manager")
 
@@ -361,6 +361,15 @@ def test_an_ome_zarr_of_others_opens(viewer: ViewerModel, tmp_path: Path, versio
     assert [layer.name for layer in layers] == ["DAPI", "FITC"]
     np.testing.assert_array_equal(np.asarray(layers[1].data), pixels[:, 1])
     np.testing.assert_allclose(layers[1].scale, (1, 0.4, 0.1, 0.1))
+
+
+def test_an_ome_zarr_that_lacks_a_chunk_says_so(viewer: ViewerModel, tmp_path: Path) -> None:
+    """It is shown, with zeros there, as napari would show it."""
+    path = write_volume(tmp_path / "v.ome.zarr", STACK, np.arange(len(STACK)), 0.1)
+    (path / "0" / "c" / "3" / "0" / "0").unlink()
+    with pytest.warns(UserWarning, match="'v.ome.zarr' lacks 1 of 5 chunks, and their pixels"):
+        (layer,) = opened(viewer, path)
+    np.testing.assert_array_equal(np.asarray(layer.data)[[0, 1, 2, 4]], STACK[[0, 1, 2, 4]])
 
 
 def test_positions_open_as_layers(viewer: ViewerModel, tmp_path: Path) -> None:

@@ -183,7 +183,12 @@ class ZarrImage:
         return self._remarked(image, index)
 
     def _remarked(self, image: ImageFile, index: Sequence[slice | list[int]]) -> ImageFile:
-        """The image, with a remark where chunks that were read are not there: Zarr fills them."""
+        """The image, with a remark where chunks that were read are not there."""
+        remark = self.lacking(index)
+        return replace(image, remarks=(*image.remarks, remark)) if remark else image
+
+    def lacking(self, index: Sequence[slice | list[int]]) -> str:
+        """A sentence where chunks of a part are not there, which Zarr fills; else ""."""
         read = {
             axis: range(length)[entry] if isinstance(entry, slice) else entry
             for axis, (length, entry) in enumerate(zip(self.array.shape, index, strict=True))
@@ -191,13 +196,12 @@ class ZarrImage:
         chunks = [self.path / chunk for chunk in chunks_of(self.array, read)]
         missing = sum(not chunk.exists() for chunk in chunks)
         if not missing:
-            return image
-        remark = (
-            f"'{self.name}' lacks {missing} of the {counted(len(chunks), 'chunk')} that were read, "
-            f"and their pixels were taken for {self.array.fill_value}: copy it again, unless it "
-            "was saved without empty chunks."
+            return ""
+        return (
+            f"'{self.name}' lacks {missing} of {counted(len(chunks), 'chunk')}, and their pixels "
+            f"are taken for {self.array.fill_value}: copy it again, unless it was saved without "
+            "empty chunks."
         )
-        return replace(image, remarks=(*image.remarks, remark))
 
     def file(self, data: Any, channel: int = 0) -> ImageFile:
         """The image with pixels (Z, Y, X) or (Y, X) of a channel, and what its metadata say."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from qtpy.QtWidgets import QPushButton
 
 from ...core.scans import InputError
 from ...io import ImageFile, check_readable
-from ...io._axes import AXIS_WORDS
+from ...io._axes import AXIS_WORDS, StackSelection
 from ...io._parts import Content, Part, channels_in, contents_of, read_part
 from ...io._tiff import heights_in
 from ...io._zarr import ZarrImage
@@ -156,10 +157,16 @@ class FileStack:
         return image.stack if "Z" in axes else image.data
 
     def _lazy(self, axes: str) -> Any:
-        """Every level with these axes, to be read when it is shown."""
+        """Every level with these axes, to be read when it is shown.
+
+        Chunks that its first time point lacks are told now: they would be read as zeros.
+        """
         import dask.array
 
         image = ZarrImage(Path(self.part.path) / self.part.inside, self.part.name)
+        selection = StackSelection(self.part, image.letters, image.array.shape)
+        if sentence := image.lacking(selection.index):
+            warnings.warn(sentence, stacklevel=2)  # which napari shows
         return layer_data(
             [self._turned(dask.array.from_zarr(level), axes) for level in image.levels]  # type: ignore[no-untyped-call]
         )
