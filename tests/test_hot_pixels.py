@@ -1,16 +1,21 @@
-"""Scans with hot pixels are named; good ones are not."""
+"""Scans with hot pixels are named and repaired; good ones are not."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
-from napari_recurrent_mz import Optics, Scan
+from napari_recurrent_mz import Optics, Scan, ZGrid, reconstruct
+from napari_recurrent_mz.cli import main
 from napari_recurrent_mz.core.optics import widefield_psf
 from napari_recurrent_mz.engine.check import hot_pixel_notes
+from napari_recurrent_mz.engine.repairs import repaired
 from napari_recurrent_mz.estimates.hot_pixels import hot_pixels
+from napari_recurrent_mz.io import read_image
 
 OPTICS = Optics(na=1.2, wavelength_um=0.52, immersion_index=1.333, pixel_um=0.1)
 HEIGHTS = (0.0, 2.0, 4.0)
@@ -67,3 +72,64 @@ def test_the_noise_of_bright_light_is_no_hot_pixel(photons: int) -> None:
     nucleus = np.hypot(y - 128, x - 128) < 60
     image = (rng.poisson(1 + photons * nucleus) + rng.normal(100, 1, (256, 256))).astype(np.float32)
     assert not len(hot_pixels(image, OPTICS))
+
+
+@pytest.fixture
+def spoilt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Scan]:
+    """The scans as they should be; in the folder, one of the files has hot pixels."""
+    (tmp_path / "scans").mkdir()
+    monkeypatch.chdir(tmp_path / "scans")
+    scans = beads(OPTICS, photons=5000)
+    for scan in scans:
+        pixels = scan.pixels.copy()
+        if scan.z_um == 2:
+            pixels[40, 41] = pixels[90, 20] = 5 * pixels.max()
+        tifffile.imwrite(f"scan_z{scan.z_um:g}um.tif", pixels, metadata=None)
+    return scans
+
+
+def volume_of(scans: list[Scan]) -> np.ndarray:
+    """Of scans without hot pixels; their light, which the field's edges cut off, is evened out."""
+    assert not hot_pixel_notes(scans, OPTICS)
+    return reconstruct(repaired(scans, OPTICS)[0], ZGrid(0, 4, 0.5), optics=OPTICS, method="lmmse")
+
+
+FILES = [f"scan_z{z:g}um.tif" for z in HEIGHTS]
+OPTIONS = ["--na", "1.2", "--wavelength-um", "0.52", "--immersion-index", "1.333",
+           "--pixel-um", "0.1", "--method", "lmmse", "--grid", "0:4:0.5"]  # fmt: skip
+
+
+def test_the_command_names_faults_and_repairs_them_if_told_to(
+    spoilt: list[Scan], capsys: pytest.CaptureFixture[str]
+) -> None:
+    right = volume_of(spoilt)
+    assert main(["reconstruct", *FILES, *OPTIONS, "-o", "as-it-is.ome.tif"]) == 0
+    told = capsys.readouterr().err
+    assert "'scan_z2um.tif' (2)" in told
+    assert "--repair" in told
+    assert main(["reconstruct", *FILES, *OPTIONS, "--repair", "-o", "repaired.ome.tif"]) == 0
+    (note,) = capsys.readouterr().err.splitlines()
+    assert note.startswith("note: Repaired: 'scan_z2um.tif' (hot pixels replaced")
+    as_it_is, without = (read_image(f"{name}.ome.tif") for name in ("as-it-is", "repaired"))
+    error = [float(np.abs(image.stack - right).max()) for image in (as_it_is, without)]
+    assert error[1] < 0.02 * error[0]
+    with tifffile.TiffFile("repaired.ome.tif") as file:
+        record = file.ome_metadata
+    assert record is not None
+    assert "hot pixels" in record
+
+
+def test_a_batch_repairs_them_if_told_to(
+    spoilt: list[Scan], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["batch", ".", "--pattern", "scan_z{z}um.tif", "-o", "../results", *OPTIONS]
+    assert main(command) == 0
+    report = Path("../results/batch-report.csv")
+    assert "Single pixels stand out" in report.read_text()
+    assert main([*command, "--repair"]) == 0  # another setting: made anew
+    assert "Repaired: 'scan_z2um.tif' (hot pixels replaced" in report.read_text()
+    right = volume_of(spoilt)
+    (made,) = Path("../results").glob("*.ome.tif")
+    np.testing.assert_allclose(read_image(made).stack, right, atol=0.05 * np.ptp(right))
+    assert main([*command, "--repair"]) == 0
+    assert "1 kept from before" in capsys.readouterr().out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +32,13 @@ from ._terminal import note
 OUTPUT = ("-o", "--output")
 Planes = Annotated[
     tuple[int, ...] | None, Option("planes of the stack to use as scans, counted from 0")
+]
+Repair = Annotated[
+    bool,
+    Option(
+        "replace hot pixels, and give scans the light and the place of the others where they "
+        "differ; without it, such faults are only named"
+    ),
 ]
 ZStep = Annotated[
     float | None, Option("distance between planes, µm (by default from the file's metadata)")
@@ -240,6 +248,7 @@ class ScanOptions(Files):
         ),
     ] = None
     planes: Planes = None
+    repair: Repair = False
 
 
 @dataclass(frozen=True)
@@ -264,7 +273,23 @@ class Source:
         wanted = [0] if options.planes is None else options.planes
         images = [options.read(path, wanted, channel) for path in options.files]
         scans = load_scans(images, options.z, options.planes, options.z_step_um)
-        return Given(self, channel.name, scans, *optics.of(images, [self.by.method]))
+        known, pixel_um = optics.of(images, [self.by.method])
+        return Given(self, channel.name, self._without_faults(scans, known), known, pixel_um)
+
+    def _without_faults(self, scans: list[Scan], optics: Optics | None) -> list[Scan]:
+        """The scans, repaired if that is wanted; faults are named."""
+        from ..engine.check import fault_notes
+        from ..engine.repairs import REPAIRS, repaired
+
+        done = list[str]()
+        if self.scans.repair:
+            scans, done = repaired(scans, optics)
+        faults = fault_notes(scans, optics)
+        for sentence in (*done, *chain(*faults)):
+            note(sentence)
+        if any(faults[: len(REPAIRS)]) and not self.scans.repair:
+            note("--repair makes these right.")
+        return scans
 
 
 @dataclass(frozen=True, eq=False)

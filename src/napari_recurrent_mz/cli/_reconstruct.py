@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -73,11 +72,8 @@ def _made(
     given: Given, planes: ZGrid, volume: VolumeWriter, number: int
 ) -> tuple[dict[str, Any], str]:
     """Reconstruct one channel of the volume; its record, and a line that says what was done."""
-    from ..engine.check import fault_notes
     from ..engine.to_disk import reconstruct_into
 
-    for sentence in chain(*fault_notes(given.scans, given.optics)):
-        note(sentence)
     records: list[dict[str, Any]] = []
     method, begun = given.source.by.method, time.perf_counter()
     words = f"{given.channel}, {method}" if given.channel else method

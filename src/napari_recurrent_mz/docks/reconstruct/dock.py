@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image
 from qtpy.QtWidgets import QApplication
 
-from ...core.optics import Optics
 from ...core.progress import time_in_words
 from ...core.scans import FloatArray, InputError, ZGrid, listed
 from ...engine.recipe import Recipe
@@ -28,22 +27,20 @@ from ..shared.scan_table import TYPED, Row, is_incomplete, planes_of_one_stack
 from ..shared.worker import Outcome, Rest, in_background
 from .jobs import (
     Planned,
-    RepairedScan,
     build_jobs,
     channel_optics,
     cost_in_words,
-    in_line,
     interpolated,
     layers_name,
     repaired_layer,
+    repairs_of,
     warnings_about,
-    with_even_light,
-    without_hot,
 )
 from .layout import ReconstructLayout
 
 if TYPE_CHECKING:
     from ...engine.check import OwnSampleCheck
+    from ...engine.repairs import RepairedScan
 
 _PLACE = ("scale", "translate", "units", "axis_labels")
 _BEFORE = {  # what comes before the first plane, by the kind of method
@@ -390,7 +387,7 @@ class ReconstructDock(ScanSource):
         added = self._viewer.add_image(pixels, name=name, metadata=metadata, **place, **look)
         self.say(f"“{added.name}” is beside “{beside.name}”.", "done")
 
-    def _repair(self, repair: Callable[[Sequence[Row], Optics], dict[int, RepairedScan]]) -> None:
+    def _repair(self, kind: int) -> None:
         """Let scans without a fault, as new layers, take the place of those that have it."""
         rows, optics = self.used(), self.ui.optics.optics()
 
@@ -405,7 +402,7 @@ class ReconstructDock(ScanSource):
             names = listed([f"“{pair[1].name}”" for pair in pairs]) or "No scan"
             self.say(f"{names} in place of your own, which stays as it is.", "done")
 
-        in_background(self, repair, rows, optics, then=swap)
+        in_background(self, repairs_of, kind, rows, optics, then=swap)
 
     def copy_methods(self) -> None:
         """Put on the clipboard how the volumes were made, a paragraph for each."""
@@ -436,8 +433,8 @@ class ReconstructDock(ScanSource):
         on(self, ui.error.noticed, self.check)
         on(self, ui.methods_text.clicked, self.copy_methods)
         on(self, ui.interpolation.clicked, self.add_interpolation)
-        for button, repair in zip(ui.repairs, (without_hot, with_even_light, in_line), strict=True):
-            on(self, button.clicked, partial(self._repair, repair))
+        for kind, button in enumerate(ui.repairs):
+            on(self, button.clicked, partial(self._repair, kind))
         on(self, ui.preview.clicked, self.preview)
         self.shortcut("Ctrl+P", ui.preview.click)
 

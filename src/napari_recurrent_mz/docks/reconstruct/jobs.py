@@ -28,6 +28,7 @@ from .layout import ReconstructLayout
 
 if TYPE_CHECKING:
     from ...engine.cost import Cost
+    from ...engine.repairs import RepairedScan
 
 _PREVIEW_S = 2.0
 
@@ -162,61 +163,11 @@ def interpolated(recipe: Recipe) -> tuple[FloatArray, dict[str, Any]]:
     return volume, linear.provenance("CPU", time.monotonic() - began)
 
 
-@dataclass(frozen=True, eq=False)
-class RepairedScan:
-    """Pixels in place of those of a row, and what was done to them."""
+def repairs_of(kind: int, rows: Sequence[Row], optics: Optics) -> dict[int, RepairedScan]:
+    """The rows whose scans have a fault of this kind, by number, and what it is repaired with."""
+    from ...engine.repairs import REPAIRS  # with torch
 
-    pixels: FloatArray
-    words: str  # after the scan's name
-    step: dict[str, Any]
-
-
-def without_hot(rows: Sequence[Row], optics: Optics) -> dict[int, RepairedScan]:
-    """The rows that have hot pixels, by number, without them."""
-    from ...estimates.hot_pixels import without_hot_pixels
-
-    repairs = {}
-    for number, row in enumerate(rows):
-        pixels, count = without_hot_pixels(row.scan().pixels, optics)
-        if count:
-            step = {"task": "hot pixels", "replaced": count}
-            repairs[number] = RepairedScan(pixels, "hot pixels replaced", step)
-    return repairs
-
-
-def with_even_light(rows: Sequence[Row], _optics: Optics) -> dict[int, RepairedScan]:
-    """The rows whose light differs from the others', by number, with theirs."""
-    from ...estimates.even_light import uneven_light
-
-    scans = scans_of(rows)
-    uneven = uneven_light([s.pixels for s in scans], np.array([s.z_um for s in scans]))
-    if uneven is None:
-        return {}
-    return {
-        number: RepairedScan(
-            uneven.evened(scan.pixels, number),
-            "light evened out",
-            {"task": "even light", "gain": float(uneven.gains[number]), "offset": uneven.offset},
-        )
-        for number, scan in enumerate(scans)
-        if uneven.gains[number] != 1
-    }
-
-
-def in_line(rows: Sequence[Row], optics: Optics) -> dict[int, RepairedScan]:
-    """The rows whose scans lie to the side of the others, by number, shifted back."""
-    from ...estimates.agreement import lateral_shifts, shifted_back
-
-    scans = scans_of(rows)
-    return {
-        number: RepairedScan(
-            shifted_back(scans[number].pixels, shift_px),
-            "shifted back",
-            {"task": "shift", "pixels": (-shift_px).tolist()},
-        )
-        for number, shift_px in enumerate(lateral_shifts(scans, optics))
-        if shift_px.any()
-    }
+    return REPAIRS[kind](scans_of(rows), optics)
 
 
 def repaired_layer(row: Row, repaired: RepairedScan) -> Image:

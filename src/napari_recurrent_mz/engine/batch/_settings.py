@@ -41,6 +41,9 @@ class BatchSettings:
         auto, cuda, mps or cpu.
     channel : int or str, optional
         Channel of files that hold several: its number, the first one 0, or its name.
+    repair : bool, optional
+        Whether hot pixels are replaced, and scans given the light and the place of the others
+        where they differ.
     format : {"ome.tif", "ome.zarr"}, optional
         By default OME-TIFF for TIFFs, OME-Zarr for OME-Zarrs and for time-lapses.
     ngff : {"0.5", "0.4"}, optional
@@ -64,6 +67,7 @@ class BatchSettings:
     model: str | None = None
     device: str = "auto"
     channel: int | str | None = None
+    repair: bool = False
     format: str | None = None
     ngff: str = NGFF[0]
 
@@ -97,6 +101,7 @@ class BatchSettings:
             "optics": self.optics,
             "method": self.method,
             "channel": self.channel,
+            **({"repair": True} if self.repair else {}),
             **({"ngff": self.ngff} if self.ngff != NGFF[0] else {}),
         }
 

@@ -8,7 +8,7 @@ import traceback
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,17 +19,18 @@ from ...core.device import choose_device, limit_gpu_memory
 from ...core.errors import known_sentence
 from ...core.methods import method_of
 from ...core.progress import Stopped
-from ...core.scans import InputError
+from ...core.scans import InputError, Scan
 from ...io import PlaneWriter, VolumeWriter
 from ...io._time_lapse import TimePoint, lengthen_time_lapse, make_time_lapse, read_time_lapse
 from ...io._whole import in_turn, refusals_of, remove_left_behind
 from ..check import check_on_scans, fault_notes
 from ..inference import model_for
 from ..recipe import Recipe
+from ..repairs import repaired
 from ..to_disk import reconstruct_into
 from ._plan import Plan, plan_of, read_job
 from ._record import BATCH_KEY, forget, inputs_of, record_of, record_path, write_record
-from ._settings import Job, Orders
+from ._settings import BatchSettings, Job, Orders
 
 DONE, KEPT, FAILED, STOPPED = "done", "kept", "failed", "stopped"
 
@@ -187,12 +188,21 @@ def _prepare(job: Job, plan: Plan, orders: Orders) -> None:
     )
 
 
+def _read(job: Job, settings: BatchSettings) -> tuple[list[Scan], Plan]:
+    """The scans of a job, repaired if that is wanted, and what it comes to."""
+    scans, plan = read_job(job, settings)
+    if not settings.repair:
+        return scans, plan
+    scans, done = repaired(scans, plan.optics)
+    return scans, replace(plan, remarks=(*plan.remarks, *done))
+
+
 def _method_for_all(job: Job, orders: Orders) -> tuple[str, dict[str, Any] | None]:
     """The method of all time points, and what a check on this one found with the method auto."""
     settings = orders.settings
     if method_of(settings.method).kind != "auto":
         return settings.method, None
-    scans, plan = read_job(job, settings)
+    scans, plan = _read(job, settings)
     model = model_for(settings.method, settings.model)
     assert plan.optics is not None  # this method needs them
     assert model is not None
@@ -206,7 +216,7 @@ def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], Non
     """Make the volume and its record."""
     settings = orders.settings
     inputs = inputs_of(job, settings.planes)  # before reading: what changes meanwhile shows
-    scans, plan = read_job(job, settings)
+    scans, plan = _read(job, settings)
     place_record = _place_record(job, orders)
     method = str(place_record.get("method", settings.method))
     result = _Made(remarks=[*plan.remarks, *chain(*fault_notes(scans, plan.optics))])

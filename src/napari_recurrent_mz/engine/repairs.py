@@ -1,0 +1,98 @@
+"""Faults of scans that can be repaired: hot pixels, uneven light, a shift to the side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..core.optics import Optics
+from ..core.scans import FloatArray, Scan, listed, named
+from ..estimates.agreement import lateral_shifts, shifted_back
+from ..estimates.even_light import uneven_light
+from ..estimates.hot_pixels import without_hot_pixels
+
+
+@dataclass(frozen=True, eq=False)
+class RepairedScan:
+    """Pixels in place of those of a scan, and what was done to them."""
+
+    pixels: FloatArray
+    words: str  # after the scan's name
+    step: dict[str, Any]
+
+
+def without_hot(scans: Sequence[Scan], optics: Optics) -> dict[int, RepairedScan]:
+    """The scans that have hot pixels, by number, without them."""
+    repairs = {}
+    for number, scan in enumerate(scans):
+        pixels, count = without_hot_pixels(scan.pixels, optics)
+        if count:
+            step = {"task": "hot pixels", "replaced": count}
+            repairs[number] = RepairedScan(pixels, "hot pixels replaced", step)
+    return repairs
+
+
+def with_even_light(scans: Sequence[Scan], _optics: Optics | None) -> dict[int, RepairedScan]:
+    """The scans whose light differs from the others', by number, with theirs."""
+    uneven = uneven_light([s.pixels for s in scans], np.array([s.z_um for s in scans]))
+    if uneven is None:
+        return {}
+    return {
+        number: RepairedScan(
+            uneven.evened(scan.pixels, number),
+            "light evened out",
+            {"task": "even light", "gain": float(uneven.gains[number]), "offset": uneven.offset},
+        )
+        for number, scan in enumerate(scans)
+        if uneven.gains[number] != 1
+    }
+
+
+def in_line(scans: Sequence[Scan], optics: Optics) -> dict[int, RepairedScan]:
+    """The scans that lie to the side of the others, by number, shifted back."""
+    return {
+        number: RepairedScan(
+            shifted_back(scans[number].pixels, shift_px),
+            "shifted back",
+            {"task": "shift", "pixels": (-shift_px).tolist()},
+        )
+        for number, shift_px in enumerate(lateral_shifts(scans, optics))
+        if shift_px.any()
+    }
+
+
+REPAIRS: tuple[Callable[[Sequence[Scan], Optics], dict[int, RepairedScan]], ...] = (
+    without_hot,
+    with_even_light,
+    in_line,
+)
+"""In the order of the notes on faults, and in that they are to be made."""
+
+
+def repaired(scans: Sequence[Scan], optics: Optics | None) -> tuple[list[Scan], list[str]]:
+    """The scans without faults that can be repaired, and a sentence on it if there were any.
+
+    What was done stands in what the scans say of how they were acquired, and so in every record.
+    Without optics, only the light can be evened out.
+    """
+    mended, done = list(scans), dict[int, list[RepairedScan]]()
+    for repair in REPAIRS:
+        if optics is not None:
+            found = repair(mended, optics)
+        else:
+            found = with_even_light(mended, None) if repair is with_even_light else {}
+        for number, new in found.items():
+            of_scan = done.setdefault(number, [])
+            of_scan.append(new)
+            acquired = {**scans[number].acquired, "repaired": [one.step for one in of_scan]}
+            mended[number] = replace(mended[number], image=new.pixels, acquired=acquired)
+    if not done:
+        return mended, []
+    each = [
+        f"{named(scans[number])} ({', '.join(repair.words for repair in repairs)})"
+        for number, repairs in sorted(done.items())
+    ]
+    return mended, [f"Repaired: {listed(each)}."]
