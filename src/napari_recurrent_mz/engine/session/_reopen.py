@@ -24,7 +24,7 @@ from ...networks.weights import Model
 from ._history import HistoryEntry
 from ._session import Session
 from ._settings import SessionSettings, scale_from_dict, session_model
-from ._store import FORMAT, INDEX, SCANS, array_digest, scan_digest
+from ._store import FORMAT, INDEX, SCANS, digest_of, scan_digest
 
 Tell = Callable[[str, str], object]
 
@@ -329,7 +329,7 @@ def _read_volume(folder: Path, index: Mapping[str, Any], tell: Tell) -> FloatArr
     path = folder / Path(str(entry["file"])).name
     try:
         pixels: FloatArray | None = read_image(path).stack if is_zarr(path) else None
-        if pixels is not None and array_digest(pixels) == entry["sha256"]:
+        if pixels is not None and digest_of(pixels) == entry["sha256"]:
             return pixels
     except (InputError, OSError, ValueError):
         pass
