@@ -28,7 +28,7 @@ from qtpy.QtWidgets import (
 
 from ...core.methods import method_of
 from ...core.metrics import EPSILON
-from ...core.scans import InputError, default_grid, listed
+from ...core.scans import InputError, listed
 from ..files.save_volume import SaveButton
 from ..shared import settings as _settings
 from ..shared.form import DataForm, NumberEdit, faint
@@ -107,10 +107,6 @@ class QuestionBox(QWidget):
         self._line.addWidget(self._unit)
         column_of(self, self.label, self._line)
         self.hide()
-
-    @property
-    def is_asking(self) -> bool:
-        return bool(self._waiting)
 
     def ask(
         self,
@@ -223,10 +219,6 @@ class SetupPage(QWidget):
         """Whether a field is only empty, which is no mistake."""
         fields = (self.grid.start, self.grid.stop, self.grid.step)
         return self.optics.is_incomplete() or any(not edit.text().strip() for edit in fields)
-
-    def propose_grid(self, limits_um: tuple[float, float]) -> None:
-        """A grid of all that a stage reaches, in half depths of field, if none is typed."""
-        self.grid.propose(default_grid(limits_um, self.optics.optics().depth_of_field_um))
 
 
 class ScanList(NumberTable):
