@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from napari.components import ViewerModel
 from numpy.testing import assert_allclose
 from qtpy.compat import isalive
-from qtpy.QtCore import QThreadPool
+from qtpy.QtCore import Qt, QThreadPool
 from qtpy.QtWidgets import QInputDialog
 from scipy.ndimage import gaussian_filter
 
@@ -375,6 +375,14 @@ def test_a_removed_layer_comes_anew_and_the_first_scan_can_be_taken_back(
         qtbot.waitUntil(lambda n=count: dock.scans.list.rowCount() == n, timeout=_PATIENCE_MS)
     qtbot.waitUntil(lambda: dock.volume.layer is None)
     assert all(not layer.name.startswith("Live") for layer in dock._viewer.layers)
+
+
+def test_delete_takes_the_selected_scan_out(make: Any, qtbot: Any) -> None:
+    dock = make()
+    take(dock, qtbot, 0.0, 4.0)
+    dock.scans.list.selectRow(0)
+    qtbot.keyClick(dock.scans.list, Qt.Key.Key_Delete)
+    qtbot.waitUntil(lambda: [scan.z_um for scan in dock.session.scans] == [4.0])
 
 
 def test_planes_in_view_come_first() -> None:

@@ -477,7 +477,7 @@ class LiveDock(ScanIntake):
             (rows.there.clicked, lambda: self.take_scan(suggested=True)),
             (scans.epsilon.valueChanged, lambda _: self._draw()),
             (scans.frame.toggled, self._frame_wanted),
-            (scans.list.removed, self.remove),
+            (scans.list.removed, lambda rows: self.remove(rows[0])),
             (scans.list.looked_at, lambda z_um: show_height(self._viewer, z_um)),
             (scans.undo.clicked, self.undo),
             (scans.pause.toggled, self._paused),

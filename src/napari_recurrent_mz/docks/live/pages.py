@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from qtpy.QtCore import QSize, Qt, Signal  # type: ignore[attr-defined]
-from qtpy.QtGui import QIcon, QImage, QKeyEvent, QPixmap, QShowEvent
+from qtpy.QtCore import QSize, Signal  # type: ignore[attr-defined]
+from qtpy.QtGui import QIcon, QImage, QPixmap, QShowEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
@@ -224,7 +224,6 @@ class SetupPage(QWidget):
 class ScanList(NumberTable):
     """The scans in the order in which they came: a picture, z, and the change each brought."""
 
-    removed = Signal(int)  # the scan of this row is to go
     looked_at = Signal(float)  # the plane at this height in µm is to be seen
 
     def __init__(self) -> None:
@@ -235,12 +234,11 @@ class ScanList(NumberTable):
             THUMBNAIL + 4,
         )
         self.setIconSize(QSize(THUMBNAIL, THUMBNAIL))
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.only_show()
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setShowGrid(False)
         self.setAcceptDrops(False)
         self.setMinimumHeight(_LIST_HEIGHT)
-        self.rows.hide()
         self.header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         self.header.setSectionResizeMode(2, QHeaderView.ResizeMode.Stretch)
         on(self, self.cellDoubleClicked, lambda row: self.looked_at.emit(self._lines[row].z_um))
@@ -261,13 +259,6 @@ class ScanList(NumberTable):
                 self.setItem(row, column, item)
         if is_more:
             self.scrollToBottom()
-
-    def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802
-        keys = (Qt.Key.Key_Delete, Qt.Key.Key_Backspace)
-        if event is not None and event.key() in keys and self.currentRow() >= 0:
-            self.removed.emit(self.currentRow())
-            return
-        super().keyPressEvent(event)
 
 
 def change_in_words(line: ScanLine) -> tuple[str, str]:

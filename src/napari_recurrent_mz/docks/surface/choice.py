@@ -9,8 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Labels, Layer, Points
-from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
-from qtpy.QtGui import QKeyEvent
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QTableWidgetItem, QWidget
 
 from ...core.arrays import reading
@@ -117,7 +116,6 @@ class PointTable(NumberTable):
     """The points of the plane, which can be typed over; Delete takes one out."""
 
     moved = Signal(int, object)  # number, (z, y, x) in µm
-    removed = Signal(list)
 
     def __init__(self) -> None:
         super().__init__(
@@ -142,15 +140,6 @@ class PointTable(NumberTable):
         point = self._shown[item.row()].copy()
         point[item.column()] = value
         self.moved.emit(item.row(), point)
-
-    def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802
-        model = self.selectionModel()
-        chosen = [] if model is None else sorted(index.row() for index in model.selectedRows())
-        is_delete = event is not None and event.key() in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace)
-        if is_delete and chosen:
-            self.removed.emit(chosen)
-        else:
-            super().keyPressEvent(event)
 
 
 @dataclass(frozen=True)
