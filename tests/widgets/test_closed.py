@@ -89,7 +89,7 @@ def test_the_result_of_a_job_does_not_reach_a_viewer_that_is_closed(
     make_napari_viewer: Any, docks: list[Any], qtbot: Any
 ) -> None:
     viewer = make_napari_viewer(show=True)
-    dock = Dock(viewer)
+    dock = Dock(viewer, "Count", "Counts")
     docks.append(dock)
     go_on = threading.Event()
 

@@ -71,6 +71,13 @@ def opened(dock: ReconstructDock, path: Path) -> list[Image]:
     return layers  # type: ignore[no-any-return]
 
 
+def tick_others(dock: ReconstructDock, state: Qt.CheckState) -> None:
+    """Tick, or untick, all channels but that of the table."""
+    table = dock.ui.channels.table
+    for row in range(1, table.rowCount()):
+        table.item(row, NAME).setCheckState(state)
+
+
 def results(dock: ReconstructDock) -> list[Image]:
     return [
         layer for layer in dock._viewer.layers if "optics" in layer.metadata.get(METADATA_KEY, {})
@@ -209,7 +216,7 @@ def test_stacks_of_two_files_are_channels_when_they_are_ticked(
     dock.add_layers(dock._viewer.layers[:1])
     dock.check()
     assert dock.ui.grid.cost.text().startswith("7 planes")
-    dock.ui.channels.use_all()
+    tick_others(dock, Qt.CheckState.Checked)
     dock.check()
     run_to_end(dock)
     for number, layer in enumerate(results(dock)):
@@ -325,7 +332,7 @@ def test_the_time_point_in_view_is_reconstructed(lapse: ReconstructDock, run_to_
 def test_all_time_points_are_one_layer(
     lapse: ReconstructDock, tmp_path: Path, run_to_end: Any, ngff: str
 ) -> None:
-    lapse.ui.channels.take_all_times()
+    lapse.ui.channels.times.setCurrentIndex(1)
     on_disk = bool(ngff)
     if on_disk:
         (tmp_path / "out").mkdir()
@@ -359,7 +366,7 @@ def test_a_time_lapse_that_another_reader_opened(
     layer = dock._viewer.add_image(tifffile.imread(path), name="movie")
     layer._source = layer.source.model_copy(update={"path": str(path)})
     dock.add_layers([layer])
-    dock.ui.channels.take_all_times()
+    dock.ui.channels.times.setCurrentIndex(1)
     dock.check()
     run_to_end(dock)
     (made,) = results(dock)
@@ -415,7 +422,7 @@ def test_scans_that_are_time_lapses_each(
         dock.add_layers(dock._viewer.open(str(path), plugin=PLUGIN))
     dock.ui.optics.set_values({"wavelength_um": 0.6}, "typed")
     dock.set_grid(GRID)
-    dock.ui.channels.take_all_times()
+    dock.ui.channels.times.setCurrentIndex(1)
     dock.check()
     run_to_end(dock)
     (made,) = results(dock)
@@ -433,7 +440,7 @@ def test_cancel_loses_no_plane_of_a_time_lapse(
     on_disk: bool,
     planes: int,
 ) -> None:
-    lapse.ui.channels.take_all_times()
+    lapse.ui.channels.times.setCurrentIndex(1)
     if on_disk:
         (tmp_path / "out").mkdir()
         lapse.write_to(tmp_path / "out")
@@ -478,7 +485,7 @@ def test_a_time_point_that_cannot_be_made_leaves_those_before(
     pixels[1, PLANES[0]] = 300  # the lamp was off
     light = {"EmissionWavelength": [600.0], "EmissionWavelengthUnit": ["nm"]}
     opened(dock, write_ome(tmp_path / "movie.ome.tif", pixels, "TZYX", Channel=light))
-    dock.ui.channels.take_all_times()
+    dock.ui.channels.times.setCurrentIndex(1)
     if on_disk:
         (tmp_path / "out").mkdir()
         dock.write_to(tmp_path / "out")
@@ -507,7 +514,7 @@ def test_the_time_points_of_a_split_time_lapse_know_all(
     assert [str(unit) for unit in parts[1].units] == ["micrometer"] * 3
     assert parts[1].axis_labels == ("z", "y", "x")
     dock.add_layers(parts[1:2])
-    dock.ui.channels.use_all(False)
+    tick_others(dock, Qt.CheckState.Unchecked)
     dock.check()
     run_to_end(dock)  # its wavelength and heights are those of the file
     np.testing.assert_allclose(results(dock)[0].data, alone(MOVIE[1, 1], 0.6), rtol=1e-6)
@@ -593,7 +600,7 @@ def test_a_time_lapse_in_a_window(
     dock.ui.optics.set_values({"na": 1.2, "immersion_index": 1.333}, "typed")
     opened(dock, movie(tmp_path))
     assert dock.ui.channels.times.isVisible()
-    dock.ui.channels.take_all_times()
+    dock.ui.channels.times.setCurrentIndex(1)
     dock.check()
     run_to_end(dock)
     (layer,) = results(dock)

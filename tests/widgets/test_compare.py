@@ -437,11 +437,11 @@ def test_cancel_and_a_closed_dock_stop_the_work(make, qtbot) -> None:
     assert run.is_cancelled
 
 
-def test_settings_are_remembered(compared, make) -> None:
+def test_settings_are_remembered(compared, make, qtbot) -> None:
     dock = compared(ViewerModel())
     dock.choose_baselines(["nearest", "pchip"])
     dock.options.fit.value = True
-    dock._remember()
+    finish(qtbot, dock, dock.footer.action.click)
     again = make(ViewerModel())
     assert again.baselines == ("nearest", "pchip")
     assert again.options.fit.value

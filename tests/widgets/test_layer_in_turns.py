@@ -93,7 +93,7 @@ def test_a_layer_may_go_before_it_has_controls(bring: Any, qtbot: Any) -> None:
 def test_a_canvas_survives_a_layer_that_goes(make_napari_viewer: Any, qtbot: Any) -> None:
     """Without it napari sends what vectors need to nobody, and to paint them ends the program."""
     viewer = make_napari_viewer(show=True)
-    dock = Dock(viewer)
+    dock = Dock(viewer, "Count", "Counts")
     viewer.window.add_dock_widget(dock, name="Dock", area="right")
     canvas = viewer.window._qt_viewer.canvas.native
     image = viewer.add_image(np.ones((4, 6, 6)))

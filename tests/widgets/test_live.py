@@ -18,19 +18,24 @@ from matplotlib.figure import Figure
 from napari.components import ViewerModel
 from numpy.testing import assert_allclose
 from qtpy.compat import isalive
-from qtpy.QtCore import QThreadPool
+from qtpy.QtCore import Qt, QThreadPool
 from qtpy.QtWidgets import QInputDialog
 from scipy.ndimage import gaussian_filter
 
 from demo_devices import SomebodyElse, demo_core
 from files import write_ome
 from napari_recurrent_mz import Optics, Scan, Session, ZGrid, reconstruct
-from napari_recurrent_mz.acquisition import simulated_microscope, simulated_sample, watch_folder
+from napari_recurrent_mz.acquisition import (
+    PlaneRefined,
+    simulated_microscope,
+    simulated_sample,
+    watch_folder,
+)
 from napari_recurrent_mz.docks.demo import windows as _live_demo
 from napari_recurrent_mz.docks.live import sources as _live_sources
 from napari_recurrent_mz.docks.live.dock import LiveDock
 from napari_recurrent_mz.docks.live.sources import FOLDER, MICRO_MANAGER, MICROSCOPE
-from napari_recurrent_mz.docks.live.work import Add, Filled, LiveWork, Started
+from napari_recurrent_mz.docks.live.work import Add, LiveWork, Started
 from napari_recurrent_mz.docks.shared.layers import METADATA_KEY, um_scale_and_place
 from napari_recurrent_mz.docks.shared.worker import Run
 from napari_recurrent_mz.estimates.planning import RULES
@@ -215,9 +220,9 @@ def test_a_typed_height_and_one_that_is_asked_for(make: Any, qtbot: Any) -> None
         dock.setup.sources.rows.height_um.setText(typed)
         dock.add_selected()
         if not typed:
-            qtbot.waitUntil(lambda: dock.question.is_asking)
+            qtbot.waitUntil(lambda: not dock.question.isHidden())
             dock.question.answer("height")  # nothing is typed yet
-            assert dock.question.is_asking
+            assert not dock.question.isHidden()
             dock.question.height_um.set_value(3.5)
             dock.question.answer("height")
         else:
@@ -287,7 +292,7 @@ def test_a_second_scan_at_a_height_is_asked_about(
     take(dock, qtbot, 2.0)
     add_scan_layer(dock, 2.0, seed=5)
     dock.act()
-    qtbot.waitUntil(lambda: dock.question.is_asking, timeout=_PATIENCE_MS)
+    qtbot.waitUntil(lambda: not dock.question.isHidden(), timeout=_PATIENCE_MS)
     assert set(dock.question.buttons) == {"replace", "average", "keep", ""}
     with qtbot.waitSignal(dock.refined, timeout=_PATIENCE_MS):
         dock.question.buttons[answer].click()
@@ -300,10 +305,10 @@ def test_a_saturated_frame_is_asked_about_and_left_out(make: Any, qtbot: Any) ->
     dock = make()
     add_scan_layer(dock, 1.0, pixels=np.minimum(camera(3), 300))
     dock.act()
-    qtbot.waitUntil(lambda: dock.question.is_asking, timeout=_PATIENCE_MS)
+    qtbot.waitUntil(lambda: not dock.question.isHidden(), timeout=_PATIENCE_MS)
     assert "saturated" in dock.question.label.text()
     dock.question.answer("")
-    assert not dock.question.is_asking
+    assert dock.question.isHidden()
     assert dock.session.scans == ()
 
 
@@ -372,6 +377,14 @@ def test_a_removed_layer_comes_anew_and_the_first_scan_can_be_taken_back(
     assert all(not layer.name.startswith("Live") for layer in dock._viewer.layers)
 
 
+def test_delete_takes_the_selected_scan_out(make: Any, qtbot: Any) -> None:
+    dock = make()
+    take(dock, qtbot, 0.0, 4.0)
+    dock.scans.list.selectRow(0)
+    qtbot.keyClick(dock.scans.list, Qt.Key.Key_Delete)
+    qtbot.waitUntil(lambda: [scan.z_um for scan in dock.session.scans] == [4.0])
+
+
 def test_planes_in_view_come_first() -> None:
     work, stop = LiveWork(lambda: Session(GRID, optics=OPTICS, method="lmmse")), threading.Event()
     work.order = (3, 2, 4, 1, 0)
@@ -379,8 +392,8 @@ def test_planes_in_view_come_first() -> None:
     for event in work.events(stop):
         if isinstance(event, Started):
             work.add(Add(Scan(camera(1), 0.5)))
-        if isinstance(event, Filled):
-            filled.append(event.index)
+        if isinstance(event, PlaneRefined):
+            filled.append(event.update.index)
         if len(filled) == len(GRID):
             stop.set()
             work.wake()

@@ -135,7 +135,7 @@ def test_what_was_not_saved_is_offered_at_the_next_start(
     (left,) = unsaved_sessions(first.files.folder)
     second = window()
     second.show()  # it is offered by itself
-    qtbot.waitUntil(lambda: second.question.is_asking, timeout=10_000)
+    qtbot.waitUntil(lambda: not second.question.isHidden(), timeout=10_000)
     assert second.question.label.text().endswith("with 2 scans was not saved: open it?")
     second.question.buttons["open"].click()
     qtbot.waitUntil(lambda: second.listed == 2, timeout=20_000)
@@ -155,16 +155,16 @@ def test_sessions_of_a_crash_are_offered_one_after_another(
 ) -> None:
     one = window()
     one.files.offer()
-    qtbot.waitUntil(lambda: one.question.is_asking, timeout=10_000)
+    qtbot.waitUntil(lambda: not one.question.isHidden(), timeout=10_000)
     assert "with 2 scans was not saved" in one.question.label.text()
     one.question.answer("discard")
     assert not crashed[1].exists()
     assert "with 1 scan was not saved" in one.question.label.text()
     one.question.answer("")
-    assert not one.question.is_asking
+    assert one.question.isHidden()
     assert crashed[0].exists()
     one.files.offer()
-    qtbot.waitUntil(lambda: one.question.is_asking, timeout=10_000)
+    qtbot.waitUntil(lambda: not one.question.isHidden(), timeout=10_000)
     started(qtbot, one, scans=0)
     one.question.answer("open")  # not over the session that runs
     assert one.said[-1][0].startswith("A session runs: save it or start again")
@@ -325,7 +325,7 @@ def test_a_window_that_went_comes_back_with_its_session(
     first.live.let_go()
     first.files.close()  # what a closed window does
     second = in_window(make_napari_viewer(show=True))
-    qtbot.waitUntil(lambda: second.question.is_asking, timeout=10_000)
+    qtbot.waitUntil(lambda: not second.question.isHidden(), timeout=10_000)
     with qtbot.waitSignal(second.refined, timeout=20_000):
         second.question.buttons["open"].click()
     assert [(one.z_um, one.name) for one in second.session.scans] == [(0.0, "z0"), (3.0, "z3")]

@@ -128,7 +128,7 @@ def test_a_layer_of_heights(qtbot, dock) -> None:
     layer = dock._viewer.add_image(
         heights, name="coverslip", scale=(0.2, 0.2), translate=(1.0, 3.0), units=("um", "um")
     )
-    dock.set_surface(layer)
+    dock.surface.choose(layer)
     assert dock.surface.kind_key() == MAP
     assert press(qtbot, dock).state == "done"
     np.testing.assert_allclose(dock.result.metadata[METADATA_KEY]["heights_um"], heights)
@@ -144,7 +144,7 @@ def test_a_layer_of_heights_lies_anywhere_in_the_world(qtbot, dock) -> None:
         translate=(0, 1000),
         units=("nm", "nm"),
     )
-    dock.set_surface(layer)
+    dock.surface.choose(layer)
     press(qtbot, dock)
     fy, fx = (1 + 0.2 * np.arange(24))[:, None], (3 + 0.2 * np.arange(32))[None]
     found = dock.result.metadata[METADATA_KEY]["heights_um"]
@@ -153,7 +153,7 @@ def test_a_layer_of_heights_lies_anywhere_in_the_world(qtbot, dock) -> None:
 
 def test_labels_are_heights_too(qtbot, dock) -> None:
     labels = np.repeat([3, 5], 12)[:, None] * np.ones((1, 32), int)
-    dock.set_surface(dock._viewer.add_labels(labels, name="terraces"))
+    dock.surface.choose(dock._viewer.add_labels(labels, name="terraces"))
     press(qtbot, dock)
     np.testing.assert_array_equal(dock.result.metadata[METADATA_KEY]["heights_um"], labels)
 
@@ -166,7 +166,7 @@ def test_labels_are_heights_too(qtbot, dock) -> None:
     ],
 )
 def test_a_layer_that_holds_no_heights_is_told(dock, data, sentence) -> None:
-    dock.set_surface(dock._viewer.add_image(data, name="odd", contrast_limits=(0, 1)))
+    dock.surface.choose(dock._viewer.add_image(data, name="odd", contrast_limits=(0, 1)))
     dock.check()
     assert "'odd'" in dock.footer.state.text()
     assert sentence in dock.footer.state.text()
@@ -177,7 +177,7 @@ def test_points_are_read_in_the_units_of_their_layer(dock) -> None:
     layer = dock._viewer.add_points(
         PLANE * 1000, name="elsewhere", units=("nm", "nm", "nm"), ndim=3, size=200
     )
-    dock.set_surface(layer)
+    dock.surface.choose(layer)
     dock.check()
     assert dock.surface.facts.text() == "Heights 2.5 to 7 µm, tilt 30.3°."
     assert [dock.surface.table.item(1, c).text() for c in range(3)] == ["5.500", "1.000", "9.200"]
@@ -196,7 +196,7 @@ def test_in_a_stack_of_unknown_size_points_count_in_its_planes(make_surface_dock
 
 
 def test_two_dimensional_points_have_no_height(dock) -> None:
-    dock.set_surface(dock._viewer.add_points(np.eye(3)[:, :2], name="flat"))
+    dock.surface.choose(dock._viewer.add_points(np.eye(3)[:, :2], name="flat"))
     dock.check()
     assert "'flat' have no z" in dock.footer.state.text()
 
@@ -281,7 +281,7 @@ def test_an_unexpected_failure_is_one_sentence(qtbot, dock, monkeypatch) -> None
 
 def test_the_choices_are_remembered(qtbot, dock, make_surface_dock) -> None:
     dock.in_3d.setChecked(True)
-    dock.set_surface(dock._viewer.add_labels(np.full((24, 32), 4), name="level"))
+    dock.surface.choose(dock._viewer.add_labels(np.full((24, 32), 4), name="level"))
     press(qtbot, dock)
     again = make_surface_dock()
     assert again.in_3d.isChecked()

@@ -27,10 +27,10 @@ from ...measure.comparison import (
 )
 from ...measure.plots.comparison import PLANE_IN_VIEW, colour_of, comparison_figure
 from ..shared import layers as _layers
-from ..shared import settings as _settings
+from ..shared import settings
 from ..shared.dock import Dock
 from ..shared.form import DataForm, faint
-from ..shared.guard import guarded, on, telling
+from ..shared.guard import guarded, on, one_shot, telling
 from ..shared.layer_choice import (
     LayerChoice,
     check_stack,
@@ -68,11 +68,6 @@ class ComparisonJob:
     def baseline_scans(self) -> tuple[float, ...]:
         """Heights from which a single baseline starts."""
         return self.scans_um or next((tuple(v.scans_um) for v in self.volumes if v.scans_um), ())
-
-
-def is_comparable(layer: Layer) -> bool:
-    """Whether a layer is offered: images, but not the maps that come from here."""
-    return isinstance(layer, Image) and "difference" not in _layers.own_metadata(layer)
 
 
 def scans_of(layer: Layer) -> tuple[float, ...]:
@@ -123,36 +118,31 @@ class PlaneInView:
 
     def __init__(self, viewer: Any, layer: Image, volume: Volume) -> None:
         self._viewer, self._layer = viewer, weakref.ref(layer)
-        self._heights = volume.heights_um
-        stored = np.asarray(volume.z_um)
-        self._falls = bool(stored[0] > stored[-1])
+        self._heights = np.asarray(volume.z_um)  # plane by plane, up or down
 
     def z_um(self) -> float | None:
         """The height in view; None when the viewer or the layer has none."""
-        layer, last = self._compared(), len(self._heights) - 1
-        if layer is None:
+        layer, count = self._compared(), len(self._heights)
+        plane = -1.0 if layer is None else plane_at(self._viewer, layer)
+        if not -0.51 <= plane <= count - 0.49:
             return None
-        plane = plane_at(self._viewer, layer)
-        place = last - plane if self._falls else plane
-        if not -0.51 <= place <= last + 0.51:
-            return None
-        return float(np.interp(place, np.arange(last + 1), self._heights))
+        return float(np.interp(plane, np.arange(count), self._heights))
 
     def go(self, z_um: float) -> None:
         """Show the plane nearest to a height."""
         layer = self._compared()
         if layer is not None:
-            number = int(np.abs(self._heights - z_um).argmin())
             index = np.zeros(layer.ndim)
-            index[-3] = len(self._heights) - 1 - number if self._falls else number
+            index[-3] = np.abs(self._heights - z_um).argmin()
             show_plane_of(self._viewer, layer, index)
 
     def step(self, by: int) -> None:
         """Show the plane so many planes further up."""
         here = self.z_um()
         if here is not None:
-            number = int(np.abs(self._heights - here).argmin()) + by
-            self.go(float(self._heights[min(max(number, 0), len(self._heights) - 1)]))
+            heights = np.sort(self._heights)
+            number = int(np.abs(heights - here).argmin()) + by
+            self.go(float(heights[min(max(number, 0), len(heights) - 1)]))
 
     def _compared(self) -> Image | None:
         """The layer, while the viewer has it with as many planes as were compared."""
@@ -177,7 +167,7 @@ class CompareDock(Dock):
         )
         self.chosen = DataForm(Reference, self._viewer)
         self.reference: LayerChoice = self.chosen.reference.native
-        self.layers = LayerList(self._viewer, is_comparable, _layers.is_reconstruction)
+        self.layers = LayerList(self._viewer, self._is_offered, _layers.is_reconstruction)
         self.options = DataForm(Options)
         self.optics = OpticsPanel()
         self.options.put_under("scans", self.optics)
@@ -195,9 +185,11 @@ class CompareDock(Dock):
         self.job: ComparisonJob | None = None
         self.in_view: PlaneInView | None = None
         self._compared: dict[weakref.ref[Image], str] = {}
-        self._sight_timer = self.one_shot(100, self._bring_plot_in_sight)  # once laid out
+        self._sight_timer = one_shot(self, 100, self._bring_plot_in_sight)  # once laid out
         self._lay_out()
-        self._restore()
+        self.options.restore(_GROUP)
+        stored = settings.remembered(_GROUP, ("baselines",))
+        self.choose_baselines(stored.get("baselines", "").split())
         with telling(self):
             self._choose_what_is_there()
         self.plot.show_reason(_EMPTY)
@@ -210,7 +202,10 @@ class CompareDock(Dock):
     # what a script calls --------------------------------------------------------------
     def _act(self) -> None:
         job, compared = self._described()
-        self._remember()
+        self.options.remember(_GROUP)
+        settings.remember(_GROUP, {"baselines": " ".join(self.baselines)})
+        if self.options.lmmse.value:
+            self.optics.remember()
         self.start(
             partial(comparing, **vars(job)),
             then=lambda comparison: self._show(comparison, job, compared),
@@ -225,12 +220,12 @@ class CompareDock(Dock):
         keys = {title: key for key, title in BASELINE_NAMES.items()}
         volumes: dict[str, Volume | str] = {v.name: v for v in job.volumes}
         chosen = volumes.get(name, keys.get(name, ""))
-        settings: dict[str, Any] = {
+        how: dict[str, Any] = {
             "scans_um": job.baseline_scans(),
             "optics": job.optics,
             "fit": job.fit,
         }
-        work = partial(differing, chosen, job.reference, **settings)
+        work = partial(differing, chosen, job.reference, **how)
         self.start(work, then=self._add_map, title="Subtracting")
 
     def _check(self) -> None:
@@ -254,6 +249,11 @@ class CompareDock(Dock):
         self._show_means()
 
     # from what is chosen to a job -----------------------------------------------------
+    def _is_offered(self, layer: Layer) -> bool:
+        """Whether a layer can be compared: images but the reference, and no maps from here."""
+        is_map = "difference" in _layers.own_metadata(layer)
+        return isinstance(layer, Image) and not is_map and layer is not self.reference.layer()
+
     def _layers(self) -> list[Image]:
         """The reference and what is compared with it."""
         return [layer for layer in (self.reference.layer(), *self.layers.ticked()) if layer]
@@ -357,13 +357,13 @@ class CompareDock(Dock):
     # the plane in view ----------------------------------------------------------------
     def _mark_view(self, _event: Any = None) -> None:
         z_um = None if self.in_view is None else self.in_view.z_um()
-        canvas = self.plot.answering
+        canvas = self.plot.canvas
         for axes in canvas.figure.get_axes():
             for line in axes.lines:
                 if line.get_gid() == PLANE_IN_VIEW:
                     line.set_visible(z_um is not None)
                     line.set_xdata([z_um or 0.0] * 2)
-        canvas.draw_idle()  # type: ignore[no-untyped-call]
+        canvas.draw_idle()
 
     def _clicked(self, event: Any) -> None:
         """Go to the plane under a click, or under the pointer that is dragged."""
@@ -375,7 +375,7 @@ class CompareDock(Dock):
         if self.in_view is not None and by is not None:
             self.in_view.step(by)
 
-    # choosing, remembering, wiring ----------------------------------------------------
+    # choosing and wiring ---------------------------------------------------------------
     def _choose_what_is_there(self) -> None:
         """The only stack that was not made from scans is the reference."""
         stacks = selected_or_only(self._viewer, is_measured_stack)
@@ -385,7 +385,7 @@ class CompareDock(Dock):
         self._layers_changed()
 
     def _reference_chosen(self) -> None:
-        self.layers.leave_out(self.reference.layer())
+        self.layers.offer()
         self._layers_changed()
 
     def _layers_changed(self) -> None:
@@ -401,17 +401,6 @@ class CompareDock(Dock):
     def choose_baselines(self, keys: Iterable[str]) -> None:
         ticked = set(keys)
         self.options.update({key: key in ticked for key in BASELINES})
-
-    def _restore(self) -> None:
-        self.options.restore(_GROUP)
-        stored = _settings.remembered(_GROUP, ("baselines",))
-        self.choose_baselines(stored.get("baselines", "").split())
-
-    def _remember(self) -> None:
-        self.options.remember(_GROUP)
-        _settings.remember(_GROUP, {"baselines": " ".join(self.baselines)})
-        if self.options.lmmse.value:
-            self.optics.remember()
 
     def _lay_out(self) -> None:
         line = QHBoxLayout()
@@ -429,7 +418,7 @@ class CompareDock(Dock):
         on(self, self.options.changed, self.check)
         on(self, self.difference_button.clicked, self.add_difference)
         on(self, self.ended, self.check)
-        canvas = self.plot.answering
+        canvas = self.plot.canvas
         canvas.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         canvas.setToolTip("Click or drag to move the viewer to a plane; ← and → step through them")
         canvas.mpl_connect("button_press_event", guarded(self, self._clicked))

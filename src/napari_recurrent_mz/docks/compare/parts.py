@@ -66,7 +66,6 @@ class LayerList(QListWidget):
         self._ticked: weakref.WeakSet[Layer] = weakref.WeakSet()
         self._known: weakref.WeakSet[Layer] = weakref.WeakSet()
         self._shown: list[weakref.ref[Layer]] = []
-        self._reference: Callable[[], Layer | None] = lambda: None
         self.setAccessibleName("Compare")
         self.setToolTip("Reconstructions, or any other stacks: tick those to compare (Space)")
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
@@ -74,18 +73,13 @@ class LayerList(QListWidget):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         on(self, self.itemChanged, self._item_changed)
-        on_list_changes(self, viewer, self._offer)
-        self._offer()
+        on_list_changes(self, viewer, self.offer)
+        self.offer()
 
     def ticked(self) -> list[Image]:
         """The ticked layers, in the order of the list."""
         shown = [layer() for layer in self._shown]
         return [layer for layer in shown if layer is not None and layer in self._ticked]
-
-    def leave_out(self, reference: Layer | None) -> None:
-        """Do not offer the layer that is the reference."""
-        self._reference = (lambda: None) if reference is None else weakref.ref(reference)
-        self._offer()
 
     def sizeHint(self) -> QSize:  # noqa: N802
         return QSize(200, _ROW * min(max(self.count(), 2), 5) + 4)
@@ -93,16 +87,12 @@ class LayerList(QListWidget):
     def minimumSizeHint(self) -> QSize:  # noqa: N802
         return QSize(80, self.sizeHint().height())
 
-    def _offer(self) -> None:
+    def offer(self) -> None:
+        """List what is accepted now."""
         new = [layer for layer in self._viewer.layers if layer not in self._known]
         self._known.update(new)
         self._ticked.update(filter(self._ticks, new))
-        self._show()
-        self.changed.emit()
-
-    def _show(self) -> None:
-        reference = self._reference()
-        offered = [x for x in self._viewer.layers if self._accepts(x) and x is not reference]
+        offered = list(filter(self._accepts, self._viewer.layers))
         row = self.currentRow()
         with signals_blocked(self):
             self.clear()
@@ -117,6 +107,7 @@ class LayerList(QListWidget):
                 self.addItem(item)
             self.setCurrentRow(min(row, self.count() - 1))
         self.setFixedHeight(self.sizeHint().height())
+        self.changed.emit()
 
     def _item_changed(self, item: QListWidgetItem) -> None:
         layer = self._shown[self.row(item)]()

@@ -30,7 +30,7 @@ class SampleStack:
     optics: Optics
 
 
-def scan_planes(sample: Any) -> list[int]:
+def scan_planes(sample: SampleStack) -> list[int]:
     """The planes of the demo's stack that serve as scans."""
     from ...simulation.simulate import DEMO_SCANS_UM
 
@@ -78,25 +78,23 @@ def _read(name: str, **optics: float) -> SampleStack:
     )
 
 
-def _stack(sample: Any, name: str) -> list[LayerData]:
+def _stack(sample: SampleStack, name: str) -> list[LayerData]:
     step = float(sample.z_um[1] - sample.z_um[0])
     place = um_scale_and_place(step, sample.optics.pixel_um, float(sample.z_um[0]))
     return [(sample.widefield, {"name": name, **_look(sample), **place}, "image")]
 
 
-def _scans(sample: Any, planes: Sequence[int], name: str) -> list[LayerData]:
-    return [_one_scan(sample, plane, name) for plane in planes]
+def _scans(sample: SampleStack, planes: Sequence[int], name: str) -> list[LayerData]:
+    layers: list[LayerData] = []
+    for plane in planes:
+        z_um, pixel_um = float(sample.z_um[plane]), sample.optics.pixel_um
+        place = um_scale_and_place(thickness_um(pixel_um), pixel_um, z_um)
+        about = {"name": f"{name} z={z_um:.1f}µm", **_look(sample), **place}
+        layers.append((sample.widefield[plane][np.newaxis], about, "image"))
+    return layers
 
 
-def _one_scan(sample: Any, plane: int, name: str) -> LayerData:
-    z_um = float(sample.z_um[plane])
-    pixel_um = sample.optics.pixel_um
-    place = um_scale_and_place(thickness_um(pixel_um), pixel_um, z_um)
-    name = f"{name} z={z_um:.1f}µm"
-    return sample.widefield[plane][np.newaxis], {"name": name, **_look(sample), **place}, "image"
-
-
-def _look(sample: Any) -> dict[str, Any]:
+def _look(sample: SampleStack) -> dict[str, Any]:
     low, high = (float(v) for v in np.percentile(sample.widefield, (0.5, 99.9)))
     return {
         "contrast_limits": (low, high),

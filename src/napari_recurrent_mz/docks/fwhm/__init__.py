@@ -1,4 +1,1 @@
-"""The FWHM dock: widths of beads as histograms, table and points.
-
-The work itself is in ``measure.beads``.
-"""
+"""The FWHM dock: widths of beads as histograms, table and points."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from napari.layers import Layer
+from qtpy.QtWidgets import QTabWidget
 
 from ...core.scans import InputError, counted
 from ...measure.beads import bead_profiles, in_words, write_beads
@@ -17,7 +18,7 @@ from ..shared.guard import guarded, on, on_click, sentence_of, telling
 from ..shared.layer_choice import is_image, lacks_step, selected_or_only
 from ..shared.result import plane_at
 from .job import BeadPoints, FwhmJob, Measured, measure, points_um, volume_of
-from .layout import FwhmPages
+from .layout import ResultsPage, SetupPage
 
 _NOTHING = "Nothing is measured yet: choose a volume and press Measure"
 _NO_BEAD = "Click a bar or a bead: its profile and the fit appear here"
@@ -28,8 +29,13 @@ class FwhmDock(Dock):
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer, "Measure", "Find, fit and count the beads")
-        self.pages = FwhmPages(self._viewer, self.palette_)
-        self.setup, self.results = self.pages.setup, self.pages.results
+        self.setup, self.results = SetupPage(self._viewer), ResultsPage(self.palette_)
+        self.pages = QTabWidget()
+        self.pages.setAccessibleName("Pages")
+        self.pages.addTab(self.setup, "Measure")
+        self.pages.addTab(self.results, "Results")
+        self.pages.setTabToolTip(0, "What to measure, and how")
+        self.pages.setTabToolTip(1, "Histograms of the widths, and the profiles of a bead")
         self.inputs = (self.setup,)
         self.form.addWidget(self.pages, 1)
         self.measured: Measured | None = None
@@ -265,8 +271,8 @@ class FwhmDock(Dock):
         )
         self.shortcut("N", self.next_bead)
         self.shortcut("P", lambda: self.next_bead(-1))
-        results.widths.answering.mpl_connect("button_press_event", guarded(self, self._clicked_bar))
-        results.widths.answering.mpl_connect("key_press_event", guarded(self, self._key_pressed))
+        results.widths.canvas.mpl_connect("button_press_event", guarded(self, self._clicked_bar))
+        results.widths.canvas.mpl_connect("key_press_event", guarded(self, self._key_pressed))
         on(self, self.ended, self._check_timer.start)
         on_click(self, self._pick)
 

@@ -6,26 +6,20 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from napari.layers import Points
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
-from qtpy.QtGui import QResizeEvent
-from qtpy.QtWidgets import QTabWidget, QWidget
+from qtpy.QtWidgets import QWidget
 
 from ...core.optics import Optics
 from ...measure.beads import BeadSettings
 from ..shared.form import DataForm, as_named, asked, faint
 from ..shared.guard import on
-from ..shared.layer_choice import is_any_image
+from ..shared.layer_choice import is_any_image, is_points
 from ..shared.optics_panel import OpticsPanel
 from ..shared.parts import Palette, column_of, push_button
 from ..shared.plot import PlotPanel
 
 GROUP = "fwhm"
 MODEL_NAMES = {"gaussian3d": "3-D Gaussian", "profiles": "1-D Gaussian profiles"}
-
-
-def _is_points(layer: Any) -> bool:
-    return isinstance(layer, Points)
 
 
 @dataclass(frozen=True)
@@ -49,7 +43,7 @@ class BeadForm:
         "Beads",
         "Points that mark the beads, instead of a search; each moves to the nearest maximum",
         nothing="Search for them",
-        layers=_is_points,
+        layers=is_points,
     )
     same: bool = asked(
         "The reference's beads in both",
@@ -164,7 +158,7 @@ class ResultsPage(QWidget):
 
     def __init__(self, palette: Palette) -> None:
         super().__init__()
-        self.widths = WidthsPanel(palette, "Bead widths", 340)
+        self.widths = PlotPanel(palette, "Bead widths", 340)
         self.widths.canvas.setToolTip(
             "Click a bar to select its beads; with the keyboard, the arrows go from bar to bar"
         )
@@ -175,25 +169,3 @@ class ResultsPage(QWidget):
         column.setSpacing(2)
         column.setStretchFactor(self.widths, 3)
         column.setStretchFactor(self.bead, 1)
-
-
-class WidthsPanel(PlotPanel):
-    """Histograms that lie side by side or one above the other, as there is room."""
-
-    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
-        super().resizeEvent(event)
-        self.canvas.restyle()
-
-
-class FwhmPages(QTabWidget):
-    """Both pages."""
-
-    def __init__(self, viewer: Any, palette: Palette) -> None:
-        super().__init__()
-        self.setup = SetupPage(viewer)
-        self.results = ResultsPage(palette)
-        self.addTab(self.setup, "Measure")
-        self.addTab(self.results, "Results")
-        self.setTabToolTip(0, "What to measure, and how")
-        self.setTabToolTip(1, "Histograms of the widths, and the profiles of a bead")
-        self.setAccessibleName("Pages")

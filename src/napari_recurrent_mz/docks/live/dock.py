@@ -9,9 +9,9 @@ from typing import Any
 
 from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
 
-from ...acquisition import Ended
+from ...acquisition import Ended, Moved, PlaneRefined
 from ...core.device import check_memory
-from ...core.scans import InputError, counted
+from ...core.scans import InputError, counted, default_grid
 from ...measure.plots.live import ErrorOverZ, Stopping, live_figure
 from ..files.save_volume import finished_volume
 from ..shared.guard import guarded, on, telling
@@ -25,14 +25,12 @@ from .pages import CONTINUE, START_AGAIN, LivePages, QuestionBox
 from .sources import FOLDER, HAND, MICROSCOPE, FolderFeed, MicroscopeFeed
 from .work import (
     Add,
-    Filled,
     Listed,
     LiveRun,
     Message,
     MicroscopeFree,
     NotStarted,
     ScanQuestion,
-    StageAt,
     Started,
 )
 
@@ -96,7 +94,6 @@ class LiveDock(ScanIntake):
         self.scope = MicroscopeFeed(self.setup.sources)
         self.turns = Turns(self._viewer, self, self._is_quiet)
         self.live = LiveRun(self.turns)
-        self.remembers = True  # whether what is set, and every scan, is kept for the next start
         self.files = LiveFiles(self, self.question, is_wanted=lambda: self.remembers)
         self.footer.add_on_top(self.files.saving)
         self.over_z: ErrorOverZ | None = None
@@ -106,7 +103,6 @@ class LiveDock(ScanIntake):
         self.waiting: list[Candidate] = []
         self._is_pending = self._is_at_microscope = False
         self._bar_moved = 0.0
-        self.setAcceptDrops(True)
         self.pages.restore()
         self._connect()
         self.setup.method.look_around()
@@ -257,10 +253,10 @@ class LiveDock(ScanIntake):
             Started: self._session_started,
             NotStarted: self._session_failed,
             Listed: self._show_scans,
-            Filled: self._plane_filled,
+            PlaneRefined: self._plane_refined,
             ScanQuestion: self.ask_about,
             Message: lambda message: self.say(message.sentence, message.kind),
-            StageAt: self._stage_read,
+            Moved: self._stage_moved,
             MicroscopeFree: self._microscope_free,
         }
         handlers[type(item)](item)
@@ -320,8 +316,8 @@ class LiveDock(ScanIntake):
         else:
             self.live.work.add(add)
 
-    def _stage_read(self, read: StageAt) -> None:
-        self.setup.sources.rows.stage.setText(f"The stage was at {read.z_um:.4g} µm.")
+    def _stage_moved(self, moved: Moved) -> None:
+        self.setup.sources.rows.stage.setText(f"The stage was at {moved.z_um:.4g} µm.")
 
     def _microscope_free(self, free: MicroscopeFree) -> None:
         self._is_at_microscope = False
@@ -343,8 +339,9 @@ class LiveDock(ScanIntake):
                 panel.set_values(optics.as_dict(), "of the simulated microscope")
             else:
                 panel.set_values({"pixel_um": microscope.pixel_um}, "from the microscope")
-            with contextlib.suppress(InputError):
-                self.setup.propose_grid(microscope.limits_um)
+            with contextlib.suppress(InputError):  # all that the stage reaches
+                depth_um = panel.optics().depth_of_field_um
+                self.setup.grid.propose(default_grid(microscope.limits_um, depth_um))
         self._show_state()
 
     # what the session reports -----------------------------------------------------------------
@@ -375,14 +372,15 @@ class LiveDock(ScanIntake):
             self.scans.save.offer(shown, finished_volume(session))
         self.refined.emit()
 
-    def _plane_filled(self, filled: Filled) -> None:
+    def _plane_refined(self, refined: PlaneRefined) -> None:
         assert self.volume is not None  # made with the session
         self.volume.show()
         now = time.monotonic()
         if now - self._bar_moved > _PROGRESS_S:  # the bar paints at once, with all that waits
             self._bar_moved = now
-            total = filled.total if filled.done else 0
-            self.footer.progress(filled.done, total, STAGES[filled.stage])
+            update = refined.update
+            total = update.total if update.done else 0
+            self.footer.progress(update.done, total, STAGES[update.stage])
 
     def _draw(self) -> None:
         """Verdict and plots, as they are with ε now."""
@@ -479,7 +477,7 @@ class LiveDock(ScanIntake):
             (rows.there.clicked, lambda: self.take_scan(suggested=True)),
             (scans.epsilon.valueChanged, lambda _: self._draw()),
             (scans.frame.toggled, self._frame_wanted),
-            (scans.list.removed, self.remove),
+            (scans.list.removed, lambda rows: self.remove(rows[0])),
             (scans.list.looked_at, lambda z_um: show_height(self._viewer, z_um)),
             (scans.undo.clicked, self.undo),
             (scans.pause.toggled, self._paused),

@@ -17,6 +17,7 @@ from ...io import z_from_name
 from ..shared import drop as _drop
 from ..shared import layers as _layers
 from ..shared.guard import telling
+from ..shared.layer_choice import selected
 from ..shared.result import plane_at
 from ..shared.worker import in_background
 from .files import LiveFiles, is_session_path
@@ -93,7 +94,7 @@ class ScanIntake(_drop.DropTarget):
 
     def add_selected(self) -> None:
         """Take the layers that are selected in napari's layer list as scans."""
-        chosen = [x for x in self._viewer.layers if x in self._viewer.layers.selection]
+        chosen = selected(self._viewer)
         volume = None if self.volume is None else self.volume.layer
         edit = self.pages.setup.sources.rows.height_um
         with telling(self):

@@ -199,10 +199,7 @@ class NextScanFrame(LayerInTurns[Vectors]):
 
 
 def frame_of(plane: float, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
-    """Four vectors around a field of (Y, X) pixels at a height in planes; shape (4, 2, 3).
-
-    Beginning and direction of each, as (plane, y, x) in pixels.
-    """
+    """Beginnings and directions around a field (Y, X) at a height in planes; shape (4, 2, 3)."""
     rows, columns = shape
     corners = np.array([(0, 0), (0, columns), (rows, columns), (rows, 0)]) - 0.5
     frame = np.zeros((4, 2, 3))

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from qtpy.QtCore import QSize, Qt, Signal  # type: ignore[attr-defined]
-from qtpy.QtGui import QIcon, QImage, QKeyEvent, QPixmap, QShowEvent
+from qtpy.QtCore import QSize, Signal  # type: ignore[attr-defined]
+from qtpy.QtGui import QIcon, QImage, QPixmap, QShowEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
@@ -28,7 +28,7 @@ from qtpy.QtWidgets import (
 
 from ...core.methods import method_of
 from ...core.metrics import EPSILON
-from ...core.scans import InputError, default_grid, listed
+from ...core.scans import InputError, listed
 from ..files.save_volume import SaveButton
 from ..shared import settings as _settings
 from ..shared.form import DataForm, NumberEdit, faint
@@ -107,10 +107,6 @@ class QuestionBox(QWidget):
         self._line.addWidget(self._unit)
         column_of(self, self.label, self._line)
         self.hide()
-
-    @property
-    def is_asking(self) -> bool:
-        return bool(self._waiting)
 
     def ask(
         self,
@@ -224,15 +220,10 @@ class SetupPage(QWidget):
         fields = (self.grid.start, self.grid.stop, self.grid.step)
         return self.optics.is_incomplete() or any(not edit.text().strip() for edit in fields)
 
-    def propose_grid(self, limits_um: tuple[float, float]) -> None:
-        """A grid of all that a stage reaches, in half depths of field, if none is typed."""
-        self.grid.propose(default_grid(limits_um, self.optics.optics().depth_of_field_um))
-
 
 class ScanList(NumberTable):
     """The scans in the order in which they came: a picture, z, and the change each brought."""
 
-    removed = Signal(int)  # the scan of this row is to go
     looked_at = Signal(float)  # the plane at this height in µm is to be seen
 
     def __init__(self) -> None:
@@ -243,12 +234,11 @@ class ScanList(NumberTable):
             THUMBNAIL + 4,
         )
         self.setIconSize(QSize(THUMBNAIL, THUMBNAIL))
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.only_show()
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setShowGrid(False)
         self.setAcceptDrops(False)
         self.setMinimumHeight(_LIST_HEIGHT)
-        self.rows.hide()
         self.header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         self.header.setSectionResizeMode(2, QHeaderView.ResizeMode.Stretch)
         on(self, self.cellDoubleClicked, lambda row: self.looked_at.emit(self._lines[row].z_um))
@@ -269,13 +259,6 @@ class ScanList(NumberTable):
                 self.setItem(row, column, item)
         if is_more:
             self.scrollToBottom()
-
-    def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802
-        keys = (Qt.Key.Key_Delete, Qt.Key.Key_Backspace)
-        if event is not None and event.key() in keys and self.currentRow() >= 0:
-            self.removed.emit(self.currentRow())
-            return
-        super().keyPressEvent(event)
 
 
 def change_in_words(line: ScanLine) -> tuple[str, str]:

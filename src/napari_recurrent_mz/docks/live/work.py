@@ -121,23 +121,6 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class Filled:
-    """A plane of the volume is new: ``stage`` is scan, linear or network."""
-
-    index: int
-    stage: str
-    done: int
-    total: int
-
-
-@dataclass(frozen=True)
-class StageAt:
-    """The stage was read at this height."""
-
-    z_um: float
-
-
-@dataclass(frozen=True)
 class MicroscopeFree:
     """What was asked of the microscope is done; ``ended`` says how an automatic run ended."""
 
@@ -191,7 +174,7 @@ class LiveWork:
                 stage_um = microscope.z_um
                 if z_um is not None:
                     stage_um = microscope.move_to(z_um, self.abort.is_set)
-                yield StageAt(stage_um)
+                yield Moved(stage_um, 1)
                 if self.abort.is_set():
                     yield Message(f"Stopped: the stage stays at {stage_um:.4g} µm.")
                     return
@@ -208,10 +191,8 @@ class LiveWork:
             ended = None
             with closing(cast(Any, acquire(session, microscope, **limits))) as events:
                 for event in events:
-                    if isinstance(event, Moved):
-                        yield StageAt(event.z_um)
-                    elif isinstance(event, PlaneRefined):
-                        yield filled(event.update)
+                    if isinstance(event, Moved | PlaneRefined):
+                        yield event
                     elif isinstance(event, Scanned | Refined):
                         yield from self._listed(session)
                     elif isinstance(event, Ended):
@@ -328,7 +309,7 @@ class LiveWork:
 
         with closing(session.refine(order=order, stopped=stopped)) as updates:
             for update in updates:
-                yield filled(update)
+                yield PlaneRefined(update, len(session.scans))
                 if self.order != order or stopped():
                     break
         if not session.pending:
@@ -377,11 +358,6 @@ class LiveWork:
         )
 
 
-def filled(update: Any) -> Filled:
-    """What the window needs of a :class:`~.PlaneUpdate`."""
-    return Filled(update.index, update.stage, update.done, update.total)
-
-
 def choices_after(error: InputError) -> tuple[str, ...]:
     """What a person may answer when a session has refused a scan; nothing if it cannot be."""
     from ...engine.session import ON_DUPLICATE
@@ -404,13 +380,10 @@ def _nothing() -> None:
 
 
 class LiveRun(QObject):
-    """At most one session, in a thread of its own; ``run`` is there while it is.
+    """At most one session, in a thread of its own; what is asked without one is forgotten.
 
-    What :attr:`work` is asked without a session is forgotten.
-
-    What it reports is passed on one by one, so that the window answers and paints in between; of
-    planes filled one after the other only the last. While the window takes turns, nothing is
-    passed on, and the thread waits.
+    What it reports is passed on one by one, so that the window paints in between; while that takes
+    turns, nothing is, and the thread waits.
     """
 
     arrived = Signal(object)  # what LiveWork reports; nothing more once the session was ended
@@ -477,7 +450,8 @@ class LiveRun(QObject):
             self._timer.start()
 
     def _put(self, item: object) -> None:
-        if isinstance(item, Filled) and self._items and isinstance(self._items[-1], Filled):
+        last = self._items[-1] if self._items else None
+        if isinstance(item, PlaneRefined) and isinstance(last, PlaneRefined):
             self._items.pop()
         self._items.append(item)
         if not self._timer.isActive() and not self._turns.is_on:

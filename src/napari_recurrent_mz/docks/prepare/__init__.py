@@ -1,4 +1,1 @@
-"""The Prepare dock: alignment, extended focus, normalisation and registration of stacks.
-
-The work itself is in ``measure.preparation``.
-"""
+"""The Prepare dock: alignment, extended focus, normalisation and registration of stacks."""

@@ -21,7 +21,7 @@ from ..shared import layers as _layers
 from ..shared.dock import Dock
 from ..shared.form import DataForm, faint
 from ..shared.guard import on, telling
-from ..shared.layer_choice import LayerChoice, is_any_image
+from ..shared.layer_choice import LayerChoice, is_any_image, selected
 from ..shared.layers import about_layer
 from ..shared.plot import PlotPanel
 from . import job as _job
@@ -121,8 +121,7 @@ class PrepareDock(Dock):
     def _align(self) -> None:
         form = self.pages.align.values()
         if form.what == SCANS:
-            layers = self._viewer.layers
-            images = _job.scan_layers([x for x in layers if x in layers.selection])
+            images = _job.scan_layers(selected(self._viewer))
             source = _job.scans_source(images)
         else:
             images = [self._stack()]

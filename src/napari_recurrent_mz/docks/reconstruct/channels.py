@@ -15,10 +15,17 @@ from superqt.utils import signals_blocked
 from ...core.errors import counted
 from ...core.scans import InputError
 from ..shared.form import FormPanel, asked, faint, parse_wavelength_um
-from ..shared.guard import on, telling
-from ..shared.layers import channel_of, check_scan_layer, frame_count, full_resolution, image_optics
+from ..shared.guard import on
+from ..shared.layers import (
+    channel_of,
+    check_scan_layer,
+    frame_count,
+    full_resolution,
+    image_optics,
+    plane_count,
+)
 from ..shared.parts import NumberTable
-from ..shared.scan_table import TYPED, TYPED_STEP, Row, rows_of
+from ..shared.scan_table import TYPED, TYPED_STEP, Row, layers_of, rows_of
 
 NAME, EMISSION = range(2)
 ONE, ALL = "one", "all"
@@ -32,7 +39,6 @@ class Channel:
 
     layers: Mapping[int, weakref.ref[Image]]  # by the identity of the table's layer
     is_main: bool = False  # whether they are the table's own
-    is_of_file: bool = False  # whether the file says that they belong together
     use: bool = False
     typed_um: float | None = None  # an emission wavelength that a person set
     known: dict[tuple[int, int], Row] = field(default_factory=dict)  # its rows, which keep scans
@@ -77,23 +83,18 @@ class Channel:
 
 def channels_of(rows: Sequence[Row], layers: Iterable[Layer]) -> list[Channel]:
     """The channels that these rows, and other layers that are open, are of; theirs comes first."""
-    mains = list({id(row.layer): row.layer for row in rows if row.layer is not None}.values())
+    mains = layers_of(rows)
     if not mains:
         return []
     own = Channel(_references(mains, mains), is_main=True, use=True)
     others = [layer for layer in layers if not any(layer is main for main in mains)]
     fitting = [layer for layer in others if _is_like(layer, mains[0])]
     beside = list(_of_file(mains, fitting))
-    if len(mains) == 1:
+    if len(mains) == 1 and plane_count(mains[0]) > 1:  # else others may be scans, too
         taken = {id(channel.first) for channel in beside}
-        loose = [layer for layer in fitting if id(layer) not in taken and not _is_part(layer)]
+        loose = [layer for layer in fitting if id(layer) not in taken]
         beside += [Channel(_references(mains, [layer])) for layer in loose]
     return [own, *beside]
-
-
-def _is_part(layer: Layer) -> bool:
-    """Whether a layer is a single plane, of which others may be scans, too."""
-    return len(full_resolution(layer).shape) < 3 or full_resolution(layer).shape[-3] == 1
 
 
 def _is_like(layer: Layer, main: Image) -> bool:
@@ -133,7 +134,7 @@ def _of_file(mains: Sequence[Image], layers: Sequence[Layer]) -> Iterator[Channe
     for number in numbers:
         own = [layer_at.get((image, number)) for image in images]
         if all(isinstance(layer, Image) for layer in own):
-            yield Channel(_references(mains, own), is_of_file=True, use=True)
+            yield Channel(_references(mains, own), use=True)
 
 
 def _references(
@@ -156,14 +157,6 @@ class LapseFields:
     )
 
 
-@dataclass(eq=False)
-class _Kept:
-    """What a person said of a channel, kept while its layer is there."""
-
-    use: bool | None = None
-    typed_um: float | None = None
-
-
 class ChannelsPanel(FormPanel):
     """A list of channels to tick, each with its emission wavelength; hidden where there is one."""
 
@@ -171,7 +164,7 @@ class ChannelsPanel(FormPanel):
         super().__init__(LapseFields)
         self.channels: list[Channel] = []
         self.frames = 1
-        self._kept: weakref.WeakKeyDictionary[Image, _Kept] = weakref.WeakKeyDictionary()
+        self._edited_ones = weakref.WeakKeyDictionary[Layer, Channel]()  # by their first layers
         self.table = _ChannelTable()
         self.times = self._form.times.native
         self.note = faint()
@@ -197,17 +190,6 @@ class ChannelsPanel(FormPanel):
         """Whether every time point is wanted."""
         return self.frames > 1 and self._form.times.value == ALL
 
-    def use_all(self, is_on: bool = True) -> None:
-        """Tick, or untick, all channels but that of the table."""
-        for channel in self.channels[1:]:
-            self._keep(channel).use = channel.use = is_on
-        self._show(None)
-        self.changed.emit()
-
-    def take_all_times(self, is_on: bool = True) -> None:
-        """Choose all time points, or the one in view."""
-        self._form.times.value = ALL if is_on else ONE
-
     def look(
         self, rows: Sequence[Row], layers: Iterable[Layer], wavelength_um: float | None
     ) -> None:
@@ -215,18 +197,14 @@ class ChannelsPanel(FormPanel):
         layers = list(layers)
         self.channels = channels_of(rows, layers)
         for channel in self.channels[1:]:
-            remembered = self._keep(channel)
-            channel.use = channel.use if remembered.use is None else remembered.use
-            channel.typed_um = remembered.typed_um
+            before = None if channel.first is None else self._edited_ones.get(channel.first)
+            if before is not None:
+                channel.use, channel.typed_um = before.use, before.typed_um
         first = self.channels[0].first if self.channels else None
         self.frames = 1 if first is None else frame_count(first)
         is_one_stack = bool(self.channels) and len(self.channels[0].layers) == 1
         self.note.setText(_not_offered(first, layers) if first is not None and is_one_stack else "")
         self._show(wavelength_um)
-
-    def _keep(self, channel: Channel) -> _Kept:
-        layer = channel.first
-        return _Kept() if layer is None else self._kept.setdefault(layer, _Kept())
 
     def _show(self, wavelength_um: float | None) -> None:
         self.table.show_channels(self.channels, wavelength_um)
@@ -236,15 +214,15 @@ class ChannelsPanel(FormPanel):
         self.setVisible(len(self.channels) > 1 or self.frames > 1 or bool(self.note.text()))
 
     def _edited(self, item: QTableWidgetItem) -> None:
-        with telling(self):
-            channel = self.channels[item.row()]
-            remembered = self._keep(channel)
-            if item.column() == NAME:
-                remembered.use = channel.use = item.checkState() == Qt.CheckState.Checked
-            else:
-                value = parse_wavelength_um(item.text())
-                remembered.typed_um = channel.typed_um = value if value and value > 0 else None
-            self.changed.emit()
+        channel = self.channels[item.row()]
+        if channel.first is not None:
+            self._edited_ones[channel.first] = channel
+        if item.column() == NAME:
+            channel.use = item.checkState() == Qt.CheckState.Checked
+        else:
+            value = parse_wavelength_um(item.text())
+            channel.typed_um = value if value and value > 0 else None
+        self.changed.emit()
 
 
 class _ChannelTable(NumberTable):

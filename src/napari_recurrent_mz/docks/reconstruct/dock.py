@@ -65,8 +65,6 @@ class ReconstructDock(ScanSource):
             ReconstructLayout,
         )
         self.scan_parts, self.inputs = self.ui.scan_parts, self.ui.inputs
-        self.setAcceptDrops(True)
-        self.remembers = True
         self.rest = Rest()
         self.result: ResultLayer | None = None
         self.results: list[weakref.ref[Image]] = []  # of the channels that are finished
@@ -92,12 +90,10 @@ class ReconstructDock(ScanSource):
         """Let volumes be written to this folder as they are made, as this version of OME-Zarr."""
         self.ui.result.write_to(folder, ngff)
 
-    def act(self) -> None:
-        self.reconstruct()
+    def _act(self) -> None:
+        self._begin(preview=False)
 
-    def reconstruct(self) -> None:
-        with telling(self):
-            self._begin(preview=False)
+    reconstruct = ScanSource.act
 
     def preview(self) -> None:
         """Start the linear MMSE preview: a coarser grid when the full one would take long."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -63,29 +64,22 @@ class ErrorPlot(QuietCanvas):
             self.hide()
             return
         if before is None or _facts(before) != _facts(recipe):
-            in_background(
-                owner, _errors, recipe, then=self._shows(recipe), failed=lambda _: self.hide()
-            )
+            show = partial(self._show_errors, recipe)
+            in_background(owner, _errors, recipe, then=show, failed=lambda _: self.hide())
         if before is None or _scan_facts(before) != _scan_facts(recipe):
-            in_background(owner, _faults, recipe, then=self._notices(recipe))
+            in_background(owner, _faults, recipe, then=partial(self._notice, recipe))
 
-    def _shows(self, recipe: Recipe) -> Callable[[ErrorOverZ], None]:
-        def show(errors: ErrorOverZ) -> None:
-            if self._recipe is not None and _facts(self._recipe) == _facts(recipe):
-                self.shown = errors
-                self.show_figure(error_figure(errors))
-                self.show()
+    def _show_errors(self, recipe: Recipe, errors: ErrorOverZ) -> None:
+        if self._recipe is not None and _facts(self._recipe) == _facts(recipe):
+            self.shown = errors
+            self.show_figure(error_figure(errors))
+            self.show()
 
-        return show
-
-    def _notices(self, recipe: Recipe) -> Callable[[list[list[str]]], None]:
-        def notice(notes: list[list[str]]) -> None:
-            is_same = self._recipe is not None and _scan_facts(self._recipe) == _scan_facts(recipe)
-            if is_same and notes != self.notes:
-                self.notes = notes
-                self.noticed.emit()
-
-        return notice
+    def _notice(self, recipe: Recipe, notes: list[list[str]]) -> None:
+        is_same = self._recipe is not None and _scan_facts(self._recipe) == _scan_facts(recipe)
+        if is_same and notes != self.notes:
+            self.notes = notes
+            self.noticed.emit()
 
 
 def _scan_facts(recipe: Recipe) -> tuple[Any, ...]:

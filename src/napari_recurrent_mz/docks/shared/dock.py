@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QEvent, QSize, Qt, QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QEvent, QSize, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor, QKeySequence, QShortcut, QShowEvent  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
     QApplication,
@@ -49,17 +49,14 @@ _CHECK_MS = 100
 
 
 def keep_keyboard(holder: QWidget, parts: Sequence[QWidget]) -> None:
-    """Let the holder have the keyboard if one of these parts has it, which will be disabled.
-
-    Qt would give it to the canvas, say, and Esc would no longer reach the dock.
-    """
+    """Take the keyboard from parts that will be disabled: Qt would give it to the canvas, say."""
     focused = QApplication.focusWidget()
     if focused is not None and any(one is focused or one.isAncestorOf(focused) for one in parts):
         holder.setFocus()
 
 
 class InstrumentFooter(QWidget):
-    """Status, warnings, message, progress, and the buttons unless ``action`` is empty."""
+    """Status, warnings, message, progress, and the buttons that start and end a job."""
 
     def __init__(self, palette: Palette, action: str, tooltip: str) -> None:
         super().__init__()
@@ -81,9 +78,6 @@ class InstrumentFooter(QWidget):
         self._line.addWidget(self.cancel, 1)
         labels = self.state, self.warnings, self.message
         self._column = column_of(self, *labels, self.bar, self._line, margins=(6, 4, 6, 6))
-        if not action:
-            self.action.hide()
-            self.cancel.hide()
 
     def add_on_top(self, widget: QWidget) -> None:
         """Put something over the status, in sight whatever the form shows."""
@@ -264,13 +258,13 @@ class Dock(QWidget, Tells, metaclass=_Kept):
     def __init__(
         self,
         napari_viewer: Any,
-        action: str = "",
-        tooltip: str = "",
+        action: str,
+        tooltip: str,
         form: Callable[[InstrumentFooter, Palette, Any], Form] = Form,
     ) -> None:
         super().__init__()
         self._viewer = viewer = unwrapped(napari_viewer)
-        self._place_soon = self.one_shot(0, self._take_place)
+        self._place_soon = one_shot(self, 0, self._take_place)
         self._is_placed = False
         self.palette_ = Palette(viewer.theme)
         self.footer = InstrumentFooter(self.palette_, action, tooltip)
@@ -282,8 +276,8 @@ class Dock(QWidget, Tells, metaclass=_Kept):
         self._then: Callable[[Any], None] | None = None
         column_of(self, self.ui)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
-        self._choose_soon = self.one_shot(0, self._choose_what_is_there)
-        self._check_timer = self.one_shot(_CHECK_MS, self.check)  # once all has been said
+        self._choose_soon = one_shot(self, 0, self._choose_what_is_there)
+        self._check_timer = one_shot(self, _CHECK_MS, self.check)  # once all has been said
         self._splits = Splits()
         for layer in list(viewer.layers):
             self._splits.inserted(layer)
@@ -332,10 +326,6 @@ class Dock(QWidget, Tells, metaclass=_Kept):
         shortcut = QShortcut(QKeySequence(keys), self)
         shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
         on(self, shortcut.activated, slot)
-
-    def one_shot(self, milliseconds: int, slot: Callable[[], object]) -> QTimer:
-        """A timer that, once started, calls ``slot`` after a while; starting again puts it off."""
-        return one_shot(self, milliseconds, slot)
 
     # what it says ---------------------------------------------------------------------
     def say(self, sentence: str, kind: str = "hint") -> None:
@@ -502,15 +492,10 @@ class Dock(QWidget, Tells, metaclass=_Kept):
         if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
             stop_run(self.__dict__)
             self._is_placed = False
-            if self._is_from_menu and self.outlives_closing:
-                self._hide_in_window()
+            window = window_of(self._viewer) if is_open(self._viewer) else None
+            if self._is_from_menu and self.outlives_closing and window is not None:
+                self.setParent(window)  # out of sight: nobody else holds a dock that was closed
         return bool(super().event(event))
-
-    def _hide_in_window(self) -> None:
-        """Belong to the window, out of sight: nobody else holds a dock that was closed."""
-        window = window_of(self._viewer)
-        if window is not None and is_open(self._viewer):
-            self.setParent(window)
 
 
 def shell_of(dock: QWidget) -> QDockWidget | None:

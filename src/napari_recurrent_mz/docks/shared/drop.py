@@ -31,6 +31,12 @@ _TIFF = {".tif", ".tiff", ".stk", ".lsm"}
 class DropTarget(Dock):
     """A dock on which files are dropped: it says what to do with them in :meth:`drop`."""
 
+    remembers = True  # whether what is set is kept for the next start
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.setAcceptDrops(True)
+
     def drop(self, paths: Sequence[Any]) -> None:
         raise NotImplementedError
 
@@ -143,11 +149,7 @@ def add_image_file(viewer: Any, image: ImageFile) -> Image:
 
 
 def layer_arguments(image: ImageFile) -> dict[str, Any]:
-    """Keyword arguments for the layer of a file, in µm where the file says so.
-
-    A single plane with a known height becomes a (1, Y, X) layer at that height, so that the
-    slider and the 3-D view show it where it was taken.
-    """
+    """Keyword arguments for the layer of a file; a plane of known height has an axis for it."""
     heights, is_flat = image.z_um, image.data.ndim == 2
     if heights is None and is_flat:
         named = z_from_name(image.name)

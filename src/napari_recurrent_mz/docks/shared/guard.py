@@ -49,7 +49,7 @@ def guarded(owner: QObject, slot: Callable[..., object]) -> Callable[..., None]:
 
 
 def one_shot(owner: QObject, milliseconds: int, slot: Callable[..., object]) -> QTimer:
-    """A timer of ``owner``'s that, once started, calls ``slot`` after a while."""
+    """A timer of ``owner``'s that calls ``slot`` a while after it was started last."""
     timer = QTimer(owner)
     timer.setSingleShot(True)
     timer.setInterval(milliseconds)

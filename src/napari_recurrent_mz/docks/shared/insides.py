@@ -203,10 +203,7 @@ class Later(QFrame):
 
 @contextlib.contextmanager
 def without_controls(viewer: Any, layer: Layer) -> Iterator[None]:
-    """Let napari add a layer without its controls, until :func:`give_controls`.
-
-    Where its window is another than the one this knows, it makes them at once.
-    """
+    """Let napari add a layer without its controls, if it can, until :func:`give_controls`."""
     container = _controls_of(viewer)
     if container is None:
         yield

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from napari.layers import Image, Layer
+from napari.layers import Image, Layer, Points
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QComboBox, QWidget
 
@@ -24,6 +24,10 @@ def is_any_image(layer: Layer) -> bool:
 def is_image(layer: Layer) -> bool:
     """Whether a layer is an image of one channel; what else is wrong with it is said later."""
     return isinstance(layer, Image) and not layer.rgb
+
+
+def is_points(layer: Layer) -> bool:
+    return isinstance(layer, Points)
 
 
 def on_list_changes(owner: QObject, viewer: Any, slot: Callable[[], object]) -> None:
@@ -118,11 +122,15 @@ def is_measured_stack(layer: Layer) -> bool:
     return is_stack(layer) and not _layers.is_reconstruction(layer)
 
 
+def selected(viewer: Any) -> list[Layer]:
+    """The selected layers, in the order of the list."""
+    return [layer for layer in viewer.layers if layer in viewer.layers.selection]
+
+
 def selected_or_only(viewer: Any, accepts: Callable[[Layer], bool]) -> list[Layer]:
     """The selected layers of those that are accepted, or the only one of these."""
-    layers = [layer for layer in viewer.layers if accepts(layer)]
-    selected = [layer for layer in layers if layer in viewer.layers.selection]
-    return selected or (layers if len(layers) == 1 else [])
+    layers = list(filter(accepts, viewer.layers))
+    return list(filter(accepts, selected(viewer))) or (layers if len(layers) == 1 else [])
 
 
 def scans_like(layer: Layer, layers: Iterable[Layer]) -> list[Layer]:

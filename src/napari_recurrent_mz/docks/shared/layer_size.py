@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from copy import copy
+from typing import Any
 
 import numpy as np
 from napari.layers import Image
@@ -24,7 +25,7 @@ from .layers import (
     um_per_unit,
 )
 from .parts import name_button
-from .scan_table import Row
+from .scan_table import Row, layers_of
 
 _EVEN = 0.05  # of the step: how far typed heights may be off even ones
 _GIVE_TIP = (
@@ -34,28 +35,13 @@ _GIVE_TIP = (
 _BACK_TIP = "Draw the layers as they were"
 
 
-class Placement(NamedTuple):
-    """Where a layer is drawn; the names are napari's."""
-
-    scale: tuple[float, ...]
-    translate: tuple[float, ...]
-    units: tuple[Any, ...]
-    metadata: dict[str, Any]
-
-    @classmethod
-    def of(cls, layer: Image) -> Placement:
-        place = tuple(layer.scale), tuple(layer.translate), tuple(layer.units)
-        return cls(*place, dict(layer.metadata))
-
-    def put_on(self, layer: Image) -> None:
-        """Draw a layer there; its data are not touched."""
-        layer.metadata = self.metadata
-        layer.scale, layer.translate, layer.units = self[:3]
+Placement = dict[str, Any]
+"""Where a layer is drawn, and its metadata, by napari's names."""
 
 
 def placement_from(layer: Image, rows: Sequence[Row], pixel_um: float) -> Placement:
     """Where a layer in pixels belongs, by the heights of its rows in the table."""
-    scale, translate, units, _ = Placement.of(layer)
+    scale, translate, units = tuple(layer.scale), tuple(layer.translate), tuple(layer.units)
     facts = {key: value for key, value in known_metadata(layer).items() if key not in PLACES}
     metadata = {**layer.metadata, METADATA_KEY: facts}  # what is known beside the size
     lead, unit = layer.ndim - 3, 1.0
@@ -69,7 +55,7 @@ def placement_from(layer: Image, rows: Sequence[Row], pixel_um: float) -> Placem
         first, step = _first_and_step(layer, rows, pixel_um)
         scale = (*scale[:lead], step / unit, *scale[-2:])
         translate = (*translate[:lead], first / unit, *translate[-2:])
-    return Placement(scale, translate, units, metadata)
+    return {"metadata": metadata, "scale": scale, "translate": translate, "units": units}
 
 
 def _first_and_step(layer: Image, rows: Sequence[Row], pixel_um: float) -> tuple[float, float]:
@@ -130,12 +116,15 @@ class SizeButton(QPushButton):
             self._take_back()
             return
         assert self._pixel_um is not None  # else the button is not there
-        placements = [
-            placement_from(layer, [r for r in self._rows if r.layer is layer], self._pixel_um)
-            for layer in layers
+        placements: list[tuple[Image, Placement]] = []
+        for layer in layers:
+            rows = [row for row in self._rows if row.layer is layer]
+            placements.append((layer, placement_from(layer, rows, self._pixel_um)))
+        self._before = [
+            (weakref.ref(layer), {name: copy(getattr(layer, name)) for name in place})
+            for layer, place in placements
         ]
-        self._before = [(weakref.ref(layer), Placement.of(layer)) for layer in layers]
-        self._put(list(zip(layers, placements, strict=True)))
+        self._put(placements)
         say(self, _sized_sentence(layers), "done")
 
     def _take_back(self) -> None:
@@ -145,13 +134,13 @@ class SizeButton(QPushButton):
 
     def _put(self, placements: Sequence[tuple[Image, Placement]]) -> None:
         for layer, placement in placements:
-            placement.put_on(layer)
+            for name, value in placement.items():
+                setattr(layer, name, value)
         self._viewer.reset_view()
         self._offer()
 
     def _unsized(self) -> list[Image]:
-        layers = {id(row.layer): row.layer for row in self._rows if row.layer is not None}
-        return [layer for layer in layers.values() if not self._has_its_size(layer)]
+        return [layer for layer in layers_of(self._rows) if not self._has_its_size(layer)]
 
     def _has_its_size(self, layer: Image) -> bool:
         """Whether a layer lies where it belongs, as far as anybody knows."""

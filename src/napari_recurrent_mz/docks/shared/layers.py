@@ -391,10 +391,7 @@ def own_metadata(layer: Layer) -> Mapping[str, Any]:
 
 
 def known_metadata(layer: Image) -> dict[str, Any]:
-    """What the file said (``pixel_um``, ``z_um``, ``na`` ...), empty when nothing is known.
-
-    The file of a layer that another reader made is read once by ours, without its pixels.
-    """
+    """What the file said (``pixel_um``, ``z_um``, ``na`` ...), whichever reader opened it."""
     entry, path = own_metadata(layer), layer.source.path
     if entry or not path:
         return dict(entry)

@@ -41,16 +41,12 @@ class GpuMemory(QObject):
 
     def __init__(self) -> None:
         super().__init__()
-        self._given: float | None = None
+        self.given: float | None = None
         with contextlib.suppress(InputError):  # told by whoever looks for a GPU
-            self._given = gpu_memory_limit()
-        self.gigabytes = 0.0 if self._given else _remembered_gb()
+            self.given = gpu_memory_limit()
+        self.gigabytes = 0.0 if self.given else _remembered_gb()
         with contextlib.suppress(InputError):
             self.apply()
-
-    def unlimited(self) -> str:
-        """What 0 means, in words."""
-        return f"{self._given:g} GB, as given at start" if self._given else "All that is free"
 
     def set(self, gigabytes: float) -> None:
         """Take a limit, which :meth:`apply` may refuse, and tell every open dock."""
@@ -65,7 +61,7 @@ class GpuMemory(QObject):
     def apply(self) -> None:
         """Let the limit be in force; InputError if it is too little to work with."""
         try:
-            limit_gpu_memory(self.gigabytes or self._given)
+            limit_gpu_memory(self.gigabytes or self.given)
         except InputError as error:
             sentence = str(error).removesuffix(".")
             raise InputError(f"{sentence}, or 0 for all that is free.") from error
@@ -87,7 +83,10 @@ class GpuMemoryField(QDoubleSpinBox):
         self.setRange(0.0, _MOST_GB)
         self.setDecimals(1)
         self.setSuffix(" GB")
-        self.setSpecialValueText(self._memory.unlimited())
+        given = self._memory.given
+        self.setSpecialValueText(
+            f"{given:g} GB, as given at start" if given else "All that is free"
+        )
         self.setValue(self._memory.gigabytes)
         on(self, self.valueChanged, self._memory.set)
         self._memory.changed.connect(self.setValue)
@@ -189,7 +188,9 @@ class MethodPanel(FormPanel):
         self._used = ""  # the choice that it belongs to
         self.is_ready = False
         self._remembered = settings.remembered("method", ("method", "device"))
-        self._soon = one_shot(self, _PAINTED_MS, self._survey)
+        self._soon = one_shot(
+            self, _PAINTED_MS, lambda: in_background(self, survey, then=self._surveyed)
+        )
         self.method, self.models, self.devices, self.memory = (
             widget.native for widget in self._form
         )
@@ -253,9 +254,6 @@ class MethodPanel(FormPanel):
     # inside -----------------------------------------------------------------------
     def _device(self) -> str:
         return str(self.devices.currentData() or "auto")
-
-    def _survey(self) -> None:
-        in_background(self, survey, then=self._surveyed)
 
     def _surveyed(self, offers: Survey) -> None:
         self.devices.clear()

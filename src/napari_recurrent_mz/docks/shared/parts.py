@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 
 from napari.utils.theme import get_theme
-from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtGui import QColor, QResizeEvent
+from qtpy.QtCore import QEvent, QObject, Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtGui import QColor, QKeyEvent, QResizeEvent
 from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractItemView,
@@ -155,6 +155,8 @@ def show_progress(bar: QProgressBar, done: int, total: int, words: str) -> None:
 class NumberTable(QTableWidget):
     """Columns of equal width, of texts that are aligned to the right."""
 
+    removed = Signal(list)  # with the rows that are selected when Delete is pressed
+
     def __init__(
         self, name: str, tooltip: str, columns: Sequence[str], row_height: int,
         parent: QWidget | None = None,
@@ -188,6 +190,14 @@ class NumberTable(QTableWidget):
                         Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
                     )
                     self.setItem(row, column, item)
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802
+        chosen = sorted({index.row() for index in self.selectedIndexes()})
+        keys = Qt.Key.Key_Delete, Qt.Key.Key_Backspace
+        if chosen and event is not None and event.key() in keys:
+            self.removed.emit(chosen)
+        else:
+            super().keyPressEvent(event)
 
     def fit_rows(self, count: int) -> None:
         """Be as high as the header and so many rows."""

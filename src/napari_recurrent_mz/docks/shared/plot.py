@@ -23,7 +23,6 @@ from .parts import Palette, column_of, ink_of, push_button
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from .plot_canvas import PlotCanvas
 
 _SOON_MS = 30
 _DPI = 100.0  # as matplotlib's own canvas
@@ -161,7 +160,7 @@ class PlotPanel(QWidget):
         name: str,
         height: int = 180,
         size_mm: tuple[float, float] = (180.0, 90.0),
-        canvas: PlotCanvas | QuietCanvas | None = None,
+        canvas: QuietCanvas | None = None,
     ) -> None:
         super().__init__()
         self.name = name
@@ -169,8 +168,9 @@ class PlotPanel(QWidget):
         if canvas is None:
             from .plot_canvas import PlotCanvas  # matplotlib takes 0.4 s
 
-            canvas = PlotCanvas(palette, name, height)
-        self.canvas = canvas
+            self.canvas: Any = PlotCanvas(palette, name, height)
+        else:
+            self.canvas = canvas
         self._tools = QHBoxLayout()
         self._tools.addStretch(1)
         column = column_of(self)
@@ -181,14 +181,6 @@ class PlotPanel(QWidget):
             "Save figure…", "Save the figure for a paper: PNG (300 dpi), SVG or PDF", self.ask
         )
         self.save_button.setEnabled(False)
-
-    @property
-    def answering(self) -> PlotCanvas:
-        """The canvas, where it is one that the mouse and the keys can be connected to."""
-        from .plot_canvas import PlotCanvas
-
-        assert isinstance(self.canvas, PlotCanvas)  # a quiet one only shows
-        return self.canvas
 
     def add_tool(self, text: str, tooltip: str, slot: Callable[[], object]) -> QPushButton:
         """Add a button to the row under the plot."""

@@ -9,10 +9,7 @@ from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QSizePolicy
 
 from ...measure.plots import Draw, fill_figure
-from .guard import one_shot
 from .parts import Palette, ink_of
-
-_SOON_MS = 30
 
 
 class PlotCanvas(FigureCanvasQTAgg):
@@ -27,13 +24,12 @@ class PlotCanvas(FigureCanvasQTAgg):
         self.setMinimumHeight(height)
         self.setMinimumWidth(120)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self._soon = one_shot(self, _SOON_MS, self.restyle)
         self.restyle()
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
-        """Arrange the parts of the figure for the new size, too."""
+        """Arrange the parts of the figure for the new size before it is drawn."""
         super().resizeEvent(event)  # type: ignore[no-untyped-call]
-        self._soon.start()
+        self.restyle()
 
     def sizeHint(self) -> QSize:  # noqa: N802
         """The least size: matplotlib's own is the size it has, so that a dock never shrinks."""

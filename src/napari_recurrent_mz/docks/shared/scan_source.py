@@ -21,7 +21,7 @@ from .drop import DropTarget, doubts_about, said_of
 from .file_layers import HeightsButton, Mislabelled, Opened, open_files
 from .form import FormPanel, asked
 from .guard import on
-from .layer_choice import on_list_changes, scans_like
+from .layer_choice import on_list_changes, scans_like, selected
 from .layers import (
     MOVES,
     check_layer,
@@ -34,7 +34,7 @@ from .layers import (
 )
 from .optics_panel import OpticsPanel
 from .parts import Palette, add_parts, push_button
-from .scan_table import Row, ScanTable, rows_of
+from .scan_table import Row, ScanTable, layers_of, rows_of
 from .worker import in_background
 
 _LIST = 1  # of the two ways to choose planes
@@ -274,7 +274,8 @@ class ScanSource(DropTarget):
         on(self, parts.remove_button.clicked, self._remove_selected)
         on(self, parts.planes_button.toggled, self._planes_toggled)
         on(self, parts.heights.pressed_for, self._open_as_heights)
-        on(self, self._viewer.layers.selection.events.changed, self._selection_changed)
+        chosen = self._viewer.layers.selection.events.changed
+        on(self, chosen, lambda: parts.heights.look(selected(self._viewer)))
         on(self, layers.removed, self._layer_removed)
         on_list_changes(self, self._viewer, self._layers_changed)
         on(self, layers, self._layer_event)
@@ -315,9 +316,6 @@ class ScanSource(DropTarget):
         self.scan_parts.heights.offer(None)
         self._open([Path(one.path)], one)
 
-    def _selection_changed(self) -> None:
-        self.scan_parts.heights.look(self._selected())
-
     def _add_layer(self, layer: Image) -> None:
         table = self.scan_parts.table.scans
         count = plane_count(layer)
@@ -341,9 +339,7 @@ class ScanSource(DropTarget):
 
     def _images_changed(self) -> None:
         """The optics are those of the images whose rows are ticked."""
-        rows = self.used()
-        layers = {id(row.layer): row.layer for row in rows if row.layer is not None}
-        self.scan_parts.optics.follow(optics_by_image(layers.values()))
+        self.scan_parts.optics.follow(optics_by_image(layers_of(self.used())))
 
     def _stacks(self) -> list[Image]:
         stacks = []
@@ -354,20 +350,16 @@ class ScanSource(DropTarget):
                     stacks.append(image)
         return stacks
 
-    def _selected(self) -> list[Layer]:
-        layers = self._viewer.layers
-        return [layer for layer in layers if layer in layers.selection]
-
     def _use_what_is_selected(self) -> None:
         """Whoever opens the dock with images selected means them; others are told nothing.
 
         Of several scans that were added at once, napari selects the last.
         """
-        chosen = self._selected()
+        chosen = selected(self._viewer)
         self._add_all(scans_like(chosen[0], self._viewer.layers) if len(chosen) == 1 else chosen)
 
     def _add_selected(self) -> None:
-        chosen = self._selected()
+        chosen = selected(self._viewer)
         if not chosen:
             raise InputError(
                 "No layer is selected: click one or more image layers in the layer list."

@@ -422,7 +422,7 @@ def is_incomplete(rows: Sequence[Row]) -> bool:
 
 def scan_warnings(rows: Sequence[Row], pixel_um: float) -> list[str]:
     """What to mind about the layers of the scans: their pixels and their places."""
-    layers = list({id(row.layer): row.layer for row in rows if row.layer is not None}.values())
+    layers = layers_of(rows)
     sentences = [
         f"The pixel size is {pixel_um:g} µm here but {size:g} µm in the layers: the volume takes "
         "the one here."
@@ -453,5 +453,6 @@ def scan_warnings(rows: Sequence[Row], pixel_um: float) -> list[str]:
     return sentences
 
 
-def layers_of(rows: Sequence[Row]) -> list[Image]:
-    return [row.layer for row in rows if row.layer is not None]
+def layers_of(rows: Iterable[Row]) -> list[Image]:
+    """Each layer of these rows once."""
+    return list({id(row.layer): row.layer for row in rows if row.layer is not None}.values())

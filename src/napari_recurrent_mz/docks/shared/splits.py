@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from napari.layers import Image, Layer
 
@@ -31,8 +30,7 @@ _SPLIT = re.compile(r"(?P<name>.*) layer (?P<number>\d+)(?: \[\d+\])?", re.DOTAL
 _PART = {"T": "time", "C": "channel"}
 
 
-@dataclass(frozen=True)
-class _Gone:
+class _Gone(NamedTuple):
     """A layer that has just left, which may have been split."""
 
     name: str

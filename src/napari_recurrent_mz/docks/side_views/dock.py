@@ -17,8 +17,8 @@ from ...measure.projections import Slab
 from ..shared import layers as _layers
 from ..shared import settings
 from ..shared.dock import Dock, shell_of
-from ..shared.guard import guarded, on, on_click, on_move, sentence_of, telling
-from ..shared.layer_choice import is_stack, says_its_size
+from ..shared.guard import guarded, on, on_click, on_move, one_shot, sentence_of, telling
+from ..shared.layer_choice import is_stack, says_its_size, selected
 from ..shared.plot import PlotPanel
 from .form import GROUP, VOLUMES, SideViewsForm
 from .source import (
@@ -70,15 +70,12 @@ class SideViewsDock(Dock):
         self._split()
         self.shown: list[Panel] = []
         self._outcomes: dict[tuple[Any, ...], ViewsOrReason] = {}
-        self._versions: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
-        self._prints: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+        self._states = weakref.WeakKeyDictionary[Any, tuple[int, int]]()  # version, fingerprint
         self._at_work: list[VolumeSource] = []
         self._numbers = itertools.count()
         self._is_held = self._is_stale = False
-        listening = (self._layer_changed, self._data_changed, self._maybe_changed)
-        self._on_layers = [guarded(self, slot) for slot in listening]
-        self._soon = self.one_shot(_SOON_MS, self.update_views)
-        self._filling = self.one_shot(_FILLING_MS, self._look_for_changes)
+        self._soon = one_shot(self, _SOON_MS, self.update_views)
+        self._filling = one_shot(self, _FILLING_MS, self._look_for_changes)
         self._connect()
         with telling(self):
             self._choose_what_is_there()
@@ -158,7 +155,7 @@ class SideViewsDock(Dock):
                 pixels=_layers.stack_pixels(layer),
                 slab=slab,
                 how=self.controls.how.value,
-                version=self._versions[layer],
+                version=self._states[layer][0],
             )
         except Exception as error:
             return sentence_of(error)
@@ -207,7 +204,8 @@ class SideViewsDock(Dock):
     def _look(self, layers: list[Any]) -> Look:
         controls = self.controls.read()
         heights_um = next(filter(None, map(scans_um, layers)), ())
-        self.controls.suggest_heights(heights_um)
+        words = ", ".join(f"{z:.4g}" for z in heights_um)
+        self.controls.heights.native.setPlaceholderText(words or "none known")
         typed = controls.heights_um()
         if not controls.shown:
             raise InputError("No view is ticked: tick x–y, x–z or y–z.")
@@ -304,52 +302,38 @@ class SideViewsDock(Dock):
         """The selected volumes, or all when there are few; reconstructions first."""
         if self.controls.read().chosen:
             return
-        volumes = [layer for layer in self._viewer.layers if is_stack(layer)]
-        selected = [layer for layer in volumes if layer in self._viewer.layers.selection]
-        layers = selected if len(volumes) > len(VOLUMES) else volumes
-        reconstructions_first = sorted(layers, key=lambda layer: not scans_um(layer))
+        volumes = list(filter(is_stack, self._viewer.layers))
+        if len(volumes) > len(VOLUMES):
+            volumes = list(filter(is_stack, selected(self._viewer)))
+        reconstructions_first = sorted(volumes, key=lambda layer: not scans_um(layer))
         for name, layer in zip(VOLUMES, reconstructions_first, strict=False):
             self.controls[name].value = layer
 
     def _layers_chosen(self) -> None:
         chosen = self.controls.read().chosen
-        for layer in [layer for layer in self._versions if layer not in chosen]:
-            self._watch(layer, "disconnect")
-            del self._versions[layer], self._prints[layer]
+        for layer in [layer for layer in self._states if layer not in chosen]:
+            del self._states[layer]
         for layer in chosen:
-            if layer not in self._versions:
-                self._prints[layer], self._versions[layer] = fingerprint(layer), next(self._numbers)
-                self._watch(layer, "connect")
+            if layer not in self._states:
+                self._states[layer] = next(self._numbers), fingerprint(layer)
         self.controls.show_voxel(not all(map(says_its_size, chosen)))
         self._place_point()
 
-    def _watch(self, layer: Any, how: str) -> None:
-        events = layer.events
-        changed, data_changed, maybe_changed = self._on_layers
-        for name in _EVENTS:
-            getattr(getattr(events, name), how)(changed)
-        getattr(events.data, how)(data_changed)
-        getattr(events.set_data, how)(maybe_changed)
-
-    def _layer_changed(self) -> None:
-        self._at_next_chance(self._soon)
-
-    def _data_changed(self, event: Any) -> None:
-        layer = event.source
-        self._versions[layer] = next(self._numbers)
-        self._prints[layer] = fingerprint(layer)
-        self._is_stale = True
-        self._at_next_chance(self._filling)
-
-    def _maybe_changed(self) -> None:
-        """A slice was drawn again: of other values, where a layer is filled in place."""
-        self._at_next_chance(self._filling)
+    def _layer_event(self, event: Any) -> None:
+        """A layer has changed; a slice that is drawn again may be of one that fills in place."""
+        layer, is_shown = event.sources[0], event.type in _EVENTS
+        if not (is_shown or event.type in ("data", "set_data")) or layer not in self._states:
+            return
+        if event.type == "data":
+            self._states[layer] = next(self._numbers), fingerprint(layer)
+            self._is_stale = True
+        self._at_next_chance(self._soon if is_shown else self._filling)
 
     def _look_for_changes(self) -> None:
         for layer in self.controls.read().chosen:
             now = fingerprint(layer)
-            if now != self._prints.get(layer):
-                self._prints[layer], self._versions[layer] = now, next(self._numbers)
+            if now != self._states[layer][1]:
+                self._states[layer] = next(self._numbers), now
                 self._is_stale = True
         if self._is_stale:
             self._is_stale = False
@@ -358,7 +342,7 @@ class SideViewsDock(Dock):
     # wiring ---------------------------------------------------------------------------
     def _changed(self) -> None:
         self._is_held = False
-        if self.controls.has_no_point:
+        if not any(self.controls[axis].native.text() for axis in "zyx"):
             self._place_point()
         self.controls.enable()
         self.controls.remember(GROUP)
@@ -370,12 +354,11 @@ class SideViewsDock(Dock):
         for name in VOLUMES:
             on(self, self.controls[name].changed, self._layers_chosen)
         on(self, self.ended, self._stopped)
-        canvas = self.plot.answering
+        canvas = self.plot.canvas
         canvas.mpl_connect("button_press_event", guarded(self, self._clicked))
         canvas.mpl_connect("motion_notify_event", guarded(self, self._pointed))
-        # arranged anew before they are drawn: never in any other proportions
-        canvas.mpl_connect("resize_event", guarded(self, self.plot.canvas.restyle))
         on(self, self._viewer.layers.events.inserted, lambda: self._choose_what_is_there())
+        on(self, self._viewer.layers.events, self._layer_event)
         on(self, self._viewer.dims.events.point, self._slid)
         on_click(self, self._canvas_clicked)
         on_move(self, self._hovered)

@@ -205,11 +205,6 @@ class SideViewsForm(DataForm[SideViews]):
         self.show_voxel(False)
         self.enable()
 
-    @property
-    def has_no_point(self) -> bool:
-        """Whether nothing is known of a position yet."""
-        return not any(self[axis].native.text() for axis in "zyx")
-
     def set_point(self, point_um: tuple[float, ...]) -> None:
         """Show a position; nobody is told."""
         for axis, value in zip("zyx", point_um, strict=True):
@@ -219,11 +214,6 @@ class SideViewsForm(DataForm[SideViews]):
         """Ask for the size of a voxel, where a chosen layer does not say it."""
         for name in ("voxel_z", "voxel_xy"):
             self.show_field(name, is_needed)
-
-    def suggest_heights(self, heights_um: tuple[float, ...]) -> None:
-        """Show what heights are marked when none is typed."""
-        words = ", ".join(f"{z:.4g}" for z in heights_um)
-        self.heights.native.setPlaceholderText(words or "none known")
 
     def enable(self) -> None:
         """Only what has an effect can be changed."""

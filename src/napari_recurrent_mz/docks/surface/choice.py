@@ -9,15 +9,15 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Labels, Layer, Points
-from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
-from qtpy.QtGui import QKeyEvent
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QTableWidgetItem, QWidget
 
 from ...core.arrays import reading
 from ...core.scans import Heights, InputError, check_heights
 from ..shared import layers as _layers
 from ..shared.form import DataForm, as_named, asked, faint, parse_length_um
-from ..shared.guard import guarded, on
+from ..shared.guard import on
+from ..shared.layer_choice import is_points
 from ..shared.parts import NumberTable, column_of, push_button
 
 POINTS, MAP = "points", "map"
@@ -28,11 +28,6 @@ Voxel = tuple[float, float]
 
 _AXES = ("z", "y", "x")
 _ROWS_SHOWN = 3
-
-
-def is_points(layer: Layer) -> bool:
-    """Whether a plane may go through the points of a layer."""
-    return isinstance(layer, Points)
 
 
 def is_map(layer: Layer) -> bool:
@@ -121,7 +116,6 @@ class PointTable(NumberTable):
     """The points of the plane, which can be typed over; Delete takes one out."""
 
     moved = Signal(int, object)  # number, (z, y, x) in µm
-    removed = Signal(list)
 
     def __init__(self) -> None:
         super().__init__(
@@ -146,15 +140,6 @@ class PointTable(NumberTable):
         point = self._shown[item.row()].copy()
         point[item.column()] = value
         self.moved.emit(item.row(), point)
-
-    def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802
-        model = self.selectionModel()
-        chosen = [] if model is None else sorted(index.row() for index in model.selectedRows())
-        is_delete = event is not None and event.key() in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace)
-        if is_delete and chosen:
-            self.removed.emit(chosen)
-        else:
-            super().keyPressEvent(event)
 
 
 @dataclass(frozen=True)
@@ -202,12 +187,11 @@ class SurfaceChoice(QWidget):
         self.form.put_beside("points", self.pick_button)
         self.table = PointTable()
         self.facts = faint()
-        self._followed: Any = None
-        self._listening = guarded(self, self._layer_event)
         column_of(self, self.form.native, self.table, self.facts)
         self.pick_button.clicked.connect(self.pick.emit)
         self.form.restore("surface")
         on(self, self.form.changed, self._show_kind)
+        on(self, viewer.layers.events, self._layer_event)
         self._show_kind()
 
     def kind_key(self) -> str:
@@ -241,18 +225,9 @@ class SurfaceChoice(QWidget):
         for part in (self.points, self.pick_button, self.table):
             part.setVisible(by_points)
         self.map.setVisible(not by_points)
-        self._follow()
-
-    def _follow(self) -> None:
-        """Listen to the chosen layer, and no longer to the one before."""
-        before, now = self._followed, self.layer()
-        if before is not None and before is not now:
-            before.events.disconnect(self._listening)
-        if now is not None and now is not before:
-            now.events.connect(self._listening)
-        self._followed = now
         self.changed.emit()
 
     def _layer_event(self, event: Any) -> None:
-        if event.type in ("data", "units", "name", *_layers.MOVES):
+        is_chosen = event.sources[0] is self.layer()
+        if is_chosen and event.type in ("data", "units", "name", *_layers.MOVES):
             self.changed.emit()

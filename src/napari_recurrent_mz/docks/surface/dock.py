@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from napari.layers import Image, Layer, Surface
+from napari.layers import Image, Surface
 from qtpy.QtWidgets import QCheckBox
 
 from ...core.methods import method_of
@@ -129,9 +129,7 @@ class SurfaceDock(ScanSource):
         self.give_size = SizeButton(self._viewer)
         own = self.surface, self.method, self.in_3d, self.give_size
         self.inputs = *self.scan_parts.inputs, *own
-        self.remembers = True
         self.result: Image | None = None
-        self.setAcceptDrops(True)
         self._lay_out()
         self._connect()
         self.method.look_around()
@@ -141,9 +139,6 @@ class SurfaceDock(ScanSource):
         self.check()
 
     # what a script calls --------------------------------------------------------------
-    def set_surface(self, layer: Layer) -> None:
-        self.surface.choose(layer)
-
     def pick_points(self) -> None:
         """Add a layer of points in which clicks fix the plane."""
         layer = add_points_layer(self._viewer, self._first(), self._voxel_um()[1])

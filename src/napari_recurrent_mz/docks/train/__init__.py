@@ -1,4 +1,1 @@
-"""The Train dock: the bundled network goes on learning from the user's own stack.
-
-The work itself is in ``training``, which is loaded when it starts.
-"""
+"""The Train dock: the bundled network goes on learning from the user's own stack."""

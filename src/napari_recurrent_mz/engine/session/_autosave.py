@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -184,24 +184,12 @@ def unsaved_sessions(folder: str | os.PathLike[str]) -> list[Unsaved]:
 
 def _unsaved(path: Path, files: int) -> Unsaved:
     """What the index says of a session, or else its files."""
-    index = _index(path)
-    try:
+    scans, began = files, datetime.fromtimestamp(path.stat().st_mtime).astimezone()
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        index = read_json(path / INDEX)
         scans = len(index["session"]["scans"]) or files
-    except (KeyError, TypeError):
-        scans = files
-    try:
         began = datetime.fromisoformat(index["began"])
-    except (KeyError, TypeError, ValueError):
-        began = datetime.fromtimestamp(path.stat().st_mtime).astimezone()
     return Unsaved(path, began, scans)
-
-
-def _index(path: Path) -> Any:
-    """Content of the index, unchecked; empty when it cannot be read."""
-    try:
-        return read_json(path / INDEX)
-    except (OSError, ValueError):
-        return {}
 
 
 def _is_open(path: Path) -> bool:

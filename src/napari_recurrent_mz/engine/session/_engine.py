@@ -184,11 +184,6 @@ class Engine:
         self._memories.clear()
         self._seen = ()
 
-    @property
-    def remembered(self) -> dict[int, int]:
-        """How many scans have entered the state of each plane that has one."""
-        return {index: memory.entered for index, memory in self._memories.items()}
-
     def _memory(self, index: int) -> Memory | None:
         if self.place == "recomputed":
             return None

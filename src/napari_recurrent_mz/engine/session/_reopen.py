@@ -24,7 +24,7 @@ from ...networks.weights import Model
 from ._history import HistoryEntry
 from ._session import Session
 from ._settings import SessionSettings, scale_from_dict, session_model
-from ._store import FORMAT, INDEX, SCANS, array_digest, scan_digest
+from ._store import FORMAT, INDEX, SCANS, digest_of, scan_digest
 
 Tell = Callable[[str, str], object]
 
@@ -116,9 +116,8 @@ def read_session(path: str | os.PathLike[str], *, on_message: Tell | None = None
         is_same = len(read) == len(index["session"]["scans"])
         is_whole = is_same and index["session"]["complete"]
         volume = _read_volume(folder, index, tell) if is_whole else None
-    values = {**index["session"], "news": [*index["session"]["news"], *index["news"]]}
     lines, scans = (tuple(line for line, _ in read), tuple(scan for _, scan in read))
-    return SavedSession(values, lines, scans, volume, is_same)
+    return SavedSession(index["session"], lines, scans, volume, is_same)
 
 
 def _warn(sentence: str, _kind: str) -> None:
@@ -174,7 +173,7 @@ def _unpack(path: Path, folder: Path, tell: Tell) -> None:
 
 
 def _read_index(folder: Path, name: str, tell: Tell) -> dict[str, Any]:
-    """Content of ``session.json`` and of scans that it does not list, with those as ``news``."""
+    """Content of ``session.json``, and scans that it does not list."""
     try:
         index: dict[str, Any] = read_json(folder / INDEX)
         _check_format(index, name)
@@ -187,10 +186,9 @@ def _read_index(folder: Path, name: str, tell: Tell) -> dict[str, Any]:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return _index_of_scans(_unlisted(folder, set()), name, tell)
-    index["news"] = []
     for orphan in _unlisted(folder, listed):
         if orphan.number > number:  # else it was removed
-            _take_in(orphan.line, index)
+            _take_in(orphan.line, index["session"])
     return index
 
 
@@ -249,9 +247,9 @@ def _unlisted(folder: Path, listed: set[str]) -> list[_Orphan]:
     return sorted(unlisted, key=lambda orphan: (orphan.number, orphan.place))
 
 
-def _take_in(line: dict[str, Any], index: dict[str, Any]) -> None:
+def _take_in(line: dict[str, Any], session: dict[str, Any]) -> None:
     """List a scan that was written just before the process ended."""
-    lines = index["session"]["scans"]
+    lines = session["scans"]
     apart = [abs(float(line["z_um"]) - float(other["z_um"])) for other in lines]
     if apart and min(apart) < SAME_HEIGHT_UM:
         lines[apart.index(min(apart))] = line
@@ -259,8 +257,8 @@ def _take_in(line: dict[str, Any], index: dict[str, Any]) -> None:
     else:
         lines.append(line)
         event = "added"
-    index["session"]["complete"] = False
-    index["news"].append([event, line["z_um"], line["name"]])
+    session["complete"] = False
+    session["news"].append([event, line["z_um"], line["name"]])
 
 
 def _index_of_scans(orphans: list[_Orphan], name: str, tell: Tell) -> dict[str, Any]:
@@ -270,20 +268,16 @@ def _index_of_scans(orphans: list[_Orphan], name: str, tell: Tell) -> dict[str, 
             f"'{name}' holds no session that can be opened: its {INDEX} is missing or damaged, "
             "and there is no scan beside it."
         )
-    session = orphans[-1].session
-    index: dict[str, Any] = {
-        "session": {**session, "scans": [], "history": [], "news": [], "complete": False},
-        "volume": None,
-        "news": [],
-    }
+    nothing: dict[str, Any] = {"scans": [], "history": [], "news": [], "complete": False}
+    session = orphans[-1].session | nothing
     for orphan in orphans:
-        _take_in(orphan.line, index)
+        _take_in(orphan.line, session)
     tell(
         f"'{INDEX}' of '{name}' is missing or damaged: the history and the order of the scans are "
-        f"lost; {_count(len(index['session']['scans']))} opened with the settings in their files.",
+        f"lost; {_count(len(session['scans']))} opened with the settings in their files.",
         "warning",
     )
-    return index
+    return {"session": session, "volume": None}
 
 
 def _read_scans(
@@ -329,7 +323,7 @@ def _read_volume(folder: Path, index: Mapping[str, Any], tell: Tell) -> FloatArr
     path = folder / Path(str(entry["file"])).name
     try:
         pixels: FloatArray | None = read_image(path).stack if is_zarr(path) else None
-        if pixels is not None and array_digest(pixels) == entry["sha256"]:
+        if pixels is not None and digest_of(pixels) == entry["sha256"]:
             return pixels
     except (InputError, OSError, ValueError):
         pass

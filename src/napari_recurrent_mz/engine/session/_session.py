@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -324,7 +325,10 @@ class Session:
             return self._generation != generation or (stopped is not None and stopped())
 
         began = time.monotonic()
-        for update in self._planes(scans, scale, targets, ended):
+        updates = live.linear_planes(scans, targets, ended, last=scale is None)
+        if scale is not None:
+            updates = chain(updates, live.network_planes(scans, scale, targets, ended))
+        for update in updates:
             with self._lock:
                 if self._generation != generation:
                     return
@@ -335,18 +339,6 @@ class Session:
             began = time.monotonic()
         if live.finished and self._generation == generation:
             self._finish(scans, generation, network=scale is not None)
-
-    def _planes(
-        self,
-        scans: tuple[Scan, ...],
-        scale: Scale | None,
-        indices: Sequence[int],
-        ended: Callable[[], bool],
-    ) -> Iterator[PlaneUpdate]:
-        """The linear estimate of all planes, then the network's where there is a scale for it."""
-        yield from self._live.linear_planes(scans, indices, ended, last=scale is None)
-        if scale is not None:
-            yield from self._live.network_planes(scans, scale, indices, ended)
 
     def _finish(self, scans: tuple[Scan, ...], generation: int, *, network: bool) -> None:
         """Enter the finished volume into the history."""

@@ -14,16 +14,15 @@ import platform
 import shutil
 import weakref
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from ...core.optics import Optics
 from ...core.progress import tell
 from ...core.scans import FloatArray, InputError, Scan
 from ...io import WORKPLACE, VolumeWriter, write_volume, write_whole
@@ -37,6 +36,7 @@ ENDING = ".rmz"
 ZIP_ENDING = ".rmz.zip"
 INDEX = "session.json"
 SCANS = "scans"
+T = TypeVar("T")
 _SHORT = 12  # digits of a digest in a name
 
 
@@ -61,12 +61,6 @@ class Snapshot:
             with session._lock:
                 if session._generation == generation:
                     return cls(values, scans, copied)
-
-    @property
-    def optics(self) -> dict[str, Any]:
-        """Optics of all the scans, as plain values."""
-        optics: dict[str, Any] = self.values["settings"]["optics"]
-        return optics
 
 
 def finished_volume(session: Session) -> FloatArray:
@@ -94,6 +88,12 @@ class WriteProgress:
         tell("saving", self._done, self._total)
         self._done += 1
 
+    def each(self, things: Iterable[T]) -> Iterator[T]:
+        """Give these, each of which is a piece."""
+        for thing in things:
+            self.next()
+            yield thing
+
 
 class SessionFolder:
     """One session in one folder, made when it is needed and written as often as it changes."""
@@ -109,10 +109,7 @@ class SessionFolder:
         pieces = pieces or WriteProgress(write_steps(snapshot))
         self._number += 1
         (self.path / SCANS).mkdir(parents=True, exist_ok=True)
-        scans = []
-        for place in range(len(snapshot.scans)):
-            pieces.next()
-            scans.append(self._scan(place, snapshot))
+        scans = [self._scan(n, snapshot) for n in pieces.each(range(len(snapshot.scans)))]
         index = {
             "format": FORMAT,
             "versions": _versions(),
@@ -136,23 +133,24 @@ class SessionFolder:
         entry = {**line, "file": name, "sha256": digest}
         path = self.path / SCANS / name
         if not path.exists():
+            optics = snapshot.values["settings"]["optics"]
             session = {**snapshot.values, "scans": [], "history": [], "news": []}
             record = {
-                "optics": snapshot.optics,
+                "optics": optics,
                 "format": FORMAT,
                 "scan": {**entry, "place": place},
                 "number": self._number,
                 "session": session,
             }
-            pixel_um = Optics(**snapshot.optics).pixel_um
-            write_volume(path, scan.pixels[None], [scan.z_um], pixel_um, record, durable=True)
+            pixels = scan.pixels[None]
+            write_volume(path, pixels, [scan.z_um], optics["pixel_um"], record, durable=True)
         return entry
 
     def _volume(self, snapshot: Snapshot, pieces: WriteProgress) -> dict[str, str] | None:
         """Write the volume, if there is one and it is not there yet."""
         if snapshot.volume is None:
             return None
-        digest = volume_digest(snapshot.volume, pieces)
+        digest = digest_of(pieces.each(snapshot.volume))
         name = f"volume-{digest[:_SHORT]}.ome.zarr"
         if not (self.path / name).exists():
             self._write_volume(name, snapshot.volume, snapshot, pieces)
@@ -163,19 +161,18 @@ class SessionFolder:
     ) -> None:
         """Write it plane by plane, so that whoever listens can end it."""
         settings = snapshot.values["settings"]
-        grid, pixel_um = settings["grid"], Optics(**snapshot.optics).pixel_um
+        grid, optics = settings["grid"], settings["optics"]
         z_um = grid["start_um"] + grid["step_um"] * np.arange(len(volume))
         record = {
-            "optics": snapshot.optics,
+            "optics": optics,
             "method": settings["method"],
             "model": settings["model"],
             "model_sha256": snapshot.values["model_sha256"],
             "scans": snapshot.values["scans"],
         }
         z, y, x = volume.shape
-        with VolumeWriter(self.path / name, (z, y, x), z_um, pixel_um) as writer:
-            for index, plane in enumerate(volume):
-                pieces.next()
+        with VolumeWriter(self.path / name, (z, y, x), z_um, optics["pixel_um"]) as writer:
+            for index, plane in enumerate(pieces.each(volume)):
                 writer[index] = plane
             writer.finish(record, durable=True)
 
@@ -256,22 +253,15 @@ def is_session(folder: Path) -> bool:
 
 def scan_digest(scan: Scan) -> str:
     """SHA-256 of a scan's pixels, height and name."""
-    return array_digest(scan.pixels, f"{scan.z_um!r} {scan.name}")
+    return digest_of([scan.pixels], f"{scan.z_um!r} {scan.name}")
 
 
-def array_digest(pixels: FloatArray, more: str = "") -> str:
-    """SHA-256 of little-endian float32 pixels and of a text."""
-    digest = hashlib.sha256(np.ascontiguousarray(pixels, "<f4").data)
-    digest.update(more.encode())
-    return digest.hexdigest()
-
-
-def volume_digest(volume: FloatArray, pieces: WriteProgress) -> str:
-    """The :func:`array_digest` of a volume, plane by plane."""
+def digest_of(planes: Iterable[FloatArray], more: str = "") -> str:
+    """SHA-256 of little-endian float32 planes and of a text."""
     digest = hashlib.sha256()
-    for plane in volume:
-        pieces.next()
+    for plane in planes:
         digest.update(np.ascontiguousarray(plane, "<f4").data)
+    digest.update(more.encode())
     return digest.hexdigest()
 
 

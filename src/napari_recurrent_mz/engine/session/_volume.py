@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from itertools import takewhile
 
 import numpy as np
 
 from ...core.progress import Stopped
 from ...core.scans import FloatArray, InputError, Scan, ScanStack, scan_at
-from ...estimates.lmmse import LinearEstimate
 from ...estimates.normalisation import normalisation
 from ...networks.inputs import Scale
 from ..inference import planes_in_order
@@ -36,21 +35,6 @@ class PlaneUpdate:
     total: int  #: planes of the grid
 
 
-class _Prepared:
-    """Scans as plain arrays, and their linear estimate, each made when it is first wanted."""
-
-    def __init__(self, scans: tuple[Scan, ...], engine: Engine) -> None:
-        self.scans, self._engine = scans, engine
-
-    @cached_property
-    def stack(self) -> ScanStack:
-        return ScanStack.of(self.scans)
-
-    @cached_property
-    def linear(self) -> LinearEstimate:
-        return self._engine.linear(self.stack)
-
-
 class LiveVolume:
     """The last finished volume (Z, Y, X), and the one that grows from it in place."""
 
@@ -64,7 +48,9 @@ class LiveVolume:
         self.before: FloatArray | None = None  # the last finished volume
         self.contains: tuple[Scan, ...] | None = ()  # what pixels are made from; None on the way
         self._before_contains: tuple[Scan, ...] | None = None
-        self._prepared: _Prepared | None = None
+        # Scans as plain arrays, and the linear estimate from them, kept until they change.
+        self.stack = stack = lru_cache(1)(ScanStack.of)
+        self.linear = lru_cache(1)(lambda scans: self.engine.linear(stack(scans)))
         self._generation = -1
         self._shown: set[int] = set()
         self._done: set[int] = set()
@@ -121,20 +107,6 @@ class LiveVolume:
             before = None if self.before is None else self.before[update.index]
             self.meter.add(update.index, before, update.pixels)
             self._done.add(update.index)
-
-    def stack(self, scans: tuple[Scan, ...]) -> ScanStack:
-        """These scans as plain arrays, kept until they change."""
-        return self._of(scans).stack
-
-    def linear(self, scans: tuple[Scan, ...]) -> LinearEstimate:
-        """The linear estimate from these scans, kept until they change."""
-        return self._of(scans).linear
-
-    def _of(self, scans: tuple[Scan, ...]) -> _Prepared:
-        prepared = self._prepared
-        if prepared is None or prepared.scans != scans:
-            self._prepared = prepared = _Prepared(scans, self.engine)
-        return prepared
 
     def linear_planes(
         self, scans: tuple[Scan, ...], indices: Sequence[int], ended: StopRequested, *, last: bool
