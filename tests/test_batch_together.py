@@ -533,7 +533,7 @@ def test_a_scheduler_that_is_lost_is_told_of_in_one_sentence(
 def test_ctrl_c_ends_a_batch_whose_workers_are_all_gone(
     folder: Path, tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_recurrent_mz.engine.batch._cluster._ENDING_S", 0.5)
+    monkeypatch.setattr("napari_recurrent_mz.engine.batch._run._ENDING_S", 0.5)
 
     def lose_all_and_interrupt() -> None:
         cluster.wait_until_both_work()
