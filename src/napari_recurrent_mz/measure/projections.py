@@ -40,23 +40,16 @@ class Slab:
     Each view goes through ``thickness_um`` along its own axis: x–y along z, x–z along y, y–z
     along x. Voxels count whose centre lies in it; when there is none, the voxel around the point.
 
-    Parameters
-    ----------
-    z_um, y_um, x_um : float
-        The middle, in micrometres, in the coordinates of ``origin_um``.
-    thickness_um : float
-        In micrometres, 0 (a single layer of voxels) or more.
-
     Raises
     ------
     InputError
         If a number is not finite, or the thickness is below 0.
     """
 
-    z_um: float
-    y_um: float
-    x_um: float
-    thickness_um: float
+    z_um: float  #: of the middle, in micrometres, in the coordinates of ``origin_um``
+    y_um: float  #: the same
+    x_um: float  #: the same
+    thickness_um: float  #: in micrometres, 0 (a single layer of voxels) or more
 
     def __post_init__(self) -> None:
         if not np.isfinite([*self.centre_um, self.thickness_um]).all():

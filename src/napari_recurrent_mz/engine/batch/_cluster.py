@@ -44,7 +44,13 @@ def cluster(scheduler: str, orders: Orders) -> Iterator[tuple[Executor, Orders]]
 @contextmanager
 def _unsaid() -> Iterator[None]:
     """Keep what dask logs off the screen: what matters of it is said in one sentence here."""
-    import distributed  # noqa: F401  (sets the levels)
+    try:
+        import distributed  # noqa: F401  (sets the levels)
+    except ImportError as error:
+        raise InputError(
+            "Batches on a cluster need the package distributed: pip install "
+            "'napari-recurrent-mz[batch]'."
+        ) from error
 
     before = {name: logging.getLogger(name).level for name in _LOGS}
     for name in before:

@@ -18,7 +18,6 @@ from types import FrameType
 import psutil
 
 from ...core.device import gpu_memory_limit
-from ...core.scans import InputError
 from ...io._time_lapse import make_plate
 from ...io._whole import refusals_of
 from ..inference import model_for
@@ -96,8 +95,6 @@ def run_batch(
         scheduler was lost.
     """
     began = time.perf_counter()
-    if scheduler:
-        _check_distributed()
     orders = replace(_orders(Path(output).absolute(), settings), again=again)
     ledger = _Ledger(jobs, on_outcome)
     no_scheduler: SchedulerLostError | None = None
@@ -208,16 +205,6 @@ class _Ledger:
     def outcomes(self) -> tuple[Outcome, ...]:
         """In the order of the jobs; those not through as stopped."""
         return tuple(self._taken.get(job.name, Outcome(job, STOPPED)) for job in self.jobs)
-
-
-def _check_distributed() -> None:
-    try:
-        import distributed  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            "Batches on a cluster need the package distributed: pip install "
-            "'napari-recurrent-mz[batch]'."
-        ) from error
 
 
 def _take_found(ledger: _Ledger, orders: Orders) -> None:

@@ -22,49 +22,32 @@ FORMATS = ("ome.tif", "ome.zarr")
 class BatchSettings:
     """What is done with every position.
 
-    Parameters
-    ----------
-    grid : ZGrid, optional
-        Heights to reconstruct; by default from the lowest to the highest scan of each position
-        in steps of about half a depth of field.
-    planes : tuple of int, optional
-        Planes of each stack that are its scans, the first one 0; by default all.
-    z_step_um : float, optional
-        Distance between planes, in micrometres; by default from the files.
-    na, wavelength_um, immersion_index, pixel_um : float, optional
-        The optics, lengths in micrometres; what is not given comes from the files.
-    method : str, optional
-        One of :data:`~.METHODS`.
-    model : str, optional
-        A bundled model or a file of weights.
-    device : str, optional
-        auto, cuda, mps or cpu.
-    channel : int or str, optional
-        Channel of files that hold several: its number, the first one 0, or its name.
-    format : {"ome.tif", "ome.zarr"}, optional
-        By default OME-TIFF for TIFFs, OME-Zarr for OME-Zarrs and for time-lapses.
-    ngff : {"0.5", "0.4"}, optional
-        Version of OME-Zarr; 0.4, for programs that do not read the newer one, needs the format
-        "ome.zarr".
-
     Raises
     ------
     InputError
         If the method, the format or the version is unknown, or fewer than two planes are named.
     """
 
+    #: heights to reconstruct; by default from the lowest to the highest scan of each position in
+    #: steps of about half a depth of field
     grid: ZGrid | None = None
+    #: planes of each stack that are its scans, the first one 0; by default all
     planes: tuple[int, ...] | None = None
-    z_step_um: float | None = None
-    na: float | None = None
+    z_step_um: float | None = None  #: distance between planes; by default from the files
+    na: float | None = None  #: of the optics, what is not given comes from the files
     wavelength_um: float | None = None
     immersion_index: float | None = None
     pixel_um: float | None = None
-    method: str = DEFAULT_METHOD
-    model: str | None = None
-    device: str = "auto"
+    method: str = DEFAULT_METHOD  #: one of :data:`~.METHODS`
+    model: str | None = None  #: a bundled model or a file of weights
+    device: str = "auto"  #: auto, cuda, mps or cpu
+    #: of files that hold several: its number, the first one 0, or its name
     channel: int | str | None = None
+    #: "ome.tif" or "ome.zarr"; by default OME-TIFF for TIFFs, OME-Zarr for OME-Zarrs and for
+    #: time-lapses
     format: str | None = None
+    #: version of OME-Zarr; "0.4", for programs that do not read the newer one, needs the format
+    #: "ome.zarr"
     ngff: str = NGFF[0]
 
     def __post_init__(self) -> None:

@@ -20,36 +20,20 @@ from ...core.scans import SAME_HEIGHT_UM, InputError
 class Volume:
     """A stack of planes and its place in the sample.
 
-    Parameters
-    ----------
-    name : str
-        What tables, figures and error messages call it, for instance the layer or the file.
-    pixels : array_like, shape (Z, Y, X)
-        Intensities of a real type; a NumPy, dask or zarr array, read plane by plane.
-    z_um : array_like, shape (Z,)
-        Heights of the planes, in micrometres, in any order.
-    pixel_um : float
-        Lateral pixel size, in micrometres, above 0.
-    origin_um : tuple of float, optional
-        Position (y, x) of the centre of the first pixel, in micrometres.
-    scans_um : sequence of float, optional
-        Heights of the scans that it was made from, in micrometres.
-    holds_scans : bool, optional
-        Whether its planes at those heights are the scans themselves.
-
     Raises
     ------
     InputError
         If it is no stack of at least two planes with a known, distinct height each.
     """
 
-    name: str
-    pixels: Any
-    z_um: npt.ArrayLike
-    pixel_um: float
+    name: str  #: what tables, figures and error messages call it, as the layer or the file
+    pixels: Any  #: (Z, Y, X), real; a NumPy, dask or zarr array, read plane by plane
+    z_um: npt.ArrayLike  #: (Z,), heights of the planes, in micrometres, in any order
+    pixel_um: float  #: lateral pixel size, in micrometres, above 0
+    #: position (y, x) of the centre of the first pixel, in micrometres
     origin_um: tuple[float, float] = (0.0, 0.0)
-    scans_um: Sequence[float] = ()
-    holds_scans: bool = True
+    scans_um: Sequence[float] = ()  #: heights of the scans that it was made from, in micrometres
+    holds_scans: bool = True  #: whether its planes at those heights are the scans themselves
 
     def __post_init__(self) -> None:
         scans_um = real_values(self.scans_um, "The list of scans") if len(self.scans_um) else ()
