@@ -27,7 +27,7 @@ from napari_recurrent_mz.engine.batch import BatchSettings, Job, Report, find_jo
 from napari_recurrent_mz.engine.batch import _run as batch_run
 from napari_recurrent_mz.engine.batch._record import record_path
 from napari_recurrent_mz.engine.batch._settings import Orders
-from napari_recurrent_mz.engine.batch._work import run_job
+from napari_recurrent_mz.engine.batch._work import do
 from napari_recurrent_mz.engine.inference import reconstruct
 from napari_recurrent_mz.io import VolumeWriter, read_image, write_json, write_volume
 from napari_recurrent_mz.io._whole import WORKPLACE, remove_left_behind, try_lock
@@ -533,7 +533,7 @@ def test_a_scheduler_that_is_lost_is_told_of_in_one_sentence(
 def test_ctrl_c_ends_a_batch_whose_workers_are_all_gone(
     folder: Path, tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_recurrent_mz.engine.batch._cluster._ENDING_S", 0.5)
+    monkeypatch.setattr("napari_recurrent_mz.engine.batch._run._ENDING_S", 0.5)
 
     def lose_all_and_interrupt() -> None:
         cluster.wait_until_both_work()
@@ -559,13 +559,13 @@ def test_no_volume_is_made_twice_in_one_run_that_makes_all_again(
     """A job that dask gives to a second worker is there already, and is not kept from before."""
     out, given = tmp_path / "out", settings(None)
     job = find_jobs(folder, out, given)[0]
-    assert run_job(job, orders_for(out, given)).state == "done"
+    assert do(job, job, orders_for(out, given)).state == "done"
     orders = replace(orders_for(out, given), again=True)
     before = job.target.stat()
-    assert run_job(job, orders).state == "done"
+    assert do(job, job, orders).state == "done"
     once = job.target.stat()
     assert (once.st_ino, once.st_mtime_ns) != (before.st_ino, before.st_mtime_ns)
-    outcome = run_job(job, orders)
+    outcome = do(job, job, orders)
     assert (outcome.state, outcome.method) == ("done", "cubic")
     assert job.target.stat().st_mtime_ns == once.st_mtime_ns
 
@@ -587,7 +587,7 @@ def test_on_a_drive_without_locks_the_later_one_leaves_what_the_earlier_made(
             assert Batch(folder, out, format_=format_).ended()[0] == 0
             first.append(job.target.stat())
 
-    assert run_job(job, orders_for(out, given), on_progress=overtaken).state == "kept"
+    assert do(job, job, orders_for(out, given), on_progress=overtaken).state == "kept"
     assert job.target.stat() == first[0]
     np.testing.assert_array_equal(read_image(job.target).data, expected(0))
     assert not list(out.glob(f"{WORKPLACE}*"))
@@ -604,7 +604,7 @@ def test_a_job_that_another_worker_still_makes_is_waited_for(folder: Path, tmp_p
     lost = Batch(folder, out, format_="ome.zarr", pauses=True)
     outcomes: list[Any] = []
     again = threading.Thread(
-        target=lambda: outcomes.append(run_job(job, orders_for(out, given))), daemon=True
+        target=lambda: outcomes.append(do(job, job, orders_for(out, given))), daemon=True
     )
     again.start()
     again.join(1.0)
@@ -626,7 +626,7 @@ def test_whoever_waits_is_stopped(folder: Path, tmp_path: Path) -> None:
     lock = try_lock(path)
     assert lock is not None
     outcomes: list[Any] = []
-    waiting = threading.Thread(target=lambda: outcomes.append(run_job(job, orders)), daemon=True)
+    waiting = threading.Thread(target=lambda: outcomes.append(do(job, job, orders)), daemon=True)
     waiting.start()
     waiting.join(0.5)
     orders.stop.touch()

@@ -21,7 +21,7 @@ from napari_recurrent_mz.lab.benchmarks.base import Bench, Row, Sizes, Times, in
 from napari_recurrent_mz.lab.benchmarks.child import ChildError, in_child, script_result
 from napari_recurrent_mz.lab.benchmarks.peaks import Peak, peak
 from napari_recurrent_mz.lab.benchmarks.plane import deviation, psnr
-from napari_recurrent_mz.lab.benchmarks.registry import chosen, run, subjects
+from napari_recurrent_mz.lab.benchmarks.registry import chosen, run
 from napari_recurrent_mz.lab.benchmarks.scene import heights, modes, noise_scans, prepared
 from napari_recurrent_mz.lab.benchmarks.stages import Stage, StageTable, input_work, measure
 from napari_recurrent_mz.lab.benchmarks.table import Record, as_markdown, as_text, made_by
@@ -290,8 +290,8 @@ def test_notes_say_what_runs(bench: Bench) -> None:
 
 
 def test_names() -> None:
-    names = [subject.name for subject in subjects()]
-    assert [subject.name for subject in chosen([])] == names
+    names = [subject.name for subject in chosen([])]
+    assert len(set(names)) == len(names) > 9
     assert [subject.name for subject in chosen(["beads", "plane", "beads"])] == ["beads", "plane"]
     with pytest.raises(InputError, match="has no 'nonsense': choose from volume, "):
         chosen(["nonsense"])

@@ -21,7 +21,7 @@ from napari_recurrent_mz.core.scans import InputError
 from napari_recurrent_mz.io import write_volume
 from napari_recurrent_mz.lab.experiments import bead_widths, real, spacing
 from napari_recurrent_mz.lab.experiments.base import Outcome
-from napari_recurrent_mz.lab.experiments.lab import QUICK, HeldOutStack, Lab, Settings
+from napari_recurrent_mz.lab.experiments.lab import QUICK, HeldOutStack, Lab, Settings, plane_of
 from napari_recurrent_mz.lab.experiments.order import order_spread, repetition_spread
 from napari_recurrent_mz.lab.experiments.registry import EXPERIMENTS, chosen
 from napari_recurrent_mz.lab.experiments.report import write_report
@@ -413,9 +413,9 @@ def test_samples_follow_from_their_seed(weights: Path) -> None:
 def test_an_unusual_order_is_the_order_of_the_scans(weights: Path) -> None:
     lab, held = small_lab(weights), blurred()
     scans = held.scans([0.5, 2.0, 3.5])
-    turned = lab.network(held, [scans[2], scans[0], scans[1]]).plane(1.5)
-    same = lab.network(held, scans).plane(1.5, order=[2, 0, 1])
-    other = lab.network(held, scans).plane(1.5)
+    turned = plane_of(lab.network(held, [scans[2], scans[0], scans[1]]), 1.5)
+    same = plane_of(lab.network(held, scans), 1.5, order=[2, 0, 1])
+    other = plane_of(lab.network(held, scans), 1.5)
     np.testing.assert_allclose(same, turned, atol=1e-3 * np.ptp(turned))
     assert np.abs(other - turned).max() > 1e-3 * np.ptp(turned)
 
@@ -423,10 +423,10 @@ def test_an_unusual_order_is_the_order_of_the_scans(weights: Path) -> None:
 def test_an_error_in_the_distances_reaches_the_network_alone(weights: Path) -> None:
     lab, held = small_lab(weights), blurred()
     network = lab.network(held, held.scans([0.5, 3.5]))
-    right = network.plane(1.5)
-    np.testing.assert_array_equal(network.plane(1.5, dpm_error_um=[0.0, 0.0]), right)
-    wrong = network.plane(1.5, dpm_error_um=[1.0, -1.0])
-    stated = lab.network(held, held.scans([0.5, 3.0])).plane(1.5)
+    right = plane_of(network, 1.5)
+    np.testing.assert_array_equal(plane_of(network, 1.5, dpm_error_um=[0.0, 0.0]), right)
+    wrong = plane_of(network, 1.5, dpm_error_um=[1.0, -1.0])
+    stated = plane_of(lab.network(held, held.scans([0.5, 3.0])), 1.5)
     assert 0 < np.abs(wrong - right).max() < np.abs(stated - right).max()
 
 

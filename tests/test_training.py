@@ -208,7 +208,12 @@ def test_discriminator_has_five_blocks_and_two_dense_layers() -> None:
 
 
 def test_fields_depend_on_the_seed_alone(pool: Pool, tmp_path: Path) -> None:
-    list(make_fields(PoolConfig(seed=3, planes=16, size=48), tmp_path, 3, start=2))
+    others = [tmp_path / f"field_{number:05d}.json" for number in range(2)]
+    for other in others:  # which then are not made
+        other.touch()
+    assert len(list(make_fields(PoolConfig(seed=3, planes=16, size=48), tmp_path, 3))) == 1
+    for other in others:
+        other.unlink()
     again = Pool(tmp_path)[0]
     np.testing.assert_array_equal(again.stack, pool[2].stack)
     assert again.optics == pool[2].optics

@@ -8,7 +8,7 @@ where it is. A stage that does not answer is told to stop, and not moved again.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -48,18 +48,10 @@ class LiveSession(Protocol):
 
 @dataclass(frozen=True)
 class Moved:
-    """The stage is at the height of the next scan.
+    """The stage is at the height of the next scan."""
 
-    Attributes
-    ----------
-    z_um : float
-        As it is read, in micrometres.
-    number : int
-        Of the scan in this run, from 1.
-    """
-
-    z_um: float
-    number: int
+    z_um: float  #: as it is read, in micrometres
+    number: int  #: of the scan in this run, from 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,26 +80,15 @@ class Refined:
 
 @dataclass(frozen=True)
 class Ended:
-    """The last event of every run.
+    """The last event of every run."""
 
-    Attributes
-    ----------
-    reason : str
-        ``converged`` (another scan no longer pays), ``maximum`` (as many scans as were
-        allowed), ``exhausted`` (the best height has been scanned), ``limits`` (the best height
-        is outside the limits), ``aborted`` or ``failed``.
-    sentence : str
-        The reason for a person.
-    stage : str
-        A sentence that says where the stage is.
-    scans : int
-        How many the run took.
-    """
-
+    #: ``converged`` (another scan no longer pays), ``maximum`` (as many scans as were allowed),
+    #: ``exhausted`` (the best height has been scanned), ``limits`` (the best height is outside the
+    #: limits), ``aborted`` or ``failed``
     reason: str
-    sentence: str
-    stage: str
-    scans: int
+    sentence: str  #: the reason for a person
+    stage: str  #: a sentence that says where the stage is
+    scans: int  #: how many the run took
 
 
 Event = Moved | Scanned | PlaneRefined | Refined | Ended
@@ -224,7 +205,10 @@ class _Run:
             with self.microscope.acquisition(self.output) as is_cancelled:
                 self._is_cancelled = is_cancelled
                 home = self._home()
-                reason, sentence = yield from self._until_end()
+                try:
+                    yield from self._scans()
+                except _RunEnd as end:
+                    reason, sentence = end.args
                 stage = self._at_rest(home)  # nobody else begins meanwhile
         except _Aborted:
             reason = "aborted"
@@ -237,16 +221,6 @@ class _Run:
             self._at_rest(home)
             raise
         yield Ended(reason, sentence, stage or self._at_rest(home), self.taken)
-
-    def _until_end(self) -> Generator[Event, None, tuple[str, str]]:
-        """The events of the scans; returns why there is no further one, and a sentence."""
-        try:
-            yield from self._scans()
-        except _RunEnd as end:
-            reason, sentence = end.args
-            return reason, sentence
-        scans = counted(self.max_scans, "scan")
-        return "maximum", f"The run has taken the {scans} that it may take."
 
     def _scans(self) -> Iterator[Event]:
         """Move, expose, refine, again and again; :class:`_RunEnd` says why that ended."""
@@ -273,6 +247,8 @@ class _Run:
             yield Refined(self.taken, verdict.sentence)
             if verdict.stop and self.taken >= len(self.first_um):
                 raise _RunEnd("converged", verdict.sentence)
+        scans = counted(self.max_scans, "scan")
+        raise _RunEnd("maximum", f"The run has taken the {scans} that it may take.")
 
     def _scan(self) -> Scan:
         try:

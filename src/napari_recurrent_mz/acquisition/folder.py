@@ -46,23 +46,12 @@ WALK_S = 5.0
 
 @dataclass(frozen=True, eq=False)
 class NewScan:
-    """A file that is complete, or a plane of a stack, as a scan.
+    """A file that is complete, or a plane of a stack, as a scan."""
 
-    Attributes
-    ----------
-    scan : Scan
-        Its image and height; its name is that of the file, of a stack with the number of the plane.
-    path : pathlib.Path
-    image : ImageFile
-        What the file says beside it, the pixel size for instance.
-    again : bool
-        Whether it came before and has been written anew.
-    """
-
-    scan: Scan
+    scan: Scan  #: its name is that of the file, of a stack with the number of the plane
     path: Path
-    image: ImageFile
-    again: bool = False
+    image: ImageFile  #: what the file says beside it, the pixel size for instance
+    again: bool = False  #: whether it came before and has been written anew
 
 
 @dataclass(frozen=True)

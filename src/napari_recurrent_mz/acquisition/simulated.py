@@ -42,23 +42,12 @@ _ORDER = 5  # of the splines along z
 
 @dataclass(frozen=True, eq=False)
 class SimulatedSample:
-    """Image of a phantom by a simulated objective, at any height.
+    """Image of a phantom by a simulated objective, at any height."""
 
-    Attributes
-    ----------
-    stack : numpy.ndarray, float32, shape (Z, Y, X)
-        Light without noise, the 99.9th percentile 1.
-    z_um : numpy.ndarray, shape (Z,)
-        Heights of its planes, in micrometres, evenly spaced from 0.
-    optics : Optics
-    kind : str
-        One of :data:`~.KINDS`.
-    """
-
-    stack: Stack
-    z_um: npt.NDArray[np.float64]
+    stack: Stack  #: (Z, Y, X), light without noise, the 99.9th percentile 1
+    z_um: npt.NDArray[np.float64]  #: (Z,), heights in micrometres, evenly spaced from 0
     optics: Optics
-    kind: str
+    kind: str  #: one of :data:`~.KINDS`
 
     def plane(self, z_um: float) -> Stack:
         """Light without noise at a height, shape (Y, X); at its ends for heights beyond them."""
@@ -130,15 +119,9 @@ def _axial_step_um(optics: Optics) -> float:
 class SimulatedStage:
     """A z drive that moves at an even speed; ``visited_um`` is where it has been sent."""
 
-    def __init__(
-        self,
-        z_um: float,
-        *,
-        speed_um_s: float = _SPEED_UM_S,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, z_um: float, *, speed_um_s: float = _SPEED_UM_S) -> None:
         self._start = self._goal = float(z_um)
-        self._speed, self._clock, self._began = speed_um_s, clock, clock()
+        self._speed, self._began = speed_um_s, time.monotonic()
         self._lock = threading.Lock()
         self.visited_um: list[float] = []
 
@@ -146,7 +129,7 @@ class SimulatedStage:
     def z_um(self) -> float:
         """Where it is now, in micrometres."""
         way = self._goal - self._start
-        done = self._speed * (self._clock() - self._began)
+        done = self._speed * (time.monotonic() - self._began)
         return self._goal if done >= abs(way) else self._start + math.copysign(done, way)
 
     @property
@@ -165,7 +148,7 @@ class SimulatedStage:
 
     def _head_for(self, z_um: float) -> None:
         with self._lock:
-            self._start, self._began, self._goal = self.z_um, self._clock(), z_um
+            self._start, self._began, self._goal = self.z_um, time.monotonic(), z_um
 
 
 class SimulatedCamera:

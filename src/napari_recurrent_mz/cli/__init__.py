@@ -62,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             if not arguments.traceback:
                 # Libraries' remarks to programmers are no use to a microscopist.
                 warnings.simplefilter("ignore")
-            _limit_memory(arguments)
+            if (gigabytes := getattr(arguments, "gpu_memory_gb", None)) is not None:
+                limit_gpu_memory(gigabytes)
             called(arguments.run, arguments)
             sys.stdout.flush()
     except BrokenPipeError:  # who reads what is printed has seen enough, as "head" has
@@ -82,13 +83,6 @@ def _complete() -> None:
         import argcomplete
 
         argcomplete.autocomplete(_parser(os.environ["COMP_LINE"].split()[1:]))
-
-
-def _limit_memory(arguments: argparse.Namespace) -> None:
-    """Keep to the GPU memory that was given, where a command has that option."""
-    gigabytes = getattr(arguments, "gpu_memory_gb", None)
-    if gigabytes is not None:
-        limit_gpu_memory(gigabytes)
 
 
 def _negative_words(argv: Sequence[str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from ..core.device import Device, choose_device
 from ..core.scans import InputError
 from ..io import write_json
+from ..io._whole import read_json
 from ._common import OUTPUT, NetworkOptions, check_json, folder_of
 from ._options import Argument, Option
 from ._terminal import Progress
@@ -49,7 +49,7 @@ def card(
 def _row(path: Path) -> dict[str, Any]:
     """One stack: which planes were the scans, and the mean of every method."""
     try:
-        evaluation = json.loads(path.read_text(encoding="utf-8"))
+        evaluation = read_json(path)
         means = {
             name: {measure: round(value, 4) for measure, value in scores["mean"].items()}
             for name, scores in evaluation["methods"].items()

@@ -79,11 +79,7 @@ class OpticsOptions:
         self, images: Sequence[ImageFile], methods: Sequence[str] = ()
     ) -> tuple[Optics | None, float]:
         """The optics, complete where a method needs them, and the pixel size; or one sentence."""
-        values = self.values(images)
-        optics = optics_for(needs_optics(methods), values, images)
-        pixel_um = values["pixel_um"]
-        assert pixel_um is not None  # optics_for has made sure of it
-        return optics, pixel_um
+        return optics_for(needs_optics(methods), asdict(self), images)
 
 
 class PerChannel(tuple[float, ...]):

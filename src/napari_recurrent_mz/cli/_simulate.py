@@ -105,7 +105,7 @@ def fields(
         raise InputError(f"'{path}' is a file: name a folder for the fields.")
     config = PoolConfig(seed=seed, planes=n_planes, size=size, held_out=held_out, confocal=confocal)
     existing = len(list(path.glob("field_*.json")))
-    steps = make_fields(config, path, count, device=choose_device(device).torch)
+    steps = make_fields(config, path, count, choose_device(device).torch)
     with Progress("field") as progress:
         try:
             for _ in progress.over(steps, count - existing):

@@ -248,6 +248,16 @@ def one_core_each(count: int | None = None) -> ThreadPoolExecutor:
     return pool
 
 
+def on_one_core(function: Callable[[], _Result]) -> _Result:
+    """The result of a function whose own operations take one core."""
+    given_up = Event()  # by Ctrl-C, which comes to the thread that waits
+    with stoppable(given_up.is_set), one_core_each(1) as pool:
+        try:
+            return pool.submit(copy_context().run, function).result()
+        finally:
+            given_up.set()
+
+
 class Cores:
     """All cores of a computer, each with operations of its own; on other devices, one by one."""
 
@@ -275,14 +285,7 @@ class Cores:
 
     def alone(self, function: Callable[[], _Result]) -> _Result:
         """The result of a function whose own operations take one core, beside those of `each`."""
-        if self._pool is None:
-            return function()
-        given_up = Event()  # by Ctrl-C, which comes to the thread that waits
-        with stoppable(given_up.is_set), one_core_each(1) as pool:
-            try:
-                return pool.submit(copy_context().run, function).result()
-            finally:
-                given_up.set()
+        return function() if self._pool is None else on_one_core(function)
 
     def _spread(
         self, function: Callable[[_Item], _Result], items: Iterable[_Item]

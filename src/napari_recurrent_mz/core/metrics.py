@@ -21,18 +21,10 @@ from .errors import InputError
 
 @dataclass(frozen=True)
 class Normalisation:
-    """The scale of a truth stack.
+    """The scale of a truth stack."""
 
-    Parameters
-    ----------
-    background : float
-        Intensity that becomes 0.
-    foreground : float
-        Intensity that becomes 1, above ``background``.
-    """
-
-    background: float
-    foreground: float
+    background: float  #: intensity that becomes 0
+    foreground: float  #: intensity that becomes 1, above ``background``
 
     @classmethod
     def of_stack(cls, stack: npt.NDArray[Any]) -> Normalisation:

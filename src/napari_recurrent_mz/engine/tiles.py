@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
+from itertools import islice, product
 
 import numpy as np
 import torch
@@ -48,20 +48,8 @@ class Tile:
 def tiles(shape: tuple[int, int], size: int, overlap: int, align: int = ALIGN) -> Iterator[Tile]:
     """Cover an image with windows of up to ``size``² pixels, their ``overlap`` included."""
     steps = shape if shape[0] * shape[1] <= size**2 else _steps(shape, size, overlap, align)
-    rows, columns = map(_spans, shape, steps, (overlap, overlap))
-    for row in rows:
-        for column in columns:
-            pairs = (row, column)
-            yield Tile(
-                (slice(*row[0]), slice(*column[0])),
-                (_inner(pairs[0]), _inner(pairs[1])),
-                (slice(*row[1]), slice(*column[1])),
-            )
-
-
-def _inner(span: tuple[tuple[int, int], tuple[int, int]]) -> slice:
-    (start, _), (low, high) = span
-    return slice(low - start, high - start)
+    for row, column in product(*map(_spans, shape, steps, (overlap, overlap))):
+        yield Tile(*zip(row, column, strict=True))
 
 
 @lru_cache(maxsize=64)
@@ -87,12 +75,12 @@ def _longest(length: int, count: int, overlap: int, align: int) -> tuple[int, in
     return step, min(step + overlap * min(count - 1, 2), length)
 
 
-def _spans(length: int, step: int, overlap: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """((read start, stop), (write start, stop)) along one axis."""
-    return [
-        ((max(a - overlap, 0), min(a + step + overlap, length)), (a, min(a + step, length)))
-        for a in range(0, length, step)
-    ]
+def _spans(length: int, step: int, overlap: int) -> Iterator[tuple[slice, slice, slice]]:
+    """What is read, kept of that, and written along one axis."""
+    for start in range(0, length, step):
+        low, stop = max(start - overlap, 0), min(start + step, length)
+        read = slice(low, min(stop + overlap, length))
+        yield read, slice(start - low, stop - low), slice(start, stop)
 
 
 PlaneRequest = tuple[float | Heights, Memory | None]
@@ -221,7 +209,8 @@ class NetworkPlanes:
         began = time.monotonic()
         while True:
             try:
-                groups = [self._run(group) for group in self._groups(requests)]
+                starts = range(0, len(requests), self.batch)
+                groups = [self._run(requests[n : n + self.batch]) for n in starts]
                 planes = groups[0] if len(groups) == 1 else torch.cat(groups)
                 break
             except Exception as error:
@@ -229,11 +218,6 @@ class NetworkPlanes:
                     raise
                 self._use_less_memory()
         return _PendingPlanes(start_download(planes), requests, time.monotonic() - began)
-
-    def _groups(self, requests: Sequence[PlaneRequest]) -> Iterator[Sequence[PlaneRequest]]:
-        """The requests in groups that are made at once: fewer after memory has run out."""
-        for start in range(0, len(requests), self.batch):
-            yield requests[start : start + self.batch]
 
     def _run(self, requests: Sequence[PlaneRequest]) -> torch.Tensor:
         """Normalised planes (N, Y, X) on the device."""

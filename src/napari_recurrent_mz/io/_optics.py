@@ -48,9 +48,10 @@ def _stated(
 
 
 def optics_for(
-    method_needs_optics: bool, values: Mapping[str, float | None], images: Sequence[ImageFile]
-) -> Optics | None:
-    """The optics, or None where they are incomplete and the pixel size is enough."""
+    method_needs_optics: bool, given: Mapping[str, float | None], images: Sequence[ImageFile]
+) -> tuple[Optics | None, float]:
+    """The optics, None where they are incomplete and the pixel size is enough, and that size."""
+    values = optics_values(given, images)
     missing = [row for row in OPTICS if values[row[1]] is None]
     needed = [row for row in missing if method_needs_optics or row[1] == "pixel_um"]
     if needed:
@@ -64,6 +65,5 @@ def optics_for(
             f"{f' ({listed(list(why))})' if why else ''}: "
             f"give {them}, for instance as {options}."
         )
-    if missing:
-        return None
-    return Optics(**{name: value for name, value in values.items() if value is not None})
+    known = {name: value for name, value in values.items() if value is not None}
+    return None if missing else Optics(**known), known["pixel_um"]

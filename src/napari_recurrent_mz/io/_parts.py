@@ -166,11 +166,10 @@ def channels_of(
     path = check_readable(path)
     if path.is_dir() or position is None:
         contents = contents_of(path)
-        inside = _at_position(path, [content.inside for content in contents], position)
     else:
         with reading_tiff(path) as tiff:
             contents = list(_positions_of(path, range(len(tiff.images))))
-        inside = _at_position(path, [content.inside for content in contents], position)
+    inside = _at_position(path, [content.inside for content in contents], position)
     content = next(content for content in contents if content.inside == inside)
     return [image.channel for image in channels_in(content, Z_AXES[z_axis])]
 

@@ -161,19 +161,23 @@ def remove_left_behind(path: Path) -> None:
                     and not (path.parent / part.name).exists()
                 ):
                     part.rename(path.parent / part.name)
-        shutil.rmtree(workplace, ignore_errors=True)
+        for _ in range(2):  # who looks at it meanwhile may make a lock in it anew
+            shutil.rmtree(workplace, ignore_errors=True)
 
 
 def is_left_behind(workplace: Path) -> bool:
     """Whether nobody writes in a workplace: no lock, and elsewhere no change for a day."""
     own = workplace / f"{_LOCK}{socket.gethostname()}"
     try:
-        locks = list(workplace.glob(f"{_LOCK}*"))
+        locks, before = list(workplace.glob(f"{_LOCK}*")), workplace.stat().st_ino
         for path in locks:
             lock = try_lock(path)
             if lock is None:
                 return False
             lock.release()
+        if workplace.stat().st_ino != before:  # another removed it, and to lock has made it anew
+            shutil.rmtree(workplace, ignore_errors=True)
+            return False
         is_empty = not any(p not in locks for p in workplace.iterdir())  # perhaps just begun
         if locks == [own] and not is_empty:
             return True

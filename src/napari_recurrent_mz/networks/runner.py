@@ -6,17 +6,15 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import wait
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import product
-from threading import Event
 
 import torch
 from torch import nn
 
-from ..core.device import Device, available_cores, one_core_each
-from ..core.progress import check_stopped, stoppable
+from ..core.device import Device, available_cores, on_one_core
+from ..core.progress import check_stopped
 from .architectures import Network, build
 from .fast import FastNetwork, Precision
 from .inputs import Prepared
@@ -26,7 +24,6 @@ from .weights import Model
 _log = logging.getLogger(__name__)
 
 _WINDOW = 96
-_LOOK_UP_S = 0.1
 _SCANS = 2
 _CLEAR_SPEEDUP = 1.2
 """How many times faster a less promising form must be: times of a moment scatter."""
@@ -137,20 +134,7 @@ def _tried(model: Model, device: Device, forms: tuple[Form, ...]) -> Form:
     plain = Form(fast=False, half=forms[0].half)
     if device.kind == "cpu":
         # On one core: threads that wait for each other beside other work would be timed too.
-        given_up = Event()
-
-        def trial() -> dict[Form, float]:
-            with stoppable(given_up.is_set):
-                return _timed(model, device, forms)
-
-        with one_core_each(1) as pool:
-            future = pool.submit(trial)
-            try:
-                while not wait([future], _LOOK_UP_S).done:
-                    check_stopped()
-            finally:
-                given_up.set()
-            seconds = future.result()
+        seconds = on_one_core(lambda: _timed(model, device, forms))
     else:
         seconds = _timed(model, device, forms)
     _log.debug("On %s: %s", device.name, {form.words: s for form, s in seconds.items()})

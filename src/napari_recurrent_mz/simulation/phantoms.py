@@ -16,6 +16,7 @@ import numpy.typing as npt
 from scipy import fft, ndimage
 
 from ..core.device import available_cores
+from ..core.optics import Optics
 
 Volume = npt.NDArray[np.float32]
 
@@ -27,6 +28,13 @@ class Space:
     shape: tuple[int, int, int]  # (Z, Y, X) voxels
     voxel_um: tuple[float, float, float]  # (z, y, x)
     unit_um: float = 1.0  # structures scale with it: about 1 for a high NA, larger for a low one
+
+    @classmethod
+    def of(cls, optics: Optics, shape: tuple[int, int, int], z_step_um: float) -> Space:
+        """Where a microscope looks: structures grow with its resolution, as samples do."""
+        pixel = optics.pixel_um
+        unit = max(1.0, optics.resolution_um / 0.25, pixel / 0.25)
+        return cls(shape, (z_step_um, pixel, pixel), unit)
 
     @property
     def size_um(self) -> npt.NDArray[np.float64]:

@@ -31,18 +31,10 @@ _FINE_FIELD = 15  # pixels on a side, odd, outside of which its point spread fun
 
 @dataclass(frozen=True)
 class Aberration:
-    """Deviations of a microscope from its data sheet.
+    """Deviations of a microscope from its data sheet."""
 
-    Attributes
-    ----------
-    sample_index : float
-        Refractive index of the sample.
-    depth_um : float
-        Depth below the coverslip at which the sample is imaged, in micrometres, >= 0.
-    """
-
-    sample_index: float
-    depth_um: float
+    sample_index: float  #: refractive index of the sample
+    depth_um: float  #: of what is imaged below the coverslip, in micrometres, >= 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,28 +42,15 @@ class Imaging:
     """A microscope ready to image volumes of one shape.
 
     Build it with :func:`imaging`.
-
-    Attributes
-    ----------
-    optics : Optics
-    planes, size : int
-        Planes and lateral pixels of the stacks that it makes.
-    z_step_um : float
-    margin : tuple of int
-        Voxels (z, lateral) that the object reaches beyond the stack on each side.
-    transfer : torch.Tensor
-        Transform of the wide-field point spread function.
-    confocal : torch.Tensor or None
-        The same for the confocal counterpart.
     """
 
     optics: Optics
-    planes: int
-    size: int
+    planes: int  #: of the stacks that it makes
+    size: int  #: their lateral pixels
     z_step_um: float
-    margin: tuple[int, int]
-    transfer: torch.Tensor
-    confocal: torch.Tensor | None
+    margin: tuple[int, int]  #: voxels (z, lateral) of the object beyond the stack on each side
+    transfer: torch.Tensor  #: transform of the wide-field point spread function
+    confocal: torch.Tensor | None  #: the same for the confocal counterpart
 
     @property
     def object_shape(self) -> tuple[int, int, int]:
@@ -82,10 +61,7 @@ class Imaging:
     @property
     def space(self) -> Space:
         """Where to draw a phantom for this microscope."""
-        pixel = self.optics.pixel_um
-        # Structures grow with the resolution, as the samples of low-power objectives do.
-        unit = max(1.0, self.optics.resolution_um / 0.25, pixel / 0.25)
-        return Space(self.object_shape, (self.z_step_um, pixel, pixel), unit)
+        return Space.of(self.optics, self.object_shape, self.z_step_um)
 
     def image(self, volume: npt.ArrayLike, *, confocal: bool = False) -> torch.Tensor:
         """Noise-free stack of an object.
@@ -229,25 +205,13 @@ def _transform(psf: Volume, lateral: tuple[int, int], device: torch.device | Non
 
 @dataclass(frozen=True)
 class Camera:
-    """Photon and read noise of a camera.
+    """Photon and read noise of a camera."""
 
-    Attributes
-    ----------
-    photons : float
-        Photons at a signal of 1.
-    background : float
-        Photons of even background.
-    read_noise : float
-        Standard deviation of the read noise, in electrons.
-    offset, gain : float
-        Counts at no light, and counts per photon.
-    """
-
-    photons: float = 1000.0
-    background: float = 0.0
-    read_noise: float = 1.5
-    offset: float = 100.0
-    gain: float = 1.0
+    photons: float = 1000.0  #: at a signal of 1
+    background: float = 0.0  #: photons of even background
+    read_noise: float = 1.5  #: standard deviation, in electrons
+    offset: float = 100.0  #: counts at no light
+    gain: float = 1.0  #: counts per photon
 
     def expose(self, signal: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Counts of a noise-free signal (any shape), float32.
@@ -266,24 +230,12 @@ class Camera:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """A simulated sample as two microscopes see it.
+    """A simulated sample as two microscopes see it."""
 
-    Attributes
-    ----------
-    widefield, confocal : numpy.ndarray, float32, shape (Z, Y, X)
-        Camera counts with noise.
-    noiseless : numpy.ndarray, float32, shape (Z, Y, X)
-        The wide-field stack without noise.
-    z_um : numpy.ndarray, shape (Z,)
-        Heights, in micrometres, from 0.
-    optics : Optics
-    kind : str
-    """
-
-    widefield: Volume
-    confocal: Volume
-    noiseless: Volume
-    z_um: npt.NDArray[np.float64]
+    widefield: Volume  #: (Z, Y, X), camera counts with noise
+    confocal: Volume  #: (Z, Y, X), the same
+    noiseless: Volume  #: (Z, Y, X), the wide-field stack without noise
+    z_um: npt.NDArray[np.float64]  #: (Z,), heights in micrometres, from 0
     optics: Optics
     kind: str
 

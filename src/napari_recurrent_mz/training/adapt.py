@@ -6,8 +6,6 @@ worse than they are on the held-out part of the stacks.
 
 from __future__ import annotations
 
-import csv
-import json
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
@@ -21,12 +19,14 @@ import torch
 from ..core.device import choose_device
 from ..core.progress import Stopped, never
 from ..core.scans import InputError
+from ..io import write_json
+from ..io._whole import read_json
 from ..networks.architectures import Network
 from ..networks.weights import DEFAULT, Model, save_model
 from .check import Question, Validation, ask
 from .examples import Batch, ExampleConfig
 from .fields import Pool
-from .finish import best_network, model_card
+from .finish import best_network, log_of, model_card
 from .learner import TrainConfig
 from .loop import Trainer, TrainingStep
 from .measured import MeasuredField, StackPool, split, stack_questions
@@ -184,14 +184,14 @@ def _claim(folder: Path, start: Model, fields: Sequence[MeasuredField]) -> None:
     ours = {"from": start.sha256, "stacks": [_described(field) for field in fields]}
     path = folder / _CLAIM
     if (folder / "checkpoint.safetensors").exists() or (folder / "best.json").exists():
-        known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        known = read_json(path) if path.exists() else None
         if known != ours:
             raise InputError(
                 f"The folder '{folder}' holds a run of other stacks or weights: "
                 "give another folder."
             )
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(ours, indent=1), encoding="utf-8")
+    write_json(path, ours)
 
 
 def _described(field: MeasuredField) -> dict[str, Any]:
@@ -224,8 +224,7 @@ def write_adapted(adapter: Adapter, path: Path) -> str:
 
 def gain_at_start(folder: Path) -> float:
     """Gain over linear MMSE of the weights that a run began with, in dB."""
-    with (folder / "log.csv").open(encoding="utf-8", newline="") as stream:
-        return float(next(csv.DictReader(stream))["gain_db"])
+    return float(log_of(folder)[0]["gain_db"])
 
 
 def _card(adapter: Adapter, best: dict[str, Any]) -> dict[str, Any]:

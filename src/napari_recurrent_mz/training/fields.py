@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,6 @@ class Field:
     optics: Optics  # the true ones, aberrations apart
     z_step_um: float
     kind: str  # of phantom
-    aberration: dict[str, float] | None
     # The same sample by a confocal; an even, thin sheet in focus is as bright as in ``stack``.
     confocal: npt.NDArray[np.float16] | None = None
 
@@ -92,20 +92,14 @@ def make_fields(
     config: PoolConfig,
     folder: Path,
     count: int,
-    *,
-    start: int = 0,
     device: torch.device | None = None,
 ) -> Iterator[Path]:
-    """Simulate those of fields ``start`` … ``count - 1`` that are not in ``folder`` yet."""
+    """Simulate those of so many fields that are not in ``folder`` yet."""
     with refusals_of(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    first = start // FIELDS_PER_MICROSCOPE
-    for group in range(first, -(-count // FIELDS_PER_MICROSCOPE)):
-        low = group * FIELDS_PER_MICROSCOPE
-        numbers = [n for n in range(low, low + FIELDS_PER_MICROSCOPE) if start <= n < count]
-        missing = [n for n in numbers if not (folder / f"field_{n:05d}.json").exists()]
-        if missing:
-            yield from _make_group(config, folder, group, missing, device)
+    missing = (n for n in range(count) if not (folder / f"field_{n:05d}.json").exists())
+    for group, numbers in groupby(missing, lambda number: number // FIELDS_PER_MICROSCOPE):
+        yield from _make_group(config, folder, group, list(numbers), device)
 
 
 def _make_group(
@@ -215,6 +209,5 @@ class Pool:
             Optics(**meta["optics"]),
             meta["z_step_um"],
             meta["kind"],
-            meta["aberration"],
             np.load(beside, mmap_mode="r") if beside.exists() else None,
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from ..core.device import Device
 from ..core.scans import InputError
+from ..io._whole import read_json
 from ..networks.architectures import Network, build_as
 from ..networks.weights import save_model
 from .examples import ExampleConfig
@@ -125,7 +125,7 @@ def best_network(folder: Path) -> tuple[Network, dict[str, Any]]:
     path = folder / "best.json"
     if not path.exists():
         raise InputError(f"The run in '{folder}' has no validated weights yet: train longer.")
-    best = json.loads(path.read_text(encoding="utf-8"))
+    best = read_json(path)
     network = build_as(best.get("architecture", "recurrent-mz"), best["config"]["network"])
     network.load_state_dict(load_file(folder / "best.safetensors"))
     return network, best
@@ -143,12 +143,17 @@ def _method(architecture: str, network: dict[str, Any]) -> str:
     return paper
 
 
+def log_of(folder: Path) -> list[dict[str, str]]:
+    """What a run has logged at every validation."""
+    with (folder / "log.csv").open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
 def draw_curves(folder: Path) -> Path:
     """Draw a run's held-out gain over linear MMSE against steps into its ``curves.png``."""
     from matplotlib.figure import Figure
 
-    with (folder / "log.csv").open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = log_of(folder)
     steps = [float(row["step"]) for row in rows]
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()

@@ -96,7 +96,7 @@ def measured_field(
         )
     if step < 0:
         stack, heights = stack[::-1], heights[::-1]
-    field = MeasuredField(stack, optics, abs(step), name, None, heights_um=heights - heights[0])
+    field = MeasuredField(stack, optics, abs(step), name, heights_um=heights - heights[0])
     _check_size(field)
     return field
 

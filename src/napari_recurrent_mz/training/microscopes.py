@@ -115,11 +115,8 @@ class Microscope:
 
     def space(self, config: SampleConfig) -> Space:
         """Where to draw a phantom."""
-        pixel = self.optics.pixel_um
-        wide = config.size + 2 * _LATERAL_MARGIN
-        unit = max(1.0, self.optics.resolution_um / 0.25, pixel / 0.25)
-        deep = config.planes + 2 * self.margin()
-        return Space((deep, wide, wide), (self.z_step_um, pixel, pixel), unit)
+        wide, deep = config.size + 2 * _LATERAL_MARGIN, config.planes + 2 * self.margin()
+        return Space.of(self.optics, (deep, wide, wide), self.z_step_um)
 
 
 def draw_microscope(config: SampleConfig, seed: int, group: int) -> Microscope:

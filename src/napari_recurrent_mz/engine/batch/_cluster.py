@@ -5,20 +5,18 @@ from __future__ import annotations
 import logging
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from concurrent.futures import CancelledError, Executor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ...core.device import available_cores
 from ...core.scans import InputError
-from ._settings import Job, Orders
-from ._work import Outcome, Task, do, lost
+from ._settings import Orders
 
 _PATIENCE_S = 8.0
-_ENDING_S = 30.0  # for the tiles at work, after Ctrl-C
 _LOGS = ("distributed", "distributed.client")  # each has a level of its own
 
 Machine = tuple[str, int, str]
@@ -29,34 +27,30 @@ class SchedulerLostError(InputError):
     """The scheduler was lost while it had work."""
 
 
-def run_on_cluster(
-    scheduler: str,
-    tasks: Sequence[Task],
-    orders: Orders,
-    take: Callable[[Outcome], None],
-) -> None:
-    """Have the workers of a scheduler do the jobs."""
+@contextmanager
+def cluster(scheduler: str, orders: Orders) -> Iterator[tuple[Executor, Orders]]:
+    """The workers of a scheduler as an executor, and orders with the threads of each."""
     with _unsaid(), _connected(scheduler) as client:
         threads = _threads(_machines(client, scheduler, orders.output))
-        orders = replace(orders, threads=threads)
-        left: dict[Any, Job] = {}
-        for number, (job, first) in enumerate(tasks):
-            key = f"volume-{number:08d}-{orders.run}"
-            future = client.submit(do, job, first, orders, key=key, pure=False, priority=-number)
-            left[future] = job
         try:
-            _collect(client, scheduler, left, take)
-        except KeyboardInterrupt:
-            orders.stop.touch()  # each ends at its next tile, those not begun at once
-            with suppress(TimeoutError):  # of workers that stand still or are gone
-                _collect(client, scheduler, left, take, _ENDING_S)
-            raise
+            yield client.get_executor(pure=False), replace(orders, threads=threads)
+        except (CancelledError, OSError) as error:
+            raise SchedulerLostError(
+                f"The dask scheduler at '{scheduler}' was lost: start it again, with its workers; "
+                "what is done is kept, and the same command goes on from there."
+            ) from error
 
 
 @contextmanager
 def _unsaid() -> Iterator[None]:
     """Keep what dask logs off the screen: what matters of it is said in one sentence here."""
-    import distributed  # noqa: F401  (sets the levels)
+    try:
+        import distributed  # noqa: F401  (sets the levels)
+    except ImportError as error:
+        raise InputError(
+            "Batches on a cluster need the package distributed: pip install "
+            "'napari-recurrent-mz[batch]'."
+        ) from error
 
     before = {name: logging.getLogger(name).level for name in _LOGS}
     for name in before:
@@ -128,33 +122,3 @@ def _threads(machines: Mapping[str, Machine]) -> dict[str, int]:
     return {
         address: max(cores // processes[name], 1) for address, (name, cores, _) in machines.items()
     }
-
-
-def _collect(
-    client: Any,
-    scheduler: str,
-    left: dict[Any, Job],
-    take: Callable[[Outcome], None],
-    timeout_s: float | None = None,
-) -> None:
-    """Take the outcomes as they come, and out of ``left``; a job whose workers died has failed."""
-    from distributed import as_completed
-
-    coming = as_completed(  # type: ignore[no-untyped-call]
-        list(left), loop=client.loop, timeout=timeout_s
-    )
-    for future in coming:
-        if future.status == "error":
-            why = type(future.exception()).__name__
-            message = f"The dask worker that made it was lost ({why}): run the same command again."
-            outcome = lost(left[future], message)
-        else:
-            try:
-                outcome = future.result()
-            except (CancelledError, OSError) as error:
-                raise SchedulerLostError(
-                    f"The dask scheduler at '{scheduler}' was lost: start it again, with its "
-                    "workers; what is done is kept, and the same command goes on from there."
-                ) from error
-        del left[future]
-        take(outcome)

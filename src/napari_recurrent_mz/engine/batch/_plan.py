@@ -9,7 +9,7 @@ from ...core.methods import needs_optics
 from ...core.optics import Optics
 from ...core.scans import InputError, Scan, ZGrid, check_scans, default_grid, require_several
 from ...io import ImageFile, scan_heights, scans_from_files, scans_from_stack
-from ...io._optics import optics_for, optics_values
+from ...io._optics import optics_for
 from ...io._parts import read_part
 from ._settings import BatchSettings, Job
 
@@ -76,10 +76,7 @@ def _plan(
     z_um: Sequence[float],
     planes: Sequence[int] | None,
 ) -> Plan:
-    values = optics_values(settings.optics, images)
-    optics = optics_for(needs_optics([settings.method]), values, images)
-    pixel_um = values["pixel_um"]
-    assert pixel_um is not None  # optics_for has made sure of it
+    optics, pixel_um = optics_for(needs_optics([settings.method]), settings.optics, images)
     dof_um = optics.depth_of_field_um if optics else None
     grid = settings.grid or default_grid(z_um, dof_um, planes)
     remarks = tuple(remark for image in images for remark in image.remarks)

@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import CancelledError, Executor, Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -18,11 +18,10 @@ from types import FrameType
 import psutil
 
 from ...core.device import gpu_memory_limit
-from ...core.scans import InputError
 from ...io._time_lapse import make_plate
 from ...io._whole import refusals_of
 from ..inference import model_for
-from ._cluster import SchedulerLostError, run_on_cluster
+from ._cluster import SchedulerLostError, cluster
 from ._plan import plan_of
 from ._pool import processes
 from ._record import FOLDER
@@ -37,6 +36,7 @@ OnOutcome = Callable[[Outcome, int, int], None]
 OnPlane = Callable[[str, int, int], None]
 """Told the name of a volume, how many of its planes are done, and of how many."""
 
+_ENDING_S = 30.0  # for the tiles at work, after Ctrl-C
 _ENDED = (
     "The process that made it was ended by the system, most likely for want of memory: use fewer "
     "--jobs, or a crop."
@@ -95,8 +95,6 @@ def run_batch(
         scheduler was lost.
     """
     began = time.perf_counter()
-    if scheduler:
-        _check_distributed()
     orders = replace(_orders(Path(output).absolute(), settings), again=again)
     ledger = _Ledger(jobs, on_outcome)
     no_scheduler: SchedulerLostError | None = None
@@ -162,7 +160,8 @@ def _do(
     for plate, source in {job.output: job.parts[0].path for job in left if job.inside}.items():
         make_plate(Path(source), plate, orders.settings.ngff)
     if scheduler:
-        run_on_cluster(scheduler, _with_first(left), orders, ledger.take)
+        with cluster(scheduler, orders) as (workers_there, orders_there):
+            _do_all(ledger, orders_there, workers_there)
     else:
         _run_here(ledger, orders, _shares(left, orders.settings, workers), on_plane)
 
@@ -208,16 +207,6 @@ class _Ledger:
         return tuple(self._taken.get(job.name, Outcome(job, STOPPED)) for job in self.jobs)
 
 
-def _check_distributed() -> None:
-    try:
-        import distributed  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            "Batches on a cluster need the package distributed: pip install "
-            "'napari-recurrent-mz[batch]'."
-        ) from error
-
-
 def _take_found(ledger: _Ledger, orders: Orders) -> None:
     """Take the jobs not through whose volumes are there."""
     for job in ledger.left():
@@ -258,9 +247,6 @@ def _run_here(
             try:
                 _do_all(ledger, replace(orders, threads=shares.threads), pool)
                 return
-            except KeyboardInterrupt:
-                orders.stop.touch()
-                raise
             except BrokenProcessPool:
                 if shares.workers == 1:  # there is no doubt which one it was
                     ledger.take(lost(ledger.left()[0], _ENDED))
@@ -270,14 +256,37 @@ def _run_here(
 def _do_all(
     ledger: _Ledger,
     orders: Orders,
-    pool: ProcessPoolExecutor | None = None,
+    executor: Executor | None = None,
     on_plane: OnPlane | None = None,
 ) -> None:
-    """Do the jobs that are left, here or in a pool, and take their outcomes as they come."""
+    """Do the jobs that are left, here or elsewhere, and take their outcomes as they come."""
     tasks = _with_first(ledger.left())
-    if pool is not None:
-        for future in as_completed([pool.submit(do, job, first, orders) for job, first in tasks]):
-            ledger.take(future.result())
+    if executor is None:
+        for job, first in tasks:
+            ledger.take(do(job, first, orders, on_plane and partial(on_plane, job.name)))
         return
-    for job, first in tasks:
-        ledger.take(do(job, first, orders, on_plane and partial(on_plane, job.name)))
+    coming = {executor.submit(do, job, first, orders): job for job, first in tasks}
+    try:
+        _collect(ledger, coming)
+    except KeyboardInterrupt:
+        orders.stop.touch()  # each ends at its next tile, those not begun at once
+        with suppress(TimeoutError):  # of workers that stand still or are gone
+            _collect(ledger, coming, _ENDING_S)
+        raise
+
+
+def _collect(
+    ledger: _Ledger, coming: dict[Future[Outcome], Job], timeout_s: float | None = None
+) -> None:
+    """Take the outcomes as they come, and out of ``coming``; a job whose workers died failed."""
+    for future in as_completed(list(coming), timeout_s):
+        job = coming.pop(future)
+        try:
+            outcome = future.result()
+        except (BrokenProcessPool, CancelledError, OSError):
+            raise
+        except Exception as error:
+            why = type(error).__name__
+            message = f"The dask worker that made it was lost ({why}): run the same command again."
+            outcome = lost(job, message)
+        ledger.take(outcome)

@@ -55,36 +55,24 @@ class Outcome:
 Task = tuple[Job, Job]
 """A job, and the one by which the place of all time points of its position is made."""
 
-_places: dict[tuple[Path, str], str] = {}  # of time-lapses and runs, why there is none
+_prepared: set[tuple[Path, str]] = set()  # places of time-lapses, and runs of batches
 
 
 def do(
     job: Job, first: Job, orders: Orders, on_progress: Callable[[int, int], None] | None = None
 ) -> Outcome:
-    """Do one job, once the place of its time points is there."""
-    trouble = ""
-    if job.in_time_lapse and not job.trouble:
-        key = (job.target, orders.run)
-        if key not in _places:
-            _places[key] = prepare(first, orders)
-        trouble = _places[key]
-    return run_job(job, orders, trouble, on_progress)
-
-
-def run_job(
-    job: Job,
-    orders: Orders,
-    trouble: str = "",
-    on_progress: Callable[[int, int], None] | None = None,
-) -> Outcome:
-    """Do one job; what goes wrong, or ``trouble`` with its place, is told in its outcome."""
+    """Do one job, once the place of its time points is there; what goes wrong is in the outcome."""
     with _ONE_AT_A_TIME:
         began = time.perf_counter()
         try:
             if orders.stop.exists():
                 raise Stopped
-            if trouble or job.trouble:
-                raise InputError(trouble or job.trouble)
+            if job.trouble:
+                raise InputError(job.trouble)
+            if job.in_time_lapse and (job.target, orders.run) not in _prepared:
+                with _locked(record_path(orders.output, first).with_name("place.lock"), orders):
+                    _prepare(first, plan_of(first, orders.settings), orders)
+                _prepared.add((job.target, orders.run))
             with _locked(record_path(orders.output, job).with_suffix(".lock"), orders):
                 finished = outcome_of_finished(job, orders)
                 if finished is not None:
@@ -146,21 +134,8 @@ class _Made:
         return str(self.provenance.get("used") or self.provenance["method"])
 
 
-def prepare(job: Job, orders: Orders) -> str:
-    """Make the place of all time points of a job's position; returns why there is none, or ""."""
-    with _ONE_AT_A_TIME:
-        try:
-            plan = plan_of(job, orders.settings)
-            with _locked(record_path(orders.output, job).with_name("place.lock"), orders):
-                _prepare(job, plan, orders)
-        except Stopped:
-            return ""  # the time points are stopped too
-        except Exception as error:
-            return sentence_of(error)
-    return ""
-
-
 def _prepare(job: Job, plan: Plan, orders: Orders) -> None:
+    """Make the place of all time points of a job's position."""
     remove_left_behind(job.target)
     place_record, shape = read_time_lapse(job.target)
     batch = place_record.get(BATCH_KEY) or {}

@@ -20,14 +20,14 @@ _SAME = Goal(0.55, "×", at_least=False, text="≤ 0.55 of rebuilding at few sca
 def measure(bench: Bench) -> Iterator[Row]:
     """One more scan beside rebuilding from all of them: at few scans, and at many."""
     sizes = bench.sizes
-    few = _seconds(bench, sizes.scans)
+    few = added_and_rebuilt(bench, sizes.scans)
     yield _row(bench, sizes.scans, few["added"], few["rebuilt"], sizes.scans, _SHARE)
-    many = _seconds(bench, sizes.many_scans)
+    many = added_and_rebuilt(bench, sizes.many_scans)
     yield _row(bench, sizes.many_scans, many["added"], many["rebuilt"], sizes.many_scans, _SHARE)
     yield _row(bench, sizes.many_scans, many["added"], few["rebuilt"], sizes.scans, _SAME)
 
 
-def _seconds(bench: Bench, count: int) -> dict[str, Times]:
+def added_and_rebuilt(bench: Bench, count: int) -> dict[str, Times]:
     """Adding scan number ``count``, and rebuilding from all: a volume, on a CPU one plane."""
     sizes = bench.sizes
     scans = noise_scans(count, sizes.pixels)

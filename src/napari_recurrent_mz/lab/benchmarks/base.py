@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from ..shared import Goal
 
@@ -93,7 +93,9 @@ class Row:
     ) -> Row:
         """One way beside another: subject and what was measured, times, what the other is."""
         words = f"{against}: {reference.words}"
-        return cls(*what, **ours.spread, ratio=ours.ratio(reference), against=words, **rest)
+        return cls(
+            what[0], what[1], **ours.spread, ratio=ours.ratio(reference), against=words, **rest
+        )
 
     @property
     def verdict(self) -> str:
@@ -130,14 +132,6 @@ class Row:
         return cls(**values)
 
 
-class Spread(TypedDict):
-    """The middle, the least and the most of some repetitions."""
-
-    value: float
-    low: float
-    high: float
-
-
 @dataclass(frozen=True)
 class Times:
     """Seconds of every repetition."""
@@ -150,9 +144,9 @@ class Times:
         return statistics.median(self.seconds)
 
     @property
-    def spread(self) -> Spread:
+    def spread(self) -> dict[str, Any]:
         """Value, low and high of a :class:`Row`."""
-        return Spread(value=self.median, low=min(self.seconds), high=max(self.seconds))
+        return {"value": self.median, "low": min(self.seconds), "high": max(self.seconds)}
 
     @property
     def words(self) -> str:

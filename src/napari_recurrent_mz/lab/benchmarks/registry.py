@@ -19,12 +19,12 @@ class Subject:
     measure: Measure
 
 
-def subjects(*, full: bool = False) -> list[Subject]:
-    """All of them, in the order of the table; in ``full``, the large volume is made whole."""
+def chosen(names: Sequence[str], *, full: bool = False) -> list[Subject]:
+    """The subjects of these names, or all; in ``full``, the large volume is made whole."""
     from . import added_scan, growth, memory, opening, plane
 
     stream = partial(memory.measure_streaming, full=full)
-    return [
+    every = [
         Subject("volume", "a whole volume on a GPU", plane.measure_volume),
         Subject("added-scan", "one more scan beside rebuilding", added_scan.measure),
         Subject("first-plane", "from the scans to the first plane", plane.measure_first),
@@ -38,11 +38,7 @@ def subjects(*, full: bool = False) -> list[Subject]:
         Subject("growth", "time over pixels, planes, scans and positions", growth.measure_growth),
         Subject("beads", "beads found and measured", growth.measure_bead_widths),
     ]
-
-
-def chosen(names: Sequence[str], *, full: bool = False) -> list[Subject]:
-    """The subjects of these names, or all."""
-    return by_name({s.name: s for s in subjects(full=full)}, names, "The benchmark has no")
+    return by_name({subject.name: subject for subject in every}, names, "The benchmark has no")
 
 
 def run(subjects: Sequence[Subject], bench: Bench) -> Iterator[Row]:

@@ -235,12 +235,6 @@ class Lab:
         """Chance that depends on the settings' seed and on ``numbers`` alone."""
         return np.random.default_rng([self.settings.seed, *numbers])
 
-    def noise(self, count: int, spacing_um: float) -> list[Scan]:
-        """Scans of noise, as large as the planes that are timed."""
-        size = self.settings.bench_size
-        images = self.rng(7).gamma(1.0, 100.0, (count, size, size))
-        return [Scan(image, spacing_um * n) for n, image in enumerate(images)]
-
     def model(self, method: str) -> Model | None:
         """The weights of a method or of a bundled network; None where a method has none."""
         given = self.settings.weights.get(method, None if method in METHODS else method)
@@ -326,43 +320,34 @@ class Lab:
 
     def network(
         self, held: HeldOutStack, scans: Sequence[Scan], model: Model | None = None
-    ) -> PreparedNetwork:
+    ) -> NetworkPlanes:
         """A network that has been given scans, to be asked in unusual ways."""
         reach, model = (float(held.z_um[0]), float(held.z_um[-1])), model or self.network_model()
-        return PreparedNetwork(
-            NetworkPlanes(
-                scans, held.optics, model, self.device, reach_um=reach, on_message=self.note
-            )
+        return NetworkPlanes(
+            scans, held.optics, model, self.device, reach_um=reach, on_message=self.note
         )
 
 
-class PreparedNetwork:
-    """A network with its scans prepared."""
-
-    def __init__(self, planes: NetworkPlanes) -> None:
-        self._planes = planes
-
-    @torch.inference_mode()
-    def plane(
-        self,
-        z_um: float,
-        *,
-        order: Sequence[int] | None = None,
-        dpm_error_um: npt.ArrayLike | None = None,
-    ) -> FloatArray:
-        """A plane from scans in this order, ``dpm_error_um`` added to the DPM of each alone."""
-        planes = self._planes
-        prepared = planes.inputs.at(z_um)
-        entering = prepared.scans
-        if dpm_error_um is not None:
-            unit = planes.inputs.config.dpm_unit_dof * planes.optics.depth_of_field_um
-            error = torch.as_tensor(np.asarray(dpm_error_um, np.float32)).to(entering.device)
-            entering = entering.clone()
-            entering[:, :, 1] += (error / unit)[None, :, None, None]
-        if order is not None:
-            entering = entering[:, list(order)]
-        output = planes.runner(prepared._replace(scans=entering))
-        return planes.inputs.normalisation.undo(output[0, 0].float().cpu().numpy())
+@torch.inference_mode()
+def plane_of(
+    planes: NetworkPlanes,
+    z_um: float,
+    *,
+    order: Sequence[int] | None = None,
+    dpm_error_um: npt.ArrayLike | None = None,
+) -> FloatArray:
+    """A plane from scans in this order, ``dpm_error_um`` added to the DPM of each alone."""
+    prepared = planes.inputs.at(z_um)
+    entering = prepared.scans
+    if dpm_error_um is not None:
+        unit = planes.inputs.config.dpm_unit_dof * planes.optics.depth_of_field_um
+        error = torch.as_tensor(np.asarray(dpm_error_um, np.float32)).to(entering.device)
+        entering = entering.clone()
+        entering[:, :, 1] += (error / unit)[None, :, None, None]
+    if order is not None:
+        entering = entering[:, list(order)]
+    output = planes.runner(prepared._replace(scans=entering))
+    return planes.inputs.normalisation.undo(output[0, 0].float().cpu().numpy())
 
 
 def _to_one(light: torch.Tensor) -> torch.Tensor:

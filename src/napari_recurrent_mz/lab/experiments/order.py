@@ -18,7 +18,7 @@ from ...networks.weights import Model
 from ..shared import Goal
 from .base import NOT_MEASURED, Experiment, Outcome, Pictures
 from .figures import BLUE, COLOURS, RED, axes_row, mark_scans, mean_lines, name_of, panels
-from .lab import OURS, WORM_NETWORK, WORM_SCANS_UM, HeldOutStack, Lab, Row, score
+from .lab import OURS, WORM_NETWORK, WORM_SCANS_UM, HeldOutStack, Lab, Row, plane_of, score
 
 
 def _unscanned(lab: Lab, held: HeldOutStack, scans_um: Sequence[float]) -> list[int]:
@@ -48,7 +48,7 @@ def _measure_order(lab: Lab) -> Iterator[Row]:
             z = float(held.z_um[index])
             about = {"method": name, "sample": number, "z_um": round(z, 4)}
             about["order"] = "".join(str(1 + n) for n in order)
-            yield {**about, **score(held, index, network.plane(z, order=order))}
+            yield {**about, **score(held, index, plane_of(network, z, order=order))}
 
 
 def _unsorted(model: Model | None) -> Model | None:
@@ -144,12 +144,12 @@ def _repeated(
     scans = held.scans(heights)
     model = lab.network_model(WORM_NETWORK)
     one, whole = lab.network(held, scans[:1], model), lab.network(held, scans, model)
-    planes = {f"I1 × {k}": one.plane(z_um, order=[0] * k) for k in _REPEATS}
+    planes = {f"I1 × {k}": plane_of(one, z_um, order=[0] * k) for k in _REPEATS}
     every = list(range(len(scans)))
-    planes |= {f"all × {k}": whole.plane(z_um, order=every * k) for k in _REPEATS}
-    planes["all, reversed"] = whole.plane(z_um, order=every[::-1])
+    planes |= {f"all × {k}": plane_of(whole, z_um, order=every * k) for k in _REPEATS}
+    planes["all, reversed"] = plane_of(whole, z_um, order=every[::-1])
     if deep is not None:
-        single = [lab.network(held, [scan], deep).plane(z_um) for scan in scans]
+        single = [plane_of(lab.network(held, [scan], deep), z_um) for scan in scans]
         planes |= {f"Deep-Z(I{n})": plane for n, plane in enumerate(single, start=1)}
         planes["Deep-Z, average"] = np.mean(single, axis=0)
     return planes
@@ -224,7 +224,7 @@ def _measure_number(lab: Lab) -> Iterator[Row]:
             for index in _unscanned(lab, held, _NESTED_UM[5]):
                 z = float(held.z_um[index])
                 about = {"method": name, "sample": number, "scans": count, "z_um": round(z, 4)}
-                yield {**about, **score(held, index, network.plane(z))}
+                yield {**about, **score(held, index, plane_of(network, z))}
 
 
 def _falls(name: str, table: pd.DataFrame) -> Outcome:

@@ -5,37 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..shared import by_name
+from . import bead_widths, confocal, next_scan, order, own_sample, real, samples, spacing, speed
 from .base import Experiment
-from .bead_widths import BEAD_WIDTHS
-from .confocal import CONFOCAL
-from .next_scan import NEXT_SCAN, STOPPING
-from .order import NUMBER, ORDER, REPETITION
-from .own_sample import OWN_SAMPLE
-from .real import ANY_PLANES, REAL_STACKS
-from .samples import BUDGET, OTHER_OBJECTIVES, SPARSE_SAMPLES, WORM
-from .spacing import DISTANCES, POSITION, RANDOM_SPACING
-from .speed import ONE_MORE_SCAN, SPEED
 
 EXPERIMENTS: tuple[Experiment, ...] = (
-    WORM,
-    BUDGET,
-    NUMBER,
-    BEAD_WIDTHS,
-    RANDOM_SPACING,
-    DISTANCES,
-    POSITION,
-    ORDER,
-    REPETITION,
-    CONFOCAL,
-    SPARSE_SAMPLES,
-    OTHER_OBJECTIVES,
-    REAL_STACKS,
-    ANY_PLANES,
-    OWN_SAMPLE,
-    STOPPING,
-    NEXT_SCAN,
-    SPEED,
-    ONE_MORE_SCAN,
+    samples.WORM,
+    samples.BUDGET,
+    order.NUMBER,
+    bead_widths.BEAD_WIDTHS,
+    spacing.RANDOM_SPACING,
+    spacing.DISTANCES,
+    spacing.POSITION,
+    order.ORDER,
+    order.REPETITION,
+    confocal.CONFOCAL,
+    samples.SPARSE_SAMPLES,
+    samples.OTHER_OBJECTIVES,
+    real.REAL_STACKS,
+    real.ANY_PLANES,
+    own_sample.OWN_SAMPLE,
+    next_scan.STOPPING,
+    next_scan.NEXT_SCAN,
+    speed.SPEED,
+    speed.ONE_MORE_SCAN,
 )
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 
 from ...core.scans import InputError, counted
+from ...io._whole import write_text
 from ..shared import provenance
 from .base import Experiment, Pictures
 from .figures import STYLE, save
@@ -43,9 +44,7 @@ def write(
         save(experiment.draw(table, pictures), folder / f"{experiment.name}.png")
     text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     head = _MARK + json.dumps(header, ensure_ascii=False)
-    part = folder / f".{experiment.name}.csv.part"
-    part.write_text(f"{head}\n{text}", encoding="utf-8")
-    part.replace(folder / f"{experiment.name}.csv")
+    write_text(folder / f"{experiment.name}.csv", f"{head}\n{text}")
 
 
 def read(folder: Path, name: str) -> Result | None:

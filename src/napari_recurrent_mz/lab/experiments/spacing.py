@@ -14,10 +14,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ...core.scans import Scan
+from ...engine.tiles import NetworkPlanes
 from ..shared import Goal
 from .base import NOT_MEASURED, Experiment, Outcome, Pictures
 from .figures import BLUE, COLOURS, RED, axes_row, mark_scans, mean_lines, name_of, panels
-from .lab import OURS, WORM_NETWORK, WORM_SCANS_UM, HeldOutStack, Lab, PreparedNetwork, Row, score
+from .lab import OURS, WORM_NETWORK, WORM_SCANS_UM, HeldOutStack, Lab, Row, plane_of, score
 
 _SPACING_UM = 6.0
 _SMALLEST_UM = 4.0
@@ -177,7 +178,7 @@ def _measure_position(lab: Lab) -> Iterator[Row]:
 def _rows_with_error(
     lab: Lab,
     held: HeldOutStack,
-    correct: PreparedNetwork,
+    correct: NetworkPlanes,
     error_um: npt.NDArray[np.float64],
     about: Mapping[str, Any],
 ) -> Iterator[Row]:
@@ -188,8 +189,8 @@ def _rows_with_error(
     for index in held.nearest(_TARGETS_UM):
         z = float(held.z_um[index])
         planes = {
-            "DPM": correct.plane(z, dpm_error_um=-error_um),
-            "stated heights": stated.plane(z),
+            "DPM": plane_of(correct, z, dpm_error_um=-error_um),
+            "stated heights": plane_of(stated, z),
         }
         for where, plane in planes.items():
             yield {**about, "z_um": round(z, 4), "error_in": where, **score(held, index, plane)}

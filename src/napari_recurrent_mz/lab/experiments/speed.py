@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from functools import partial
 
@@ -10,18 +9,17 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ...core.scans import Scan, ZGrid
+from ...core.scans import ZGrid
 from ...engine.inference import iter_planes
-from ...engine.tiles import NetworkPlanes
-from ...networks.inputs import Scale
-from ...networks.memory import Memory
+from ..benchmarks.added_scan import added_and_rebuilt
+from ..benchmarks.base import Bench, Sizes
+from ..benchmarks.scene import noise_scans
 from ..shared import Goal, timed
 from .base import NOT_MEASURED, Experiment, Outcome, Pictures
 from .figures import RED, axes_row, bars, name_of
 from .lab import WORM_OPTICS, Lab, Row
 
 _METHODS = "recurrent-mz deep-z unet-3d lmmse".split()
-_SPACING_UM = 6.0
 _PAPER_SECONDS = {
     ("recurrent-mz", 2): "0.18 s",
     ("recurrent-mz", 3): "0.28 s; 0.15 s optimised",
@@ -35,7 +33,7 @@ def _measure_speed(lab: Lab) -> Iterator[Row]:
     counts = {m: (2, 3) if m == "recurrent-mz" else (3,) for m in lab.available(_METHODS)}
     for method, count in lab.track((m, c) for m, some in counts.items() for c in some):
         planes = iter_planes(
-            lab.noise(count, _SPACING_UM),
+            noise_scans(count, lab.settings.bench_size),
             ZGrid(1.0, 4.0, 1.0),
             optics=WORM_OPTICS,
             model=lab.model(method),
@@ -80,52 +78,20 @@ SPEED = Experiment(
 
 
 _COUNTS = (2, 3, 4, 5, 6)
-_ADDED_SPACING_UM = 2.0
-_HEIGHTS_UM = (1.0, 3.0, 5.0)  # the first is not counted: it pays for the start
 _ALLOWED = 1.25
 
 
 def _measure_one_more_scan(lab: Lab) -> Iterator[Row]:
     if not lab.available(["recurrent-mz"]):
         return
-    scans = lab.noise(_COUNTS[-1], _ADDED_SPACING_UM)
-    scale = Scale.of(np.stack([scan.pixels for scan in scans[:2]]))
-    memories = {z: Memory(lab.device.torch) for z in _HEIGHTS_UM}
-    for count in lab.track((1, *_COUNTS)):
-        planes = _planes(lab, scans[:count], scale)
-        remembered = _seconds(lab, planes, memories)
-        if count > 1:
-            yield {"scans": count, "pixels": lab.settings.bench_size, "device": lab.device.kind,
-                   "kept": remembered,
-                   "anew": _seconds(lab, planes, dict.fromkeys(_HEIGHTS_UM))}  # fmt: skip
-
-
-def _planes(lab: Lab, scans: list[Scan], scale: Scale) -> NetworkPlanes:
-    reach = (0.0, _ADDED_SPACING_UM * (_COUNTS[-1] - 1))
-    planes = NetworkPlanes(
-        scans,
-        WORM_OPTICS,
-        lab.network_model(),
-        lab.device,
-        reach_um=reach,
-        on_message=lab.note,
-        scale=scale,
-    )
-    _ = planes.inputs  # what is prepared once for all planes is not counted
-    return planes
-
-
-def _seconds(
-    lab: Lab, planes: NetworkPlanes, memories: dict[float, Memory] | dict[float, None]
-) -> float:
-    """Mean seconds of a plane; on a CPU those that the process had, whatever else ran."""
-    clock = time.process_time if lab.device.kind == "cpu" else time.perf_counter
-    taken = []
-    for z_um, memory in memories.items():
-        started = clock()
-        planes.plane(z_um, memory)
-        taken.append(clock() - started)
-    return float(np.mean(taken[1:]))
+    lab.network_model()  # for the record
+    size, weights = lab.settings.bench_size, lab.settings.weights.get("recurrent-mz")
+    sizes = Sizes(pixels=size, planes=1, repeats=3)
+    bench = Bench(lab.device, weights, sizes, lab.note)
+    for count in lab.track(_COUNTS):
+        times = added_and_rebuilt(bench, count)
+        yield {"scans": count, "pixels": size, "device": lab.device.kind,
+               "kept": times["added"].median, "anew": times["rebuilt"].median}  # fmt: skip
 
 
 def _outcomes_one_more_scan(table: pd.DataFrame) -> Iterator[Outcome]:
@@ -163,8 +129,8 @@ ONE_MORE_SCAN = Experiment(
     paper="The paper reconstructs anew from all scans.",
     how="One plane by the network after each further scan, with the state kept from the scans "
     "before and with all scans entering again. What is prepared once for all planes (the linear "
-    "estimate's transforms, the non-negative object) is not counted; on a CPU, the time is that "
-    "of the process.",
+    "estimate's transforms, the non-negative object) is not counted; the two take turns, and the "
+    "median of three is taken.",
     measure=_measure_one_more_scan,
     outcomes=_outcomes_one_more_scan,
     draw=_draw_one_more_scan,

@@ -29,60 +29,29 @@ _LETTER_IN = 0.066  # about the width of a letter of a title
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """One volume in the figure.
+    """One volume in the figure."""
 
-    Parameters
-    ----------
-    title : str
-        Written above it.
-    views : SideViews or None
-        None where there is nothing to show.
-    reason : str
-        Why not: written in the place of the views.
-    limits : tuple of tuple of float, optional
-        Display limits (low, high) of x–y, x–z and y–z; by default those of :func:`contrast`.
-    colormap : str or matplotlib.colors.Colormap
-    gamma : float
-        Above 0; 1 shows intensities in proportion.
-    """
-
-    title: str
-    views: SideViews | None = None
-    reason: str = ""
+    title: str  #: written above it
+    views: SideViews | None = None  #: None where there is nothing to show
+    reason: str = ""  #: why not: written in the place of the views
+    #: display limits (low, high) of x–y, x–z and y–z; by default those of :func:`contrast`
     limits: tuple[Limits, Limits, Limits] | None = None
-    colormap: Any = "gray"
-    gamma: float = 1.0
+    colormap: Any = "gray"  #: a name, or a :class:`matplotlib.colors.Colormap`
+    gamma: float = 1.0  #: above 0; 1 shows intensities in proportion
 
 
 @dataclass(frozen=True)
 class Look:
-    """The parts that are drawn beside the images.
+    """The parts that are drawn beside the images."""
 
-    Parameters
-    ----------
-    views : tuple of str
-        Which of ``xy``, ``xz`` and ``yz``; at least one.
-    scans_um : tuple of float
-        Heights to mark: those of the scans, in micrometres.
-    next_um : float, optional
-        Height suggested for the next scan, in micrometres: a whole line where lines are drawn.
-    marks : str
-        How they are marked: ``lines and arrows`` (Fig. 3a and Fig. 8b of the paper), ``lines``,
-        ``arrows`` or ``none``.
-    has_axes : bool
-        Ticks and names with units, and the note under every title.
-    has_scale_bar : bool
-    point_um : tuple of float, optional
-        A place (z, y, x) that cross lines go through.
-    """
-
-    views: tuple[ViewName, ...] = VIEWS
-    scans_um: tuple[float, ...] = ()
+    views: tuple[ViewName, ...] = VIEWS  #: at least one
+    scans_um: tuple[float, ...] = ()  #: heights to mark: those of the scans, in micrometres
+    #: height suggested for the next scan, in micrometres: a whole line where lines are drawn
     next_um: float | None = None
-    marks: Marks = "lines and arrows"
-    has_axes: bool = True
+    marks: Marks = "lines and arrows"  #: how they are marked, as in Fig. 3a and 8b of the paper
+    has_axes: bool = True  #: ticks and names with units, and the note under every title
     has_scale_bar: bool = True
-    point_um: tuple[float, float, float] | None = None
+    point_um: tuple[float, float, float] | None = None  #: place (z, y, x) of cross lines
 
     def __post_init__(self) -> None:
         if not self.views or not set(self.views) <= set(VIEWS):

@@ -22,21 +22,11 @@ _SEARCH_PIXELS = 128  # edge of the field in which the axial shift is sought, af
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """Where the voxels of a stack lie.
+    """Where the voxels of a stack lie."""
 
-    Parameters
-    ----------
-    z_um : array_like, shape (Z,)
-        Heights of the planes, in micrometres, rising or falling.
-    pixel_um : float
-        Pixel size, in micrometres.
-    origin_um : tuple of float
-        Position (y, x) of the first pixel, in micrometres.
-    """
-
-    z_um: npt.NDArray[np.float64]
-    pixel_um: float
-    origin_um: tuple[float, float] = (0.0, 0.0)
+    z_um: npt.NDArray[np.float64]  #: (Z,), heights of the planes, µm, rising or falling
+    pixel_um: float  #: pixel size, in micrometres
+    origin_um: tuple[float, float] = (0.0, 0.0)  #: position (y, x) of the first pixel, µm
 
     def __post_init__(self) -> None:
         heights = real_values(self.z_um, "The list of heights")
