@@ -21,7 +21,7 @@ from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEd
 
 from napari_recurrent_mz import InputError
 from napari_recurrent_mz.docks.compare.dock import CompareDock
-from napari_recurrent_mz.docks.compare.parts import parse_heights
+from napari_recurrent_mz.docks.shared.form import parse_heights
 from napari_recurrent_mz.docks.shared.layers import METADATA_KEY
 from napari_recurrent_mz.measure.comparison import MEASURES, Volume, compare
 from napari_recurrent_mz.measure.plots.comparison import PLANE_IN_VIEW
@@ -337,6 +337,12 @@ def test_heights_as_people_type_them(text: str, heights: tuple[float, ...]) -> N
     assert parse_heights(text) == pytest.approx(heights)
     with pytest.raises(InputError, match="'here' in the heights"):
         parse_heights(text + " here")
+
+
+@pytest.mark.parametrize(("text", "words"), [("3,6", "type 3.6, or 3 6"), ("2,5 µm", "2.5µm")])
+def test_one_or_two_heights_are_not_guessed(text: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        parse_heights(text)
 
 
 def test_layers_that_change_midway_never_raise(compared, qtbot) -> None:

@@ -149,7 +149,10 @@ def test_scans_of_a_reconstruction_are_marked_on_every_volume(make, wait, add_st
     assert list(arrows[0].get_ydata()) == [2.5, 4.0]
     dock.controls.heights.native.setText("two")
     wait(dock)
-    assert told(dock) == "The heights 'two' are not numbers: type them in µm, as in 3, 6, 9."
+    assert "'two' in the heights of the scans is no number" in told(dock)
+    dock.controls.heights.native.setText("3,6")  # 3.6, or 3 and 6
+    wait(dock)
+    assert "may be one or two" in told(dock)
 
 
 def test_contrast_shared_separate_and_as_in_the_viewer(make, wait, add_stack, stack) -> None:

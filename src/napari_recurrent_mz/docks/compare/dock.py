@@ -29,7 +29,7 @@ from ...measure.plots.comparison import PLANE_IN_VIEW, colour_of, comparison_fig
 from ..shared import layers as _layers
 from ..shared import settings
 from ..shared.dock import Dock
-from ..shared.form import DataForm, faint
+from ..shared.form import DataForm, faint, parse_heights
 from ..shared.guard import guarded, on, one_shot, telling
 from ..shared.layer_choice import (
     LayerChoice,
@@ -42,7 +42,7 @@ from ..shared.optics_panel import OpticsPanel
 from ..shared.parts import ink_of, push_button, without_wheel
 from ..shared.plot import PlotPanel
 from ..shared.result import plane_at, show_plane_of
-from .parts import LayerList, MeansTable, Options, Reference, parse_heights
+from .parts import LayerList, MeansTable, Options, Reference
 
 _COLOURS = "RdBu_r"  # blue where darker than the reference, white, red where brighter
 _SHOWN_PERCENTILE = 99.8

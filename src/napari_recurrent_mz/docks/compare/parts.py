@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -23,8 +22,7 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from ...core.methods import METHOD_NAMES
-from ...core.scans import InputError
-from ..shared.form import as_named, asked, parse_length_um
+from ..shared.form import as_named, asked
 from ..shared.guard import on
 from ..shared.layer_choice import is_image, on_list_changes
 from ..shared.parts import NumberTable
@@ -221,22 +219,3 @@ class MeansTable(NumberTable):
 
 def _text(value: float, column: Column) -> str:
     return "–" if math.isnan(value) else f"{value:.{column.digits}f}".replace("inf", "∞")
-
-
-def parse_heights(text: str) -> tuple[float, ...]:
-    """Heights in µm from what a person types: ``2 5 8``, ``2, 5, 8``, ``2,5; 5; 8 µm``."""
-    heights: list[float] = []
-    joined = re.sub(r"(?<=\d)\s+(?=(?:µm|μm|um|nm|mm)\b)", "", text)
-    for word in re.split(r";|,(?=\s)|\s", joined):
-        values = [parse_length_um(word)]
-        if values[0] is None:
-            values = [parse_length_um(part) for part in word.split(",")]
-        for value in values:
-            if value is not None:
-                heights.append(value)
-            elif word.strip():
-                raise InputError(
-                    f"'{word}' in the heights of the scans is no number: type them in µm with "
-                    "spaces between, for instance 2 5 8."
-                )
-    return tuple(sorted(set(heights)))

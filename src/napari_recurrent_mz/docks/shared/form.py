@@ -72,6 +72,29 @@ def parse_length_um(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def parse_heights(text: str) -> tuple[float, ...]:
+    """Heights in µm from what a person types: ``2 5 8``, ``2, 5, 8``, ``2,5; 5; 8 µm``."""
+    joined = re.sub(r"(?<=\d)\s+(?=(?:µm|μm|um|nm|mm)\b)", "", text)
+    words = [word for word in re.split(r";|,(?=\s)|\s", joined) if word.strip(",")]
+    heights: set[float] = set()
+    for word in words:
+        whole = parse_length_um(word)
+        if whole is not None and "," in word and len(words) == 1:
+            raise InputError(
+                f"The height '{word}' may be one or two: type {word.replace(',', '.')}, or "
+                f"{word.replace(',', ' ')}."
+            )
+        values = [whole] if whole is not None else map(parse_length_um, word.strip(",").split(","))
+        for value in values:
+            if value is None:
+                raise InputError(
+                    f"'{word}' in the heights of the scans is no number: type them in µm with "
+                    "spaces between, for instance 2 5 8."
+                )
+            heights.add(value)
+    return tuple(sorted(heights))
+
+
 def typed_path(text: str) -> Path:
     """The path that was typed; a ``~`` that names nobody is left, as the name of a folder."""
     return Path(os.path.expanduser(text))  # noqa: PTH111  (which raises)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ...core.scans import InputError
 from ...measure.plots.side_views import MARKS, Marks
 from ...measure.projections import VIEWS, How, Slab, ViewName
-from ..shared.form import DataForm, as_named, asked
+from ..shared.form import DataForm, as_named, asked, parse_heights
 from ..shared.layer_choice import is_any_image
 
 GROUP = "side_views"
@@ -133,7 +132,7 @@ class SideViews:
     )
     heights: str = asked(
         "Heights of the scans",
-        "Heights to mark, in µm, with commas between; left empty, those that the volume was "
+        "Heights to mark, in µm, with spaces between; left empty, those that the volume was "
         "reconstructed from",
         "",
         label="Scans at",
@@ -185,15 +184,7 @@ class SideViews:
 
     def heights_um(self) -> tuple[float, ...] | None:
         """The heights that were typed; None when nothing was."""
-        text = self.heights.replace("µm", " ").strip()
-        if not text:
-            return None
-        try:
-            return tuple(sorted(float(word) for word in re.split(r"[,;\s]+", text.strip(",; "))))
-        except ValueError:
-            raise InputError(
-                f"The heights '{text}' are not numbers: type them in µm, as in 3, 6, 9."
-            ) from None
+        return parse_heights(self.heights) or None
 
 
 class SideViewsForm(DataForm[SideViews]):
