@@ -10,7 +10,7 @@ from scipy.ndimage import fourier_shift
 
 from napari_recurrent_mz import Optics, Scan
 from napari_recurrent_mz.docks.files import samples
-from napari_recurrent_mz.engine.check import order_notes, shift_notes
+from napari_recurrent_mz.engine.check import fault_notes, order_notes, shift_notes
 from napari_recurrent_mz.estimates.agreement import exchanged_heights, lateral_shifts, shifted_back
 
 OPTICS = Optics(na=1.2, wavelength_um=0.455, immersion_index=1.33, pixel_um=0.512)
@@ -81,6 +81,14 @@ def test_heights_of_two_scans_that_are_mixed_up_are_named(
     (sentence,) = order_notes([scans[i] for i in order], OPTICS)
     assert f"'one' ({scans[one].z_um:.4g} µm)" in sentence
     assert f"'other' ({scans[other].z_um:.4g} µm)" in sentence
+
+
+def test_of_a_scan_beside_the_others_the_height_is_not_doubted(nucleus: np.ndarray) -> None:
+    scans = scans_of(nucleus, [14, 18, 22])
+    scans[1] = replace(scans[1], image=np.roll(scans[1].pixels, 3, axis=1))
+    _, _, beside, order = fault_notes(scans, OPTICS)
+    assert "lies 'plane 18'" in beside[0]
+    assert order == []
 
 
 def test_scans_of_noise_do_not_tell() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -327,3 +328,25 @@ def test_the_dock_in_a_window(make_napari_viewer, make_surface_dock, add_stack, 
     dock.check()
     assert dock.surface.kind_key() == POINTS
     assert "not chosen yet" in dock.footer.state.text()
+
+
+def test_a_fault_of_a_scan_is_told_and_repaired_by_one_press(qtbot, dock) -> None:
+    layer = dock.used()[0].layer
+    before = layer.data.copy()
+    before[4, 10, 12] = 4000
+    layer.data = before.copy()
+    dock.set_optics(replace(OPTICS, pixel_um=0.1))
+    picked(dock)
+    dock.check()
+    button = dock.repairs.buttons[0]
+    qtbot.waitUntil(lambda: not button.isHidden(), timeout=20_000)
+    assert "Single pixels stand out" in dock.footer.state.text()
+    button.click()
+    qtbot.waitUntil(button.isHidden, timeout=20_000)
+    replaced = dock.used()[1].layer
+    assert replaced is not layer
+    around = np.delete(before[4, 9:12, 11:14].ravel(), 4)
+    assert replaced.data[0, 10, 12] == pytest.approx(np.median(around))
+    np.testing.assert_array_equal(layer.data, before)
+    assert "Single pixels" not in dock.footer.state.text()
+    assert press(qtbot, dock).state == "done"

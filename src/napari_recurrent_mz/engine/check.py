@@ -320,8 +320,10 @@ def fault_notes(scans: Sequence[Scan], optics: Optics | None) -> list[list[str]]
     light = light_notes(scans)
     if optics is None:
         return [[], light, [], []]
-    return [hot_pixel_notes(scans, optics), light, shift_notes(scans, optics),
-            order_notes(scans, optics)]  # fmt: skip
+    beside = shift_notes(scans, optics)
+    # A scan beside the others agrees with none, whatever the heights.
+    order = [] if beside else order_notes(scans, optics)
+    return [hot_pixel_notes(scans, optics), light, beside, order]
 
 
 def hot_pixel_notes(scans: Sequence[Scan], optics: Optics) -> list[str]:

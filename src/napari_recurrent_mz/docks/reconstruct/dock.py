@@ -23,7 +23,7 @@ from ..shared.layers import METADATA_KEY, known_metadata
 from ..shared.pace import Turns
 from ..shared.result import FinishedPlane, ResultLayer, look_of, reconstruct_steps
 from ..shared.scan_source import ScanSource
-from ..shared.scan_table import TYPED, Row, is_incomplete, planes_of_one_stack
+from ..shared.scan_table import is_incomplete, planes_of_one_stack
 from ..shared.worker import Outcome, Rest, in_background
 from .jobs import (
     Planned,
@@ -32,15 +32,12 @@ from .jobs import (
     cost_in_words,
     interpolated,
     layers_name,
-    repaired_layer,
-    repairs_of,
     warnings_about,
 )
 from .layout import ReconstructLayout
 
 if TYPE_CHECKING:
     from ...engine.check import OwnSampleCheck
-    from ...engine.repairs import RepairedScan
 
 _PLACE = ("scale", "translate", "units", "axis_labels")
 _BEFORE = {  # what comes before the first plane, by the kind of method
@@ -148,22 +145,21 @@ class ReconstructDock(ScanSource):
         except InputError:
             footer.warn([])
             self.ui.error.follow(None, self)
-            for button in self.ui.repairs:
-                button.hide()
+            self.ui.repairs.follow((), None, self)
+            self.ui.repairs.offer(is_possible=False)
             self.ui.grid.cost.setText("")
             raise
         footer.ready()
-        footer.warn([*warnings, *chain(*self.ui.error.notes)])
+        footer.warn([*warnings, *chain(*self.ui.repairs.notes)])
         self._foretold = warnings
         one_by_one = self.ui.channels.frames == 1 and len(self.ui.channels.used()) < 2
-        # Heights that may be mixed up are for a person to correct.
-        for button, notes in zip(self.ui.repairs, self.ui.error.notes, strict=False):
-            button.setVisible(bool(notes) and one_by_one)
+        self.ui.repairs.offer(is_possible=one_by_one)
         self.ui.grid.cost.setText(cost_in_words(self.ui, self._viewer, planned))
         if self.ui.method.is_ready:  # what it computes, a preview needs, too
             optics = job.recipe.optics or self.ui.optics.known()
             model = self.ui.method.model
             self.ui.error.follow(replace(job.recipe, optics=optics, model=model), self)
+            self.ui.repairs.follow(job.recipe.scans, optics, self)
 
     def _is_unfinished(self) -> bool:
         missing = is_incomplete(self.used()) or self.ui.optics.is_incomplete()
@@ -383,23 +379,6 @@ class ReconstructDock(ScanSource):
         added = self._viewer.add_image(pixels, name=name, metadata=metadata, **place, **look)
         self.say(f"“{added.name}” is beside “{beside.name}”.", "done")
 
-    def _repair(self, kind: int) -> None:
-        """Let scans without a fault, as new layers, take the place of those that have it."""
-        rows, optics = self.used(), self.ui.optics.optics()
-
-        def swap(repairs: dict[int, RepairedScan]) -> None:
-            pairs = []
-            for number, repaired in repairs.items():
-                if rows[number].layer not in self._viewer.layers:
-                    continue  # it was removed meanwhile
-                layer = self._viewer.add_layer(repaired_layer(rows[number], repaired))
-                pairs.append((rows[number], Row(weakref.ref(layer), 0, rows[number].z_um, TYPED)))
-            self.ui.table.scans.swap(pairs)
-            names = listed([f"“{pair[1].name}”" for pair in pairs]) or "No scan"
-            self.say(f"{names} in place of your own, which stays as it is.", "done")
-
-        in_background(self, repairs_of, kind, rows, optics, then=swap)
-
     def copy_methods(self) -> None:
         """Put on the clipboard how the volumes were made, a paragraph for each."""
         from ...engine.provenance import methods_paragraph
@@ -426,11 +405,9 @@ class ReconstructDock(ScanSource):
         on(self, self._viewer.dims.events.point, self._in_view_changed)
         ui.method.changed.connect(self._check_timer.start)
         ui.result.changed.connect(self._check_timer.start)
-        on(self, ui.error.noticed, self.check)
         on(self, ui.methods_text.clicked, self.copy_methods)
         on(self, ui.interpolation.clicked, self.add_interpolation)
-        for kind, button in enumerate(ui.repairs):
-            on(self, button.clicked, partial(self._repair, kind))
+        ui.repairs.serve(self)
         on(self, ui.preview.clicked, self.preview)
         self.shortcut("Ctrl+P", ui.preview.click)
 

@@ -20,7 +20,7 @@ from ...core.progress import expected_in_words
 from ...core.scans import FloatArray, InputError, Scan, ZGrid, counted
 from ...engine.recipe import Recipe
 from ...io import check_disk, disk_bytes
-from ..shared.layers import about_layer, common_name, frame_count, full_resolution
+from ..shared.layers import common_name, frame_count, full_resolution
 from ..shared.result import ScanPixels, VolumeJob, order_from, plane_in_view
 from ..shared.scan_table import Row, layers_of, scan_warnings, scans_of
 from .channels import Channel, ChannelsPanel
@@ -28,7 +28,6 @@ from .layout import ReconstructLayout
 
 if TYPE_CHECKING:
     from ...engine.cost import Cost
-    from ...engine.repairs import RepairedScan
 
 _PREVIEW_S = 2.0
 
@@ -161,27 +160,6 @@ def interpolated(recipe: Recipe) -> tuple[FloatArray, dict[str, Any]]:
     began = time.monotonic()
     volume = reconstruct(linear.scans, recipe.target, method=linear.method, device=linear.device)
     return volume, linear.provenance("CPU", time.monotonic() - began)
-
-
-def repairs_of(kind: int, rows: Sequence[Row], optics: Optics) -> dict[int, RepairedScan]:
-    """The rows whose scans have a fault of this kind, by number, and what it is repaired with."""
-    from ...engine.repairs import REPAIRS  # with torch
-
-    return REPAIRS[kind](scans_of(rows), optics)
-
-
-def repaired_layer(row: Row, repaired: RepairedScan) -> Image:
-    """A layer for a row, of repaired pixels."""
-    assert row.layer is not None
-    is_flat = row.layer.ndim == 2
-    about = about_layer(
-        row.layer,
-        f"{row.name} ({repaired.words})",
-        repaired.step,
-        is_flat=is_flat,
-        planes=None if is_flat else slice(row.plane, row.plane + 1),
-    )
-    return Image(repaired.pixels if is_flat else repaired.pixels[np.newaxis], **about)
 
 
 def warnings_about(ui: ReconstructLayout, job: VolumeJob) -> list[str]:

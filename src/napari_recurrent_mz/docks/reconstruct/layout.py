@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QSizePolicy
 
 from ...core.methods import image_made
@@ -29,6 +28,7 @@ from ..shared.layers import file_stem
 from ..shared.method_panel import MethodPanel
 from ..shared.parts import Palette, add_parts, push_button
 from ..shared.plot import QuietCanvas
+from ..shared.repairs import Repairs
 from ..shared.scan_source import ScanParts
 from ..shared.worker import in_background
 from .channels import ChannelsPanel
@@ -46,13 +46,10 @@ _NOT_IN_NAMES = r'[<>:"/\\|?*\x00-\x1f]'
 class ErrorPlot(QuietCanvas):
     """A small curve that follows scans, optics and target grid."""
 
-    noticed = Signal()  # there are other notes
-
     def __init__(self, palette: Palette) -> None:
         super().__init__(palette, "Expected error of the planes", _HEIGHT)
         self.setToolTip(_TIP)
         self.shown: ErrorOverZ | None = None
-        self.notes: list[list[str]] = [[]] * 4  # on faults of the scans
         self._recipe: Recipe | None = None
         self.hide()
 
@@ -60,14 +57,12 @@ class ErrorPlot(QuietCanvas):
         """Show the errors of this recipe, which a thread of the dock ``owner`` finds."""
         before, self._recipe = self._recipe, recipe
         if recipe is None or recipe.optics is None:
-            self.shown, self.notes = None, [[]] * 4
+            self.shown = None
             self.hide()
             return
         if before is None or _facts(before) != _facts(recipe):
             show = partial(self._show_errors, recipe)
             in_background(owner, _errors, recipe, then=show, failed=lambda _: self.hide())
-        if before is None or _scan_facts(before) != _scan_facts(recipe):
-            in_background(owner, _faults, recipe, then=partial(self._notice, recipe))
 
     def _show_errors(self, recipe: Recipe, errors: ErrorOverZ) -> None:
         if self._recipe is not None and _facts(self._recipe) == _facts(recipe):
@@ -75,27 +70,11 @@ class ErrorPlot(QuietCanvas):
             self.show_figure(error_figure(errors))
             self.show()
 
-    def _notice(self, recipe: Recipe, notes: list[list[str]]) -> None:
-        is_same = self._recipe is not None and _scan_facts(self._recipe) == _scan_facts(recipe)
-        if is_same and notes != self.notes:
-            self.notes = notes
-            self.noticed.emit()
-
-
-def _scan_facts(recipe: Recipe) -> tuple[Any, ...]:
-    """What faults depend on; the recipe holds the pixels, so that their ids stay theirs."""
-    return tuple((id(scan.pixels), scan.z_um) for scan in recipe.scans), recipe.optics
-
 
 def _facts(recipe: Recipe) -> tuple[Any, ...]:
-    """What the errors depend on."""
-    return *_scan_facts(recipe), recipe.target, image_made(recipe.method, recipe.model)
-
-
-def _faults(recipe: Recipe) -> list[list[str]]:
-    from ...engine.check import fault_notes
-
-    return fault_notes(recipe.scans, recipe.optics)
+    """What the errors depend on; the recipe holds the pixels, so that their ids stay theirs."""
+    scans = tuple((id(scan.pixels), scan.z_um) for scan in recipe.scans)
+    return scans, recipe.optics, recipe.target, image_made(recipe.method, recipe.model)
 
 
 def _errors(recipe: Recipe) -> ErrorOverZ:
@@ -232,25 +211,7 @@ class ReconstructLayout(Form):
             "Add interpolation",
             "Linear interpolation of the same scans as another layer, to compare the volume with",
         )
-        self.hot_pixels = push_button(
-            "Replace hot pixels",
-            "Scans with the median of their neighbours in place of hot pixels, as new layers; "
-            "yours stay as they are",
-        )
-        self.even_light = push_button(
-            "Even out light",
-            "Scans of less or more light with as much as the others, as new layers; yours stay as "
-            "they are",
-        )
-        self.shift_back = push_button(
-            "Shift back",
-            "Scans that lie to the side of the others in line with them, as new layers; yours stay "
-            "as they are",
-        )
-        # In the order of the notes on faults.
-        self.repairs = self.hot_pixels, self.even_light, self.shift_back
-        for button in self.repairs:
-            button.hide()
+        self.repairs = Repairs()
         self.give_size = SizeButton(viewer)
         self.inputs = (
             *parts.inputs,
@@ -259,13 +220,13 @@ class ReconstructLayout(Form):
             self.method,
             self.result,
             self.give_size,
-            *self.repairs,
+            self.repairs,
         )
         rows = self.rows
         line = QHBoxLayout()
         line.addWidget(self.methods_text, 1)
         line.addWidget(self.interpolation, 1)
-        add_parts(rows, "Scans", parts.laid_out(), self.channels, self.give_size, *self.repairs)
+        add_parts(rows, "Scans", parts.laid_out(), self.channels, self.give_size, self.repairs)
         add_parts(rows, "Optics", self.optics, "Target planes (µm)", self.grid, self.error)
         add_parts(rows, "Reconstruction", self.method, self.result, line)
         footer.add_over_buttons(self.save)

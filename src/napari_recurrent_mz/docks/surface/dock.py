@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from ..shared.insides import fit
 from ..shared.layer_size import SizeButton
 from ..shared.layers import METADATA_KEY, um_scale_and_place
 from ..shared.method_panel import MethodPanel
+from ..shared.repairs import Repairs
 from ..shared.scan_source import ScanParts, ScanSource
 from ..shared.scan_table import is_incomplete, layers_of, scan_warnings, scans_of
 from .choice import (
@@ -126,8 +127,8 @@ class SurfaceDock(ScanSource):
         self.in_3d.setToolTip("Also add a Surface layer that lies where the surface is")
         self.in_3d.setChecked(_settings.remembered("surface", ("in_3d",)).get("in_3d") == "yes")
         self.save = SaveButton("image", IMAGES)
-        self.give_size = SizeButton(self._viewer)
-        own = self.surface, self.method, self.in_3d, self.give_size
+        self.give_size, self.repairs = SizeButton(self._viewer), Repairs()
+        own = self.surface, self.method, self.in_3d, self.give_size, self.repairs
         self.inputs = *self.scan_parts.inputs, *own
         self.result: Image | None = None
         self._lay_out()
@@ -223,6 +224,7 @@ class SurfaceDock(ScanSource):
             self.footer.ready("Getting ready…" if rows else "Add scans to begin.", "hint")
             return
         self.surface.show_points(self._voxel_um())
+        self.repairs.offer(is_possible=False)
         from ...engine.check import notes_before
 
         recipe = self.recipe()
@@ -231,6 +233,9 @@ class SurfaceDock(ScanSource):
         self.footer.ready()
         self.surface.describe(str(SurfaceFacts.of(heights_of(recipe), recipe.pixel_size_um)))
         sentences += scan_warnings(self.used(), recipe.pixel_size_um)
+        self.repairs.follow(recipe.scans, self.scan_parts.optics.known(), self)
+        self.repairs.offer(is_possible=True)
+        sentences += chain(*self.repairs.notes)
         self.footer.state.say("\n".join(f"⚠ {s}" for s in sentences), "warning")
 
     def _is_unfinished(self) -> bool:
@@ -268,6 +273,7 @@ class SurfaceDock(ScanSource):
         parts = self.scan_parts
         for signal in (parts.table.scans.changed, parts.optics.changed, self.surface.changed):
             on(self, signal, self._chosen_anew)
+        self.repairs.serve(self)
         self.method.changed.connect(self._check_timer.start)
         on(self, self.surface.pick, self.pick_points)
         on(self, self.surface.table.moved, self._point_moved)
@@ -277,7 +283,9 @@ class SurfaceDock(ScanSource):
 
     def _lay_out(self) -> None:
         parts = self.scan_parts
-        self.add_parts("Scans", parts.laid_out(), self.give_size, "Surface", self.surface)
+        self.add_parts(
+            "Scans", parts.laid_out(), self.give_size, self.repairs, "Surface", self.surface
+        )
         self.add_parts("Optics", parts.optics, "Reconstruction", self.method, self.in_3d)
         self.footer.add_over_buttons(self.save)
         self.form.addStretch(1)

@@ -1,0 +1,122 @@
+"""Faults of scans are looked for while they are chosen; a button repairs those of one kind."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from ...core.optics import Optics
+from ...core.scans import Scan, listed
+from .guard import on
+from .layers import about_layer
+from .parts import push_button
+from .scan_table import TYPED, Row, scans_of
+from .worker import in_background
+
+if TYPE_CHECKING:
+    from ...engine.repairs import RepairedScan
+    from .scan_source import ScanSource
+
+_BUTTONS = {  # in the order of the notes on faults, the last of which are for a person to repair
+    "Replace hot pixels": "Scans with the median of their neighbours in place of hot pixels",
+    "Even out light": "Scans of less or more light with as much as the others",
+    "Shift back": "Scans that lie to the side of the others in line with them",
+}
+
+
+class Repairs(QWidget):
+    """A button for each kind of fault that the scans have."""
+
+    noticed = Signal()  # there are other notes
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.notes: list[list[str]] = []
+        self._scans: Sequence[Scan] = ()  # held, so that the ids of their pixels stay theirs
+        self._facts: tuple[Any, ...] = ()
+        rows = QVBoxLayout(self)
+        rows.setContentsMargins(0, 0, 0, 0)
+        self.buttons = [
+            push_button(words, f"{tip}, as new layers; yours stay as they are")
+            for words, tip in _BUTTONS.items()
+        ]
+        for button in self.buttons:
+            rows.addWidget(button)
+        self.offer(is_possible=False)
+
+    def serve(self, dock: ScanSource) -> None:
+        """Repair the scans of a dock, which checks anew when faults are noticed."""
+        on(dock, self.noticed, dock.check)
+        for kind, button in enumerate(self.buttons):
+            on(dock, button.clicked, partial(_repair, dock, kind))
+
+    def follow(self, scans: Sequence[Scan], optics: Optics | None, owner: Any) -> None:
+        """Look for faults of scans in a thread of the dock ``owner``; without optics for none."""
+        facts = (optics, *((id(scan.pixels), scan.z_um) for scan in scans))
+        before, self._facts, self._scans = self._facts, facts, scans
+        if optics is None:
+            self.notes = []
+        elif facts != before:
+            in_background(owner, _faults, scans, optics, then=partial(self._notice, facts))
+
+    def offer(self, *, is_possible: bool) -> None:
+        """Show the buttons of the faults that there are."""
+        for number, button in enumerate(self.buttons):
+            button.setVisible(is_possible and any(self.notes[number : number + 1]))
+        self.setVisible(not all(button.isHidden() for button in self.buttons))
+
+    def _notice(self, facts: tuple[Any, ...], notes: list[list[str]]) -> None:
+        if facts == self._facts and notes != self.notes:
+            self.notes = notes
+            self.noticed.emit()
+
+
+def _faults(scans: Sequence[Scan], optics: Optics) -> list[list[str]]:
+    from ...engine.check import fault_notes  # with torch
+
+    return fault_notes(scans, optics)
+
+
+def _repair(dock: ScanSource, kind: int) -> None:
+    """Let scans without a fault, as new layers, take the place of those that have it."""
+    rows, viewer, parts = dock.used(), dock._viewer, dock.scan_parts
+
+    def swap(repairs: dict[int, RepairedScan]) -> None:
+        pairs = []
+        for number, repaired in repairs.items():
+            if rows[number].layer not in viewer.layers:
+                continue  # it was removed meanwhile
+            layer = viewer.add_layer(_layer_of(rows[number], repaired))
+            pairs.append((rows[number], Row(weakref.ref(layer), 0, rows[number].z_um, TYPED)))
+        parts.table.scans.swap(pairs)
+        names = listed([f"“{pair[1].name}”" for pair in pairs]) or "No scan"
+        dock.say(f"{names} in place of your own, which stays as it is.", "done")
+
+    in_background(dock, _repaired, kind, rows, parts.optics.optics(), then=swap)
+
+
+def _repaired(kind: int, rows: Sequence[Row], optics: Optics) -> dict[int, RepairedScan]:
+    from ...engine.repairs import REPAIRS  # with torch
+
+    return REPAIRS[kind](scans_of(rows), optics)
+
+
+def _layer_of(row: Row, repaired: RepairedScan) -> Image:
+    """A layer for a row, of repaired pixels."""
+    assert row.layer is not None
+    is_flat = row.layer.ndim == 2
+    about = about_layer(
+        row.layer,
+        f"{row.name} ({repaired.words})",
+        repaired.step,
+        is_flat=is_flat,
+        planes=None if is_flat else slice(row.plane, row.plane + 1),
+    )
+    return Image(repaired.pixels if is_flat else repaired.pixels[np.newaxis], **about)
