@@ -115,7 +115,9 @@ def _signed_transfer(sine: float, reach_dof: int, spherical: float) -> Covarianc
         sample_index=1.0, depth_um=0.0, spherical=spherical,
     )  # fmt: skip
     fading = np.cos(np.pi / 2 * np.clip(5 * radius / farthest - 4, 0, 1)) ** 2
-    values = (intensity * fading * radius) @ j0(2 * np.pi * np.outer(radius, k))
+    # By sums that do not depend on the number of threads: points are looked for in what is left.
+    waves = j0(2 * np.pi * np.outer(radius, k))
+    values = np.einsum("zr,rk->zk", intensity * fading * radius, waves)
     values /= values[:, :1]
     return CovarianceTable(k, z_dof, values, CubicSpline(z_dof, values, axis=0))
 

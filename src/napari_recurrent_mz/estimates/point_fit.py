@@ -363,7 +363,7 @@ class PointFit:
     def _matched(self, spectra: torch.Tensor) -> _Matched:
         """The matched filter against noise and what no point explains yet."""
         weights = np.einsum("kmn,lnk->lmk", self._inverse_covariance(spectra), self._transfer)
-        answers = np.einsum("lmk,jmk,k->lj", weights, self._transfer, self._area, optimize=True)
+        answers = np.einsum("lmk,jmk->lj", weights * self._area, self._transfer)
         along_row = self._area * (2 * np.pi * self._k_per_px) ** 2 / 2
         curvature = np.einsum("lmk,lmk,k->l", weights, self._transfer, along_row)
         return _Matched(weights, answers, curvature)
@@ -551,7 +551,7 @@ def _best_sheets(gain: Array, between: _Between, turn: int) -> tuple[Index, npt.
     each other would do so forever.
     """
     numbers = np.arange(gain.shape[1])
-    at = between.sheet + between.weights @ np.arange(-1, 3)
+    at = between.sheet + (between.weights * np.arange(-1, 3)).sum(1)
     near = np.where(np.abs(numbers - at[:, None]) <= 1.5, gain, -1.0).argmax(1)
     best, each = gain.argmax(1), np.arange(len(gain))
     jumps = (gain[each, best] > gain[each, near] + _JUMP) & (np.abs(best - near) > 1)
