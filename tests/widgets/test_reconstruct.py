@@ -433,7 +433,7 @@ def test_a_scan_that_is_removed_while_it_is_repaired_comes_not_back(
     qtbot.waitUntil(lambda: not dock.ui.repairs.buttons[0].isHidden(), timeout=20_000)
     dock.ui.repairs.buttons[0].click()
     viewer.layers.remove(layer)
-    qtbot.waitUntil(lambda: "No scan in place" in dock.ui.footer.message.text(), timeout=20_000)
+    qtbot.waitUntil(lambda: "No scan was replaced" in dock.ui.footer.message.text(), timeout=20_000)
     assert len(viewer.layers) == 0
     assert dock.ui.table.scans.rows == []
 
