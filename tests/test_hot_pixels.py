@@ -119,6 +119,14 @@ def test_the_command_names_faults_and_repairs_them_if_told_to(
     assert "hot pixels" in record
 
 
+def test_without_optics_the_command_says_what_it_cannot_repair(
+    spoilt: list[Scan], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["reconstruct", *FILES, "--pixel-um", "0.1", "--method", "linear", "--repair"]
+    assert main([*command, "--grid", "0:4:0.5", "-o", "linear.ome.tif"]) == 0
+    assert "hot pixels and shifts to the side are found with NA" in capsys.readouterr().err
+
+
 def test_a_batch_repairs_them_if_told_to(
     spoilt: list[Scan], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -391,7 +391,9 @@ def test_hot_pixels_are_told_before_a_run(qtbot, docks, add_stack) -> None:
     qtbot.waitUntil(lambda: "Single pixels stand out in 'stack" in said.text(), timeout=20_000)
 
 
-def test_hot_pixels_are_replaced_by_one_press_in_new_layers(qtbot, docks, add_stack) -> None:
+def test_hot_pixels_are_replaced_by_one_press_in_new_layers(
+    qtbot, docks, add_stack, run_to_end
+) -> None:
     viewer = ViewerModel()
     layer = add_stack(viewer, scale=(0.5, 0.1, 0.1))
     layer.data[4, 10, 12] = 4000
@@ -416,6 +418,10 @@ def test_hot_pixels_are_replaced_by_one_press_in_new_layers(qtbot, docks, add_st
     assert [row.layer for row in used] == [layer, replaced, layer]
     assert float(replaced.translate[0]) == pytest.approx(4.0)
     qtbot.waitUntil(dock.ui.repairs.buttons[0].isHidden, timeout=20_000)
+    dock.ui.method.set_method("linear")
+    assert run_to_end(dock).state == "done"
+    dock.copy_methods()
+    assert "hot pixels were replaced" in QApplication.clipboard().text()
     dock.ui.table.scans.undo()
     assert [row.plane for row in dock.ui.table.scans.used()] == [1, 4, 7]
 
@@ -433,7 +439,7 @@ def test_a_scan_that_is_removed_while_it_is_repaired_comes_not_back(
     qtbot.waitUntil(lambda: not dock.ui.repairs.buttons[0].isHidden(), timeout=20_000)
     dock.ui.repairs.buttons[0].click()
     viewer.layers.remove(layer)
-    qtbot.waitUntil(lambda: "No scan in place" in dock.ui.footer.message.text(), timeout=20_000)
+    qtbot.waitUntil(lambda: "No scan was replaced" in dock.ui.footer.message.text(), timeout=20_000)
     assert len(viewer.layers) == 0
     assert dock.ui.table.scans.rows == []
 

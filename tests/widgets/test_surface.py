@@ -15,7 +15,9 @@ from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEd
 
 from napari_recurrent_mz import Optics, Scan
 from napari_recurrent_mz.core.progress import tell
+from napari_recurrent_mz.docks.shared.insides import camera
 from napari_recurrent_mz.docks.shared.layers import METADATA_KEY
+from napari_recurrent_mz.docks.shared.scan_table import PLANE as PLANE_COLUMN
 from napari_recurrent_mz.docks.surface.choice import MAP, POINTS
 from napari_recurrent_mz.docks.surface.dock import SurfaceDock
 from napari_recurrent_mz.engine import surfaces
@@ -350,3 +352,60 @@ def test_a_fault_of_a_scan_is_told_and_repaired_by_one_press(qtbot, dock) -> Non
     np.testing.assert_array_equal(layer.data, before)
     assert "Single pixels" not in dock.footer.state.text()
     assert press(qtbot, dock).state == "done"
+
+
+@pytest.fixture
+def hot(make_surface_dock, add_stack) -> SurfaceDock:
+    """A dock of which the middle scan, plane 4, has a hot pixel."""
+    dock = make_surface_dock()
+    layer = add_stack(dock._viewer, scale=(0.5, 0.1, 0.1))
+    layer.data[4, 10, 12] = 4000
+    dock.add_layers([layer])
+    dock.set_optics(replace(OPTICS, pixel_um=0.1))
+    picked(dock)
+    return dock
+
+
+def test_two_presses_replace_a_scan_once(qtbot, hot) -> None:
+    button, table = hot.repairs.buttons[0], hot.scan_parts.table.scans
+    qtbot.waitUntil(lambda: not button.isHidden(), timeout=20_000)
+    hot.used()[1].layer.data[4, 3, 3] = 77  # in place, which napari tells nobody
+    button.click()
+    button.click()
+    qtbot.waitUntil(button.isHidden, timeout=20_000)
+    assert [row.z_um for row in hot.used()] == [2.5, 4.0, 5.5]
+    assert not any(table.problem(row) for row in hot.used())
+    assert hot.used()[1].layer.data[0, 3, 3] == 77
+
+
+def test_another_plane_is_not_replaced_by_what_was_looked_at(qtbot, hot) -> None:
+    button, table = hot.repairs.buttons[0], hot.scan_parts.table.scans
+    qtbot.waitUntil(lambda: not button.isHidden(), timeout=20_000)
+    before = list(hot._viewer.layers)
+    button.click()
+    assert table.setData(table.index(1, PLANE_COLUMN), "3")
+    qtbot.waitUntil(lambda: "No scan was replaced" in hot.footer.message.text(), timeout=20_000)
+    assert list(hot._viewer.layers) == before
+    assert [row.plane for row in hot.used()] == [1, 3, 7]
+
+
+def test_without_scans_nothing_can_be_repaired(qtbot, hot) -> None:
+    button = hot.repairs.buttons[0]
+    qtbot.waitUntil(lambda: not button.isHidden(), timeout=20_000)
+    hot.scan_parts.table.scans.remove([0, 1, 2])
+    hot.check()
+    assert button.isHidden()
+
+
+def test_single_images_without_a_size_lie_beside_points_in_space(
+    qtbot, make_surface_dock, stack
+) -> None:
+    dock = make_surface_dock()
+    viewer = dock._viewer
+    dock.add_layers([viewer.add_image(stack[z], name=f"scan_z{z}um") for z in (1, 4, 7)])
+    dock.set_optics(OPTICS)
+    picked(dock)
+    assert press(qtbot, dock).state == "done"
+    assert "is ready" in dock.footer.message.text()
+    # the middle of 24 × 32 pixels of 0.2 µm
+    np.testing.assert_allclose(camera(viewer).center, (0, 2.3, 3.1))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from ..core.device import choose_device
 from ..core.progress import expected_in_words, time_in_words
-from ..core.scans import InputError, ZGrid
+from ..core.scans import InputError, ZGrid, counted
 from ..io._zarr import NGFF
 from ._common import OUTPUT, Grid, MethodOptions, Ngff, OpticsOptions, Planes, Repair, ZStep
 from ._options import Argument, Option
@@ -164,7 +164,8 @@ def _end(report: Report) -> None:
             f"{len(report.failed)} of {len(report.outcomes)} volumes failed{others}: "
             f"see '{report.output / 'batch-report.csv'}'."
             if not report.of("stopped")
-            else f"Stopped, and {len(report.failed)} volumes failed: the same command goes on."
+            else f"Stopped, and {counted(len(report.failed), 'volume')} failed: the same command "
+            "goes on."
         )
     if not report.is_complete:
         raise InputError("Stopped: what is done is kept, and the same command goes on from there.")

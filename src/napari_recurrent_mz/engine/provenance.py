@@ -39,6 +39,20 @@ def provenance(
     return Recipe(scans, grid, optics, method, model).provenance(device, seconds, check)
 
 
+_REPAIRED = {
+    "hot pixels": "hot pixels were replaced by the median of their neighbours",
+    "even light": "the light was made that of the others",
+    "shift": "a shift to the side was undone",
+}
+
+
+def _tasks(scan: Mapping[str, Any]) -> list[str]:
+    """What was done to the pixels of a scan before."""
+    acquired = scan.get("acquired", {})
+    steps = (*acquired.get("prepared", ()), *acquired.get("repaired", ()))
+    return [str(step.get("task")) for step in steps]
+
+
 def methods_paragraph(record: Mapping[str, Any]) -> str:
     """A record as a paragraph for the methods section of a paper.
 
@@ -66,6 +80,12 @@ def methods_paragraph(record: Mapping[str, Any]) -> str:
         f"{counted(len(record['scans']), 'wide-field image')} at z = {heights} µm by "
         f"{by}, as implemented in {record['software']}."
     ]
+    for task, words in _REPAIRED.items():
+        of = [f"{scan['z_um']:.4g}" for scan in record["scans"] if task in _tasks(scan)]
+        if of:
+            sentences.append(
+                f"Before that, {words} in {counted(len(of), 'image')} ({listed(of)} µm)."
+            )
     if network and record.get("model"):
         model = record["model"]
         sentences.append(f"The weights were {model['name']} (SHA-256 {model['sha256'][:16]}).")

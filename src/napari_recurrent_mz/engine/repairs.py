@@ -71,12 +71,17 @@ REPAIRS: tuple[Callable[[Sequence[Scan], Optics], dict[int, RepairedScan]], ...]
 )
 """In the order of the notes on faults, and in that they are to be made."""
 
+_WITHOUT_OPTICS = (
+    "Only the light of the scans was looked at: hot pixels and shifts to the side are found with "
+    "NA, wavelength, immersion index and pixel size, which are not all known."
+)
+
 
 def repaired(scans: Sequence[Scan], optics: Optics | None) -> tuple[list[Scan], list[str]]:
     """The scans without faults that can be repaired, and a sentence on it if there were any.
 
     What was done stands in what the scans say of how they were acquired, and so in every record.
-    Without optics, only the light can be evened out.
+    Without optics, only the light can be evened out; a sentence says so.
     """
     mended, done = list(scans), dict[int, list[RepairedScan]]()
     for repair in REPAIRS:
@@ -89,10 +94,11 @@ def repaired(scans: Sequence[Scan], optics: Optics | None) -> tuple[list[Scan], 
             of_scan.append(new)
             acquired = {**scans[number].acquired, "repaired": [one.step for one in of_scan]}
             mended[number] = replace(mended[number], image=new.pixels, acquired=acquired)
+    unseen = [] if optics is not None else [_WITHOUT_OPTICS]
     if not done:
-        return mended, []
+        return mended, unseen
     each = [
         f"{named(scans[number])} ({', '.join(repair.words for repair in repairs)})"
         for number, repairs in sorted(done.items())
     ]
-    return mended, [f"Repaired: {listed(each)}."]
+    return mended, [f"Repaired: {listed(each)}.", *unseen]

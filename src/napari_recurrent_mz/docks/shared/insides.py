@@ -161,12 +161,14 @@ def blacken(viewer: Any) -> None:
 
 def fit(viewer: Any, layer: Layer) -> None:
     """Bring one layer into view, whatever the size of the others."""
-    if is_moved(viewer):
+    dims = viewer.dims
+    if is_moved(viewer) and layer.ndim == dims.ndim:  # else napari takes axes of others for its own
         viewer.fit_to_view(layers=[layer])
         return
-    low, high = (place[list(viewer.dims.displayed)[-2:]] for place in layer.extent.world)
+    shown, others = list(dims.displayed[-2:]), (dims.ndim - layer.ndim, 0)
+    low, high = (np.pad(place, others)[shown] for place in layer.extent.world)
     camera(viewer).center = (0.0, *(low + high) / 2)
-    camera(viewer).zoom = _MARGIN * float(np.min(np.array(canvas_size(viewer)) / (high - low)))
+    camera(viewer).zoom = _MARGIN / float(np.max((high - low) / canvas_size(viewer)))
 
 
 def hide_layer_controls(viewer: Any) -> None:

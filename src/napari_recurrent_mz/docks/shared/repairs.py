@@ -87,25 +87,31 @@ def _faults(scans: Sequence[Scan], optics: Optics) -> list[list[str]]:
 def _repair(dock: ScanSource, kind: int) -> None:
     """Let scans without a fault, as new layers, take the place of those that have it."""
     rows, viewer, parts = dock.used(), dock._viewer, dock.scan_parts
+    for row in rows:
+        row.forget()  # pixels may have been changed in place
+    scans = scans_of(rows)
 
     def swap(repairs: dict[int, RepairedScan]) -> None:
-        pairs = []
-        for number, repaired in repairs.items():
-            if rows[number].layer not in viewer.layers:
-                continue  # it was removed meanwhile
-            layer = viewer.add_layer(_layer_of(rows[number], repaired))
-            pairs.append((rows[number], Row(weakref.ref(layer), 0, rows[number].z_um, TYPED)))
+        used, pairs = dock.used(), []
+        # What was taken out, replaced or changed meanwhile stays as it is.
+        same = [n for n in repairs if rows[n] in used and rows[n].scan() is scans[n]]
+        for row, repaired in ((rows[n], repairs[n]) for n in same):
+            layer = viewer.add_layer(_layer_of(row, repaired))
+            pairs.append((row, Row(weakref.ref(layer), 0, row.z_um, TYPED)))
+        if not pairs:
+            dock.say("No scan was replaced: they are not those of before.", "hint")
+            return
         parts.table.scans.swap(pairs)
-        names = listed([f"“{pair[1].name}”" for pair in pairs]) or "No scan"
+        names = listed([f"“{pair[1].name}”" for pair in pairs])
         dock.say(f"{names} in place of your own, which stays as it is.", "done")
 
-    in_background(dock, _repaired, kind, rows, parts.optics.optics(), then=swap)
+    in_background(dock, _repaired, kind, scans, parts.optics.optics(), then=swap)
 
 
-def _repaired(kind: int, rows: Sequence[Row], optics: Optics) -> dict[int, RepairedScan]:
+def _repaired(kind: int, scans: Sequence[Scan], optics: Optics) -> dict[int, RepairedScan]:
     from ...engine.repairs import REPAIRS  # with torch
 
-    return REPAIRS[kind](scans_of(rows), optics)
+    return REPAIRS[kind](scans, optics)
 
 
 def _layer_of(row: Row, repaired: RepairedScan) -> Image:

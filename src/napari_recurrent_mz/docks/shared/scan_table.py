@@ -95,7 +95,10 @@ class Row:
         z_um = math.nan if self.z_um is None else self.z_um
         key = (id(layer.data), self.plane, z_um, frame)
         if self._scan is None or self._scan[0] != key:
-            self._scan = (key, Scan(plane_pixels(layer, self.plane, frame), z_um, self.name))
+            steps = known_metadata(layer).get("prepared")
+            acquired = {"prepared": steps} if steps else {}
+            pixels = plane_pixels(layer, self.plane, frame)
+            self._scan = (key, Scan(pixels, z_um, self.name, acquired))
         return self._scan[1]
 
     def forget(self) -> None:

@@ -218,13 +218,13 @@ class SurfaceDock(ScanSource):
         if self.run is not None:
             return
         self.surface.describe("")
+        self.repairs.offer(is_possible=False)
         rows = self.scan_parts.table.scans.rows
         self.give_size.look(rows, self.scan_parts.optics.pixel_um)
         if not rows or not self.method.is_ready:
             self.footer.ready("Getting ready…" if rows else "Add scans to begin.", "hint")
             return
         self.surface.show_points(self._voxel_um())
-        self.repairs.offer(is_possible=False)
         from ...engine.check import notes_before
 
         recipe = self.recipe()
