@@ -1,1 +1,4 @@
-"""The FWHM dock: widths of beads as histograms, table and points."""
+"""The FWHM dock: widths of beads as histograms, table and points.
+
+The work itself is in ``measure.beads``.
+"""

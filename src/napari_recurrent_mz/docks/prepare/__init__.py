@@ -1,1 +1,4 @@
-"""The Prepare dock: alignment, extended focus, normalisation and registration of stacks."""
+"""The Prepare dock: alignment, extended focus, normalisation and registration of stacks.
+
+The work itself is in ``measure.preparation``.
+"""

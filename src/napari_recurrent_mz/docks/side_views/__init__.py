@@ -1,1 +1,4 @@
-"""The Side views dock: maximum-intensity projections that follow the viewer."""
+"""The Side views dock: maximum-intensity projections that follow the viewer.
+
+The work itself is in ``measure.projections``.
+"""
