@@ -30,6 +30,8 @@ from napari_recurrent_mz.docks.shared.scan_table import rows_of
 from napari_recurrent_mz.docks.shared.worker import time_left
 from napari_recurrent_mz.engine import check, inference
 from napari_recurrent_mz.engine import cost as costs
+from napari_recurrent_mz.engine.recipe import Recipe
+from napari_recurrent_mz.engine.voxel_errors import voxel_errors
 from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.networks.weights import load_model, save_model
 
@@ -510,6 +512,44 @@ def test_interpolation_is_put_beside_the_volume_by_one_press(dock, qtbot, run_to
     np.testing.assert_allclose(linear.scale, volume.scale)
     np.testing.assert_allclose(linear.translate, volume.translate)
     assert dock.ui.save.layers == [volume]
+
+
+def test_errors_of_voxels_are_put_beside_the_volume_by_one_press(dock, qtbot, run_to_end) -> None:
+    dock.ui.errors.click()
+    assert "no finished volume" in dock.ui.footer.message.text()
+    run_to_end(dock)
+    dock.ui.errors.click()
+    assert "not known for Linear interpolation" in dock.ui.footer.message.text()
+    dock.ui.method.set_method("lmmse")
+    run_to_end(dock)
+    volume = result_of(dock)
+    with qtbot.waitSignal(dock.ended, timeout=30_000):
+        dock.ui.errors.click()
+        assert not dock.ui.footer.action.isEnabled()
+    errors = dock._viewer.layers[-1]
+    assert errors.name == f"{volume.name} · error"
+    scans = [row.scan() for row in dock.ui.table.scans.used()]
+    recipe = Recipe(scans, dock.ui.grid.grid(), OPTICS, "lmmse")
+    np.testing.assert_allclose(errors.data, [*voxel_errors(recipe, volume.data)], rtol=1e-4)
+    np.testing.assert_allclose(errors.scale, volume.scale)
+    np.testing.assert_allclose(errors.translate, volume.translate)
+    assert errors.metadata[METADATA_KEY]["image"].startswith("expected error")
+    assert dock.ui.footer.message.text() == f"“{errors.name}” is beside “{volume.name}”."
+    assert dock.ui.footer.action.isEnabled()
+    volume.data = volume.data[:3]
+    dock.ui.errors.click()
+    assert "its planes are others" in dock.ui.footer.message.text()
+
+
+def test_errors_that_are_stopped_leave_the_volume_alone(dock, qtbot, run_to_end) -> None:
+    dock.ui.method.set_method("lmmse")
+    run_to_end(dock)
+    layers = list(dock._viewer.layers)
+    with qtbot.waitSignal(dock.ended, timeout=30_000):
+        dock.ui.errors.click()
+        dock.ui.footer.cancel.click()
+    assert list(dock._viewer.layers) == layers
+    assert dock.ui.footer.message.text() == "Stopped: nothing was changed."
 
 
 def test_how_the_volume_was_made_is_copied_as_a_paragraph(dock, run_to_end) -> None:

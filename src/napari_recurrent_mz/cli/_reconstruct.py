@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +32,13 @@ def reconstruct(
     output: Annotated[
         str, Option("result: .ome.tif (OME-TIFF) or .ome.zarr (OME-Zarr)", names=OUTPUT)
     ],
+    errors: Annotated[
+        str | None,
+        Option(
+            "also write how far every voxel may be off (one standard deviation) to this file",
+            "FILE",
+        ),
+    ] = None,
     ngff: Ngff = NGFF[0],
 ) -> None:
     """Build a volume from scans.
@@ -45,20 +53,43 @@ def reconstruct(
       recurrent-mz reconstruct TWO-COLOURS.tif --channel all --wavelength-um 0.461,0.57 \\
           --planes 30 60 90 -o both.ome.tif
     """
+    from ..engine.voxel_errors import IMAGE, check_known
+
     files = source.scans.files
     path = check_output(output, files, ngff)
+    error_path = None if errors is None else check_output(errors, [*files, path], ngff)
     given = source.every_channel()
     planes = _grid(given, source.scans.planes) if grid is None else ZGrid.parse(grid)
     first, shape = given[0], (len(planes), *given[0].shape)
     channels = [Channel(None, one.channel, contrast_limits(one.scans)) for one in given]
-    with VolumeWriter(
-        path, shape, planes.z_um, first.pixel_um, inputs=files, channels=channels, ngff=ngff
-    ) as volume:
-        done = [_made(one, planes, volume, number) for number, one in enumerate(given)]
+    if error_path:
+        check_known(first.recipe(planes))
+    with ExitStack() as opened:
+
+        def writer(where: Path) -> VolumeWriter:
+            volume = VolumeWriter(
+                where,
+                shape,
+                planes.z_um,
+                first.pixel_um,
+                inputs=files,
+                channels=channels,
+                ngff=ngff,
+            )
+            return opened.enter_context(volume)
+
+        volume, error_volume = writer(path), writer(error_path) if error_path else None
+        done = [_made(one, planes, volume, error_volume, n) for n, one in enumerate(given)]
         records = [record for record, _ in done]
-        volume.finish({"channels": records} if len(records) > 1 else records[0])
+        volume.finish(_of_channels(records))
+        if error_volume:
+            error_volume.finish(_of_channels([{**record, "image": IMAGE} for record in records]))
     for one, (_, words) in zip(given, done, strict=True):
         print(f"{one.channel}: {words}" if one.channel else words)
+
+
+def _of_channels(records: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"channels": records} if len(records) > 1 else records[0]
 
 
 def _grid(given: Sequence[Given], numbers: Sequence[int] | None) -> ZGrid:
@@ -69,18 +100,25 @@ def _grid(given: Sequence[Given], numbers: Sequence[int] | None) -> ZGrid:
 
 
 def _made(
-    given: Given, planes: ZGrid, volume: VolumeWriter, number: int
+    given: Given,
+    planes: ZGrid,
+    volume: VolumeWriter,
+    errors: VolumeWriter | None,
+    number: int,
 ) -> tuple[dict[str, Any], str]:
     """Reconstruct one channel of the volume; its record, and a line that says what was done."""
     from ..engine.to_disk import reconstruct_into
+    from ..engine.voxel_errors import WithErrors
 
+    recipe, writer = given.recipe(planes), volume.channel(number)
+    into = WithErrors(writer, errors.channel(number), recipe) if errors else writer
     records: list[dict[str, Any]] = []
     method, begun = given.source.by.method, time.perf_counter()
     words = f"{given.channel}, {method}" if given.channel else method
     with Progress(f"{words}: plane") as progress:
         reconstruct_into(
-            lambda _: volume.channel(number),
-            given.recipe(planes),
+            lambda _: into,
+            recipe,
             on_progress=progress,
             on_message=note,
             on_check=note_check,

@@ -12,10 +12,11 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from napari.layers import Image
 from qtpy.QtWidgets import QApplication
 
-from ...core.progress import time_in_words
+from ...core.progress import Progress, time_in_words
 from ...core.scans import FloatArray, InputError, ZGrid, listed
 from ...engine.recipe import Recipe
 from ..shared.guard import on, telling
@@ -29,7 +30,9 @@ from .jobs import (
     Planned,
     build_jobs,
     channel_optics,
+    check_errors,
     cost_in_words,
+    errors_of_volumes,
     interpolated,
     layers_name,
     warnings_about,
@@ -212,6 +215,8 @@ class ReconstructDock(ScanSource):
             self._plane_done(item)
         elif isinstance(item, str):
             self.say(item, "warning")
+        elif isinstance(item, Progress):
+            super()._arrived(item)
         else:
             self._checked(item)
 
@@ -269,6 +274,7 @@ class ReconstructDock(ScanSource):
     def _conclude(self, outcome: Outcome) -> None:
         result = self.result
         if result is None:
+            super()._conclude(outcome)
             return
         self._finish(result, outcome)
         layers = self._result_layers()
@@ -354,27 +360,62 @@ class ReconstructDock(ScanSource):
 
     def add_interpolation(self) -> None:
         """Add the linear interpolation of the same scans beside every volume of the last run."""
+        with telling(self):
+            for volume in self._in_memory("choose the method “Linear interpolation”"):
+                add = partial(self._add_interpolation, weakref.ref(volume))
+                in_background(self, interpolated, self._recipes[volume], then=add)
+
+    def add_errors(self) -> None:
+        """Add the expected error of every voxel beside every volume of the last run."""
+        if self.run is not None:
+            return
+        with telling(self):
+            volumes = self._in_memory("use recurrent-mz reconstruct with --errors")
+            recipes = [self._recipes[volume] for volume in volumes]
+            check_errors(volumes, recipes)
+            self.result = None
+            self.start(
+                errors_of_volumes,
+                [(recipe, one.data) for recipe, one in zip(recipes, volumes, strict=True)],
+                then=partial(self._add_errors, [*map(weakref.ref, volumes)]),
+                title="Errors of voxels",
+                total=sum(len(volume.data) for volume in volumes),
+            )
+
+    def _in_memory(self, otherwise: str) -> list[Image]:
+        """The volumes of the last run, or one sentence."""
         volumes = [layer for layer in self.ui.save.layers if layer in self._recipes]
         if not volumes:
-            self.say(
+            raise InputError(
                 "There is no finished volume in memory to put it beside: reconstruct first, or "
-                "choose the method “Linear interpolation”."
+                f"{otherwise}."
             )
-            return
-        for volume in volumes:
-            add = partial(self._add_beside, weakref.ref(volume))
-            in_background(self, interpolated, self._recipes[volume], then=add)
+        return volumes
 
-    def _add_beside(
+    def _add_interpolation(
         self, volume: weakref.ref[Image], result: tuple[FloatArray, dict[str, Any]]
     ) -> None:
-        pixels, record = result
-        beside = volume()
-        if beside is None or beside not in self._viewer.layers:
-            return
+        beside, (pixels, record) = volume(), result
+        if beside is not None and beside in self._viewer.layers:
+            name = f"{beside.name.partition(' · ')[0]} · {self.ui.method.title('linear')}"
+            look = {"contrast_limits": beside.contrast_limits, **look_of(beside)}
+            self._add_beside(beside, pixels, name, record, **look)
+
+    def _add_errors(self, volumes: list[weakref.ref[Image]], errors: list[FloatArray]) -> None:
+        from ...engine.voxel_errors import IMAGE
+
+        for volume, pixels in zip(volumes, errors, strict=True):
+            beside = volume()
+            if beside is not None and beside in self._viewer.layers:
+                record = {**known_metadata(beside), "image": IMAGE}
+                most = float(np.quantile(pixels[:: len(pixels) // 8 + 1, ::4, ::4], 0.999))
+                look = {"contrast_limits": (0.0, max(most, 1e-6)), "colormap": "magma"}
+                self._add_beside(beside, pixels, f"{beside.name} · error", record, **look)
+
+    def _add_beside(
+        self, beside: Image, pixels: FloatArray, name: str, record: dict[str, Any], **look: Any
+    ) -> None:
         place = {name: getattr(beside, name) for name in _PLACE}
-        name = f"{beside.name.partition(' · ')[0]} · {self.ui.method.title('linear')}"
-        look = {"contrast_limits": beside.contrast_limits, **look_of(beside)}
         metadata = {METADATA_KEY: record}
         added = self._viewer.add_image(pixels, name=name, metadata=metadata, **place, **look)
         self.say(f"“{added.name}” is beside “{beside.name}”.", "done")
@@ -407,6 +448,7 @@ class ReconstructDock(ScanSource):
         ui.result.changed.connect(self._check_timer.start)
         on(self, ui.methods_text.clicked, self.copy_methods)
         on(self, ui.interpolation.clicked, self.add_interpolation)
+        on(self, ui.errors.clicked, self.add_errors)
         ui.repairs.serve(self)
         on(self, ui.preview.clicked, self.preview)
         self.shortcut("Ctrl+P", ui.preview.click)

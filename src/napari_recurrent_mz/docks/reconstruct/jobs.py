@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from ...core.device import check_memory, choose_device
 from ...core.memory import size_in_words
 from ...core.methods import method_of
 from ...core.optics import Optics
-from ...core.progress import expected_in_words
+from ...core.progress import Progress, Steps, expected_in_words
 from ...core.scans import FloatArray, InputError, Scan, ZGrid, counted
 from ...engine.recipe import Recipe
 from ...io import check_disk, disk_bytes
@@ -160,6 +160,36 @@ def interpolated(recipe: Recipe) -> tuple[FloatArray, dict[str, Any]]:
     began = time.monotonic()
     volume = reconstruct(linear.scans, recipe.target, method=linear.method, device=linear.device)
     return volume, linear.provenance("CPU", time.monotonic() - began)
+
+
+def check_errors(volumes: Sequence[Image], recipes: Sequence[Recipe]) -> None:
+    """Refuse volumes whose errors are not known, have no room in memory, or are of other planes."""
+    from ...engine.voxel_errors import check_known
+
+    for volume, recipe in zip(volumes, recipes, strict=True):
+        check_known(recipe)
+        assert isinstance(recipe.target, ZGrid)
+        if volume.data.shape != (len(recipe.target), *recipe.shape):
+            raise InputError(
+                f"'{volume.name}' is not as it was made: its planes are others. Reconstruct again."
+            )
+        check_memory(recipe.target, (len(recipes), *recipe.shape))
+
+
+def errors_of_volumes(
+    volumes: Sequence[tuple[Recipe, FloatArray]], stopped: Callable[[], bool]
+) -> Steps[list[FloatArray]]:
+    """The expected errors of the voxels of volumes that are finished."""
+    from ...engine.voxel_errors import voxel_errors
+
+    made = [np.empty(volume.shape, np.float32) for _, volume in volumes]
+    done, total = 0, sum(map(len, made))
+    for (recipe, volume), errors in zip(volumes, made, strict=True):
+        for plane, found in enumerate(voxel_errors(recipe, volume, stopped=stopped)):
+            errors[plane] = found
+            done += 1
+            yield Progress(done, total)
+    return made
 
 
 def warnings_about(ui: ReconstructLayout, job: VolumeJob) -> list[str]:

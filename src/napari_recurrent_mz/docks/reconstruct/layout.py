@@ -211,6 +211,10 @@ class ReconstructLayout(Form):
             "Add interpolation",
             "Linear interpolation of the same scans as another layer, to compare the volume with",
         )
+        self.errors = push_button(
+            "Add errors",
+            "How far every voxel may be off (one standard deviation) as another layer",
+        )
         self.repairs = Repairs()
         self.give_size = SizeButton(viewer)
         self.inputs = (
@@ -226,6 +230,7 @@ class ReconstructLayout(Form):
         line = QHBoxLayout()
         line.addWidget(self.methods_text, 1)
         line.addWidget(self.interpolation, 1)
+        line.addWidget(self.errors, 1)
         add_parts(rows, "Scans", parts.laid_out(), self.channels, self.give_size, self.repairs)
         add_parts(rows, "Optics", self.optics, "Target planes (µm)", self.grid, self.error)
         add_parts(rows, "Reconstruction", self.method, self.result, line)
