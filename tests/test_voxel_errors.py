@@ -130,7 +130,9 @@ def test_the_command_line_writes_them_beside_the_volume(tmp_path: Path, capsys: 
     np.testing.assert_allclose(written.stack, expected, rtol=1e-4)
     assert written.pixel_um == made.pixel_um
     capsys.readouterr()
-    assert main([*command, str(volume), "--errors", str(volume)]) == 1
-    assert "volume.ome.tif" in capsys.readouterr().err
+    other = tmp_path / "other.ome.tif"
+    assert main([*command, str(other), "--errors", str(tmp_path / "." / other.name)]) == 1
+    assert "'other.ome.tif' is the volume itself" in capsys.readouterr().err
+    assert not other.exists()
     assert main([*command, str(volume), "--errors", str(errors), "--method", "linear"]) == 1
     assert "not known for Linear interpolation" in capsys.readouterr().err

@@ -57,28 +57,31 @@ def reconstruct(
 
     files = source.scans.files
     path = check_output(output, files, ngff)
-    error_path = None if errors is None else check_output(errors, [*files, path], ngff)
+    error_path = None if errors is None else _beside(path, errors, files, ngff)
     given = source.every_channel()
     planes = _grid(given, source.scans.planes) if grid is None else ZGrid.parse(grid)
     first, shape = given[0], (len(planes), *given[0].shape)
-    channels = [Channel(None, one.channel, contrast_limits(one.scans)) for one in given]
     if error_path:
         check_known(first.recipe(planes))
     with ExitStack() as opened:
 
-        def writer(where: Path) -> VolumeWriter:
+        def writer(where: Path, limits: Sequence[tuple[float, float]]) -> VolumeWriter:
+            seen = zip(given, limits, strict=True)
             volume = VolumeWriter(
                 where,
                 shape,
                 planes.z_um,
                 first.pixel_um,
                 inputs=files,
-                channels=channels,
+                channels=[Channel(None, one.channel, contrast) for one, contrast in seen],
                 ngff=ngff,
             )
             return opened.enter_context(volume)
 
-        volume, error_volume = writer(path), writer(error_path) if error_path else None
+        limits = [contrast_limits(one.scans) for one in given]
+        volume, error_volume = writer(path, limits), None
+        if error_path:
+            error_volume = writer(error_path, [(0.0, (high - low) / 8) for low, high in limits])
         done = [_made(one, planes, volume, error_volume, n) for n, one in enumerate(given)]
         records = [record for record, _ in done]
         volume.finish(_of_channels(records))
@@ -86,6 +89,13 @@ def reconstruct(
             error_volume.finish(_of_channels([{**record, "image": IMAGE} for record in records]))
     for one, (_, words) in zip(given, done, strict=True):
         print(f"{one.channel}: {words}" if one.channel else words)
+
+
+def _beside(path: Path, errors: str, files: Sequence[str], ngff: str) -> Path:
+    """The file for the errors of a volume, or one sentence."""
+    if Path(errors).resolve() == path.resolve():
+        raise InputError(f"'{path.name}' is the volume itself: give its errors another name.")
+    return check_output(errors, files, ngff)
 
 
 def _of_channels(records: list[dict[str, Any]]) -> dict[str, Any]:
