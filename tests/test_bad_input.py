@@ -192,6 +192,26 @@ TABLE = [
     Bad("no such weights", (*NETWORK, "nowhere"), "There is no model 'nowhere'"),
     # results
     Bad("onto an input", (*RECONSTRUCT, *FULL, "-o", "a.tif"), "is one of the input files"),
+    Bad(
+        "numbers onto an input",
+        ("evaluate", "s.tif", "--planes", "1", "4", "--z-step-um", "1", "--json", "./s.tif"),
+        "'s.tif' is one of the input files: choose another name for --json",
+    ),
+    Bad(
+        "a table onto an input",
+        ("prepare", "align", "s.tif", "-o", "out.tif", "--csv", "s.tif"),
+        "'s.tif' is one of the input files: choose another name for --csv",
+    ),
+    Bad(
+        "two results of one name",
+        ("prepare", "edf", "s.tif", "-o", "out.tif", "--heights", "./out.tif"),
+        "'out.tif' is what both --output and --heights write",
+    ),
+    Bad(
+        "a sample and its confocal image of one name",
+        ("simulate", "stack", "nuclei", "-o", "out.ome.tif", "--confocal", "out.ome.tif"),
+        "'out.ome.tif' is what both",
+    ),
     Bad("unknown format", (*RECONSTRUCT, *FULL, "-o", "out.png"), "end it in .ome.tif"),
     Bad(
         "no such folder", (*RECONSTRUCT, *FULL, "-o", "no/out.tif"), "'no' for the result does not"

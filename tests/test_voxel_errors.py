@@ -132,7 +132,7 @@ def test_the_command_line_writes_them_beside_the_volume(tmp_path: Path, capsys: 
     capsys.readouterr()
     other = tmp_path / "other.ome.tif"
     assert main([*command, str(other), "--errors", str(tmp_path / "." / other.name)]) == 1
-    assert "'other.ome.tif' is the volume itself" in capsys.readouterr().err
+    assert "'other.ome.tif' is what both --errors and --output write" in capsys.readouterr().err
     assert not other.exists()
     assert main([*command, str(volume), "--errors", str(errors), "--method", "linear"]) == 1
     assert "not known for Linear interpolation" in capsys.readouterr().err

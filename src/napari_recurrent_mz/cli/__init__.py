@@ -22,7 +22,7 @@ from ._demo import demo
 from ._evaluate import evaluate
 from ._info import info
 from ._lab import add_sizes, bench, experiments
-from ._options import add_command, add_group, called
+from ._options import add_command, add_group, called, check_written
 from ._reconstruct import reconstruct, surface
 from ._train import add_settings, train
 
@@ -64,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 warnings.simplefilter("ignore")
             if (gigabytes := getattr(arguments, "gpu_memory_gb", None)) is not None:
                 limit_gpu_memory(gigabytes)
+            check_written(arguments)
             called(arguments.run, arguments)
             sys.stdout.flush()
     except BrokenPipeError:  # who reads what is printed has seen enough, as "head" has

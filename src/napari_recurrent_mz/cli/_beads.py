@@ -10,7 +10,7 @@ import numpy as np
 from ..io import ImageFile, scatter_note
 from ..measure.plots import save_figure
 from ._common import ChannelOptics, Files, OneChannel, of_channel
-from ._options import Argument, Option
+from ._options import Argument, Option, Written
 from ._terminal import Progress, note
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ def beads(
     bead_um: Annotated[float, Option("diameter of the beads, µm, for the theoretical width")] = 0.0,
     files: Files,
     optics: ChannelOptics,
-    csv: Annotated[str | None, Option("write a table with one row for each bead")] = None,
-    figure: Annotated[str | None, Option("draw the histograms: PNG, SVG or PDF")] = None,
+    csv: Annotated[str | None, Written("write a table with one row for each bead")] = None,
+    figure: Annotated[str | None, Written("draw the histograms: PNG, SVG or PDF")] = None,
 ) -> None:
     """Measure the widths of beads.
 

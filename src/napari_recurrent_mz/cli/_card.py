@@ -12,7 +12,7 @@ from ..core.scans import InputError
 from ..io import write_json
 from ..io._whole import read_json
 from ._common import OUTPUT, NetworkOptions, check_json, folder_of
-from ._options import Argument, Option
+from ._options import Argument, Option, Written
 from ._terminal import Progress
 from ._train import open_pool
 
@@ -64,7 +64,7 @@ def _row(path: Path) -> dict[str, Any]:
 def package(
     *,
     model: Annotated[str, Argument("bundled model or safetensors file")],
-    output: Annotated[str, Option("file for the package, .zip", names=OUTPUT)],
+    output: Annotated[str, Written("file for the package, .zip", names=OUTPUT)],
 ) -> None:
     """Write a model as a package for bioimage.io.
 
@@ -82,7 +82,7 @@ def validate(
     *,
     fields: Annotated[str, Argument("held-out fields, or a folder of examples", "FOLDER")],
     questions: Annotated[int, Option("questions for each field, 1 to 8")] = 8,
-    json: Annotated[str | None, Option("write every value to this file")] = None,
+    json: Annotated[str | None, Written("write every value to this file")] = None,
     network: NetworkOptions,
 ) -> None:
     """Measure the gain of a model over linear MMSE on held-out simulated samples.

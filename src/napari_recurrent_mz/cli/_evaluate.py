@@ -18,7 +18,7 @@ from ._common import (
     check_json,
     load_scans,
 )
-from ._options import Argument, Option
+from ._options import Argument, Option, Written
 from ._terminal import Progress, note
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def evaluate(
         ),
     ] = None,
     network: NetworkOptions,
-    json: Annotated[str | None, Option("write the values of every plane to this file")] = None,
+    json: Annotated[str | None, Written("write the values of every plane to this file")] = None,
 ) -> None:
     """Compare methods on a fully sampled stack.
 

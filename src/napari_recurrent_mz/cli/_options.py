@@ -8,15 +8,21 @@ its docstring is their title.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import inspect
 import re
 import types
 import typing
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar
 
+from ..core.errors import InputError
+
 T = TypeVar("T")
+
+_WRITTEN = "written"  # among the values: parameters that name what is written, and their options
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +39,10 @@ class Option:
 
 class Argument(Option):
     """The same without a dash: known by its place."""
+
+
+class Written(Option):
+    """The same for a file that is written: see :func:`check_written`."""
 
 
 class _Parameter(NamedTuple):
@@ -119,6 +129,33 @@ def add_options(
             where = one_of if parameter.option.one_of and one_of is not None else group
             names, shape = _shape(parameter, unset)
             where.add_argument(*names, **shape)
+            if isinstance(parameter.option, Written):
+                written = parser.get_default(_WRITTEN) or {}
+                parser.set_defaults(**{_WRITTEN: {**written, parameter.name: names[-1]}})
+
+
+def check_written(values: argparse.Namespace) -> None:
+    """Refuse to write a file that is read, or that is written for another option as well."""
+    written: dict[str, str] = getattr(values, _WRITTEN, {})
+    for name, option in written.items():
+        for other, given in vars(values).items():
+            for path in given if isinstance(given, list) else [given]:
+                if other != name and _is_same_file(path, getattr(values, name)):
+                    called = f"'{Path(path).name}' is"
+                    if other in written:
+                        both = f"{written[other]} and {option}"
+                        raise InputError(f"{called} what both {both} write: choose another name.")
+                    raise InputError(
+                        f"{called} one of the input files: choose another name for {option}."
+                    )
+
+
+def _is_same_file(one: object, other: object) -> bool:
+    if not (isinstance(one, str) and isinstance(other, str) and one and other):
+        return False
+    with contextlib.suppress(OSError):  # a name that cannot be is told where it is used
+        return Path(one).resolve() == Path(other).resolve() or Path(one).samefile(other)
+    return False
 
 
 def called(source: Callable[..., T], values: argparse.Namespace) -> T:

@@ -35,7 +35,7 @@ from ..io import (
 )
 from ..measure.plots import ENDINGS, save_figure
 from ._common import OUTPUT, ChannelOptics, Files, OneChannel, check_json, of_channel, rising
-from ._options import Argument, Option
+from ._options import Argument, Option, Written
 from ._terminal import Progress
 
 if TYPE_CHECKING:
@@ -50,10 +50,10 @@ Transform = Annotated[
     ),
 ]
 Crop = Annotated[bool, Option("keep only the field that all show, so that no edge is filled")]
-Json = Annotated[str | None, Option("write the numbers found to this file")]
+Json = Annotated[str | None, Written("write the numbers found to this file")]
 Figure = Annotated[
     str | None,
-    Option("draw what was found (shifts, histogram or correlation): .png, .svg or .pdf"),
+    Written("draw what was found (shifts, histogram or correlation): .png, .svg or .pdf"),
 ]
 
 
@@ -63,7 +63,7 @@ class Result(Files):
 
     output: Annotated[
         str,
-        Option("result: .ome.tif or .ome.zarr (a folder for several single images)", names=OUTPUT),
+        Written("result: .ome.tif or .ome.zarr (a folder for several single images)", names=OUTPUT),
     ]
     optics: ChannelOptics
 
@@ -85,7 +85,7 @@ def align(
         str | None,
         Option("with --channel all: the channel to align all of them by, its number or name", "N"),
     ] = None,
-    csv: Annotated[str | None, Option("write the shift and rotation of every plane")] = None,
+    csv: Annotated[str | None, Written("write the shift and rotation of every plane")] = None,
     figure: Figure = None,
     result: Result,
 ) -> None:
@@ -141,7 +141,7 @@ def edf(
     *,
     stack: Annotated[str, Argument("the stack")],
     heights: Annotated[
-        str | None, Option("write an image of the heights, µm, that the pixels were taken from")
+        str | None, Written("write an image of the heights, µm, that the pixels were taken from")
     ] = None,
     result: Result,
 ) -> None:

@@ -21,7 +21,7 @@ from ..io import (
 )
 from ..io._zarr import NGFF
 from ._common import OUTPUT, Given, Grid, Ngff, Source
-from ._options import Option
+from ._options import Option, Written
 from ._terminal import Progress, note, note_check, result_line
 
 
@@ -30,11 +30,11 @@ def reconstruct(
     source: Source,
     grid: Grid = None,
     output: Annotated[
-        str, Option("result: .ome.tif (OME-TIFF) or .ome.zarr (OME-Zarr)", names=OUTPUT)
+        str, Written("result: .ome.tif (OME-TIFF) or .ome.zarr (OME-Zarr)", names=OUTPUT)
     ],
     errors: Annotated[
         str | None,
-        Option(
+        Written(
             "also write how far every voxel may be off (one standard deviation) to this file",
             "FILE",
         ),
@@ -57,7 +57,7 @@ def reconstruct(
 
     files = source.scans.files
     path = check_output(output, files, ngff)
-    error_path = None if errors is None else _beside(path, errors, files, ngff)
+    error_path = None if errors is None else check_output(errors, files, ngff)
     given = source.every_channel()
     planes = _grid(given, source.scans.planes) if grid is None else ZGrid.parse(grid)
     first, shape = given[0], (len(planes), *given[0].shape)
@@ -89,13 +89,6 @@ def reconstruct(
             error_volume.finish(_of_channels([{**record, "image": IMAGE} for record in records]))
     for one, (_, words) in zip(given, done, strict=True):
         print(f"{one.channel}: {words}" if one.channel else words)
-
-
-def _beside(path: Path, errors: str, files: Sequence[str], ngff: str) -> Path:
-    """The file for the errors of a volume, or one sentence."""
-    if Path(errors).resolve() == path.resolve():
-        raise InputError(f"'{path.name}' is the volume itself: give its errors another name.")
-    return check_output(errors, files, ngff)
 
 
 def _of_channels(records: list[dict[str, Any]]) -> dict[str, Any]:
@@ -150,7 +143,7 @@ def surface(
         Option("three points of a plane, µm; more are fitted", "Z,Y,X", one_of=True),
     ] = None,
     output: Annotated[
-        str, Option("result: .ome.tif, the heights in µm as its second image", names=OUTPUT)
+        str, Written("result: .ome.tif, the heights in µm as its second image", names=OUTPUT)
     ],
 ) -> None:
     """Build the image of a tilted or curved surface from scans.

@@ -13,7 +13,7 @@ from ..core.progress import expected_in_words
 from ..core.scans import InputError
 from ..io import check_output, write_volume
 from ._common import OUTPUT, DeviceChoice
-from ._options import Argument, Option
+from ._options import Argument, Option, Written
 from ._terminal import Progress
 
 Size = Annotated[int, Option("pixels on a side")]
@@ -31,8 +31,8 @@ def stack(
             "KIND",
         ),
     ],
-    output: Annotated[str, Option("wide-field stack", names=OUTPUT)],
-    confocal: Annotated[str | None, Option("also write the sample as a confocal sees it")] = None,
+    output: Annotated[str, Written("wide-field stack", names=OUTPUT)],
+    confocal: Annotated[str | None, Written("also write the sample as a confocal sees it")] = None,
     size: Size = 256,
     n_planes: Count = 51,
     z_step_um: Annotated[float, Option("distance between planes, µm")] = 0.2,
