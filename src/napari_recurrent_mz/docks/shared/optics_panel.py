@@ -110,12 +110,14 @@ class OpticsPanel(FormPanel):
 
     def optics(self) -> Optics:
         """The optics; InputError if a value is missing, no number, or out of its range."""
-        for name, edit in self.fields.items():
-            if edit.is_text_wrong:
-                raise InputError(
-                    f"The {edit.accessibleName()} '{edit.text()}' is not a number: "
-                    f"type for instance {self._form.asks[name].example}."
-                )
+        wrong = [
+            f"The {edit.accessibleName()} '{edit.text()}' is not a number: "
+            f"type for instance {self._form.asks[name].example}."
+            for name, edit in self.fields.items()
+            if edit.is_text_wrong
+        ]
+        if wrong:
+            raise InputError(" ".join(wrong))
         values = {n: v for n, e in self.fields.items() if (v := e.value()) is not None}
         missing = [name for name in _NAMES if name not in values]
         if len(missing) > 1:  # of a single one, the message says what it looks like
