@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from ..core.device import Device
 from ..core.methods import method_of
+from ..core.optics import Optics
 from ..estimates.deconvolution import object_seconds
+from ..estimates.point_fit import pixels_of_sheets
 from ..estimates.points import points_seconds
 from ..networks.weights import Model
 from .inference import model_for
@@ -17,6 +22,7 @@ _COMPUTING_MB = {  # by the kind of method: once, for each scan, and for each me
     "network": (0, 70, 655),
     "lmmse": (80, 0, 8),
 }
+_TYPICAL_SHEETS = 90  # in which points are looked for
 _MOST_MEGAPIXELS = 1.2  # beyond what was measured, images are cut into tiles
 
 
@@ -38,6 +44,9 @@ def estimate_cost(
     method: str,
     device: Device,
     model: Model | None = None,
+    *,
+    optics: Optics | None = None,
+    scan_z_um: npt.ArrayLike = (),
 ) -> Cost:
     """Memory and expected time.
 
@@ -49,6 +58,9 @@ def estimate_cost(
     method : str
     device : Device
     model : Model, optional
+    optics : Optics, optional
+    scan_z_um : array_like, optional
+        Heights of the scans in micrometres: with the optics, they tell how long points take.
     """
     pixels = shape[0] * shape[1] * n_planes
     megabytes = pixels * 4 / 1e6
@@ -61,7 +73,10 @@ def estimate_cost(
         seconds = per_plane * pixels / 2**20
     kind, network = method_of(method).kind, model.network.config if model else None
     if kind == "points" or (network and network.points):
-        seconds += points_seconds(shape, device)
+        work = _TYPICAL_SHEETS * (shape[0] + 256) * (shape[1] + 256)
+        if optics is not None and np.size(scan_z_um) > 1:
+            work = pixels_of_sheets(shape, np.asarray(scan_z_um, float), optics)
+        seconds += points_seconds(shape, work, n_scans, device)
     elif kind == "nonnegative" or (network and network.nonnegative):
         seconds += object_seconds(shape, n_scans, device)
     return Cost(megabytes, seconds, _computing_megabytes(shape, n_scans, method, device))

@@ -486,11 +486,11 @@ class PointFit:
         return found.of(snr_there > least)
 
 
-def bytes_of_sheets(shape: tuple[int, int], scan_z_um: Array, optics: Optics) -> int:
-    """What the transforms of all sheets of an image (Y, X) take."""
+def pixels_of_sheets(shape: tuple[int, int], scan_z_um: Array, optics: Optics) -> int:
+    """The pixels of all sheets of an image (Y, X), and around it; in transforms, 4 bytes each."""
     margin = 2 * _pad(scan_z_um, optics)
-    pixels = (shape[0] + margin) * (shape[1] + margin)
-    return 4 * len(_sheets(scan_z_um, optics.depth_of_field_um)) * pixels
+    sheets = _sheets(scan_z_um, optics.depth_of_field_um)
+    return len(sheets) * (shape[0] + margin) * (shape[1] + margin)
 
 
 def _sheets(scan_z_um: Array, dof: float) -> Array:

@@ -6,6 +6,7 @@ and linear MMSE and a non-negative object choose the first. Here points are look
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -28,11 +29,12 @@ from .deconvolution import Levels, SheetImages, SheetWeighting
 from .lmmse import LinearEstimate, Weights
 from .normalisation import noise_of
 from .object_windows import WINDOW, ObjectWindows, SpectraStore, Window, in_windows
-from .point_fit import ROUNDS, PointFit, Points, bytes_of_sheets
+from .point_fit import ROUNDS, PointFit, Points, pixels_of_sheets
 
-# Of one sheet in one round; the CPU's, per core, was measured, with as many sheets.
-_SECONDS_PER_PIXEL = {"cuda": 6e-10, "mps": 1e-8, "cpu": 4e-8}
-_SHEETS = 90
+# Of one sheet in one round, times the scans and _BESIDE; the CPU's, per core, was measured.
+_SECONDS_PER_PIXEL = {"cuda": 1.3e-10, "mps": 2.2e-9, "cpu": 7.2e-9}
+_BESIDE = 1.6
+_MANY_PIXELS = 2.5e6  # of an image in which so many points lie that they take twice the time
 
 
 class PointsEstimate(SheetImages):
@@ -120,8 +122,8 @@ class PointsWindows(ObjectWindows[PointsEstimate]):
 
         def fitted(part: ScanStack, count: int) -> PointsEstimate:
             if not stores:
-                most = bytes_of_sheets(part.shape, stack.z_um, optics)
-                stores.append(SpectraStore(count * most, device))
+                pixels = pixels_of_sheets(part.shape, stack.z_um, optics)
+                stores.append(SpectraStore(count * 4 * pixels, device))
             return PointsEstimate(
                 part, optics, device=device, stopped=stopped, noise=noise, store=stores[0]
             )
@@ -202,11 +204,15 @@ class PointsAndLinear:
         return image.cpu().numpy() * np.float32(self._unit)
 
 
-def points_seconds(shape: tuple[int, int], device: Device) -> float:
-    """Expected time to find points in scans of (Y, X) pixels, from operation counts."""
-    pixels = (shape[0] + 256) * (shape[1] + 256)
+def points_seconds(shape: tuple[int, int], work: int, n_scans: int, device: Device) -> float:
+    """Expected time to find points in scans of (Y, X) pixels, if it takes all rounds.
+
+    ``work`` is :func:`~.pixels_of_sheets`.
+    """
     cores = available_cores() if device.kind == "cpu" else 1
-    return ROUNDS * _SHEETS * pixels * _SECONDS_PER_PIXEL[device.kind] / cores
+    crowd = 1 + min(math.prod(shape), WINDOW**2) / _MANY_PIXELS
+    each = (_BESIDE + n_scans) * _SECONDS_PER_PIXEL[device.kind]
+    return ROUNDS * work * each * crowd / cores
 
 
 def _noise(stack: ScanStack, levels: Levels) -> float:

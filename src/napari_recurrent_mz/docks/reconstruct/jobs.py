@@ -252,5 +252,8 @@ def _cost(
         return None
     from ...engine.cost import estimate_cost
 
-    shape, where = scans[0].pixels.shape, choose_device(device)
-    return estimate_cost(shape, len(scans), planes, method, where, model)
+    shape, z_um, where = scans[0].pixels.shape, [scan.z_um for scan in scans], choose_device(device)
+    optics = ui.optics.known()
+    return estimate_cost(
+        shape, len(scans), planes, method, where, model, optics=optics, scan_z_um=z_um
+    )
