@@ -405,9 +405,7 @@ def test_nothing_is_lost_when_layers_go_midway(make, qtbot, beads, monkeypatch) 
         dock.act()
         viewer.layers["made"].name = "other"
         del viewer.layers["other"]
-    assert [layer.name for layer in viewer.layers if isinstance(layer, Points)] == [
-        "beads of Image"
-    ]
+    assert [layer.name for layer in viewer.layers if isinstance(layer, Points)] == ["beads of data"]
     assert "The beads of 'made', which is gone, are not marked." in dock.footer.message.text()
     assert dock.setup.form.volume.value is None
     assert dock.results.bead.canvas.drawn is not None
@@ -418,7 +416,7 @@ def test_nothing_is_lost_when_layers_go_midway(make, qtbot, beads, monkeypatch) 
         dock.act()
         dock.cancel()
     assert dock.footer.message.text().startswith("Stopped")
-    assert "beads of Image" in viewer.layers
+    assert "beads of data" in viewer.layers
     assert dock.setup.isEnabled()
 
 

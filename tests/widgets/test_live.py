@@ -657,7 +657,9 @@ def test_what_is_missing_is_said_before_the_start(make: Any) -> None:
     for name, text in (("na", "big"), ("wavelength_um", "green")):
         dock.setup.optics.fields[name].setText(text)
     dock.check()
-    for words in ("'big' is not", "'green' is not", "step of the target grid is missing"):
+    dock.setup.optics.fields["pixel_um"].setText("")
+    dock.check()
+    for words in ("'big' is not", "'green' is not", "pixel size is missing", "step of the target"):
         assert words in dock.footer.state.text()
 
 

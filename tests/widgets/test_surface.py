@@ -213,7 +213,7 @@ def test_points_over_a_stack_in_pixels_are_at_the_heights_typed_for_its_planes(
     assert dock.surface.facts.text().startswith("Heights 4 to 7 µm")
     np.testing.assert_allclose(dock.recipe().target.heights_um[0, [0, 31]], (4.0, 6.0))
     dock.surface.table.item(0, 0).setText("5")
-    np.testing.assert_allclose(dock.surface.layer().data[0], (6.0, 0.0, 0.0))
+    np.testing.assert_allclose(dock.surface.layer().data[0], (8.0, 0.0, 0.0))
 
 
 def test_in_a_stack_of_unknown_size_points_count_in_its_planes(make_surface_dock, stack) -> None:

@@ -32,9 +32,9 @@ from .object_windows import WINDOW, ObjectWindows, SpectraStore, Window, in_wind
 from .point_fit import ROUNDS, PointFit, Points, pixels_of_sheets
 
 # Of one sheet in one round, times the scans and _BESIDE; the CPU's, per core, was measured.
-_SECONDS_PER_PIXEL = {"cuda": 1.3e-10, "mps": 2.2e-9, "cpu": 7.2e-9}
+_SECONDS_PER_PIXEL = {"cuda": 1.3e-10, "mps": 2.2e-9, "cpu": 8.5e-9}
 _BESIDE = 1.6
-_MANY_PIXELS = 2.5e6  # of an image in which so many points lie that they take twice the time
+_MANY_PIXELS = 2e6  # of an image in which so many points lie that they take twice the time
 
 
 class PointsEstimate(SheetImages):
@@ -204,15 +204,15 @@ class PointsAndLinear:
         return image.cpu().numpy() * np.float32(self._unit)
 
 
-def points_seconds(shape: tuple[int, int], work: int, n_scans: int, device: Device) -> float:
+def points_seconds(shape: tuple[int, int], sheets: int, n_scans: int, device: Device) -> float:
     """Expected time to find points in scans of (Y, X) pixels, if it takes all rounds.
 
-    ``work`` is :func:`~.pixels_of_sheets`.
+    ``sheets`` are the pixels of all sheets, see :func:`~.pixels_of_sheets`.
     """
     cores = available_cores() if device.kind == "cpu" else 1
     crowd = 1 + min(math.prod(shape), WINDOW**2) / _MANY_PIXELS
     each = (_BESIDE + n_scans) * _SECONDS_PER_PIXEL[device.kind]
-    return ROUNDS * work * each * crowd / cores
+    return ROUNDS * sheets * each * crowd / cores
 
 
 def _noise(stack: ScanStack, levels: Levels) -> float:
