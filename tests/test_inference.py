@@ -315,7 +315,9 @@ def test_cost_grows_with_planes_and_scans() -> None:
         ("auto", 1024, 3, 910),
         ("lmmse", 512, 3, 90),
         ("lmmse", 1024, 3, 87),
+        ("points", 256, 3, 100),
         ("points", 512, 3, 182),
+        ("points", 512, 6, 369),
     ],
 )
 def test_memory_while_computing_is_about_what_was_measured(
