@@ -318,6 +318,7 @@ def test_cost_grows_with_planes_and_scans() -> None:
         ("points", 256, 3, 100),
         ("points", 512, 3, 182),
         ("points", 512, 6, 369),
+        ("points", 1024, 3, 619),
     ],
 )
 def test_memory_while_computing_is_about_what_was_measured(
