@@ -507,6 +507,21 @@ def test_a_worker_that_stood_still_and_was_given_up_makes_nothing_twice(
     check_whole(out)
 
 
+def test_an_outcome_that_cannot_be_told_is_no_lost_scheduler(
+    folder: Path, tmp_path: Path, cluster: Cluster
+) -> None:
+    def told(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    out = tmp_path / "out"
+    cluster.go_on()
+    with pytest.raises(OSError, match="No space left"):
+        run_batch(
+            find_jobs(folder, out, settings(None)), out, settings(None),
+            scheduler=cluster.address(), on_outcome=told,
+        )  # fmt: skip
+
+
 def test_a_scheduler_that_is_lost_is_told_of_in_one_sentence(
     folder: Path, tmp_path: Path, cluster: Cluster, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,6 +16,7 @@ from napari_recurrent_mz.engine.check import hot_pixel_notes
 from napari_recurrent_mz.engine.repairs import repaired
 from napari_recurrent_mz.estimates.hot_pixels import hot_pixels
 from napari_recurrent_mz.io import read_image
+from napari_recurrent_mz.measure.comparison import Volume, compare
 
 OPTICS = Optics(na=1.2, wavelength_um=0.52, immersion_index=1.333, pixel_um=0.1)
 HEIGHTS = (0.0, 2.0, 4.0)
@@ -134,10 +135,35 @@ def test_a_batch_repairs_them_if_told_to(
     assert main(command) == 0
     report = Path("../results/batch-report.csv")
     assert "Single pixels stand out" in report.read_text()
+    said = "scans of 1 volume have faults, which 'batch-report.csv' names: --repair makes most"
+    assert said in capsys.readouterr().err
+    assert main(command) == 0  # what is kept is told of again
+    assert said in capsys.readouterr().err
+    assert "Single pixels stand out" in report.read_text()
     assert main([*command, "--repair"]) == 0  # another setting: made anew
+    assert "faults" not in capsys.readouterr().err
     assert "Repaired: 'scan_z2um.tif' (hot pixels replaced" in report.read_text()
     right = volume_of(spoilt)
     (made,) = Path("../results").glob("*.ome.tif")
     np.testing.assert_allclose(read_image(made).stack, right, atol=0.05 * np.ptp(right))
     assert main([*command, "--repair"]) == 0
     assert "1 kept from before" in capsys.readouterr().out
+    assert "Repaired: 'scan_z2um.tif'" in report.read_text()
+
+
+def test_faults_of_the_planes_that_others_are_made_from_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the command that evaluates methods on a stack, and by a comparison."""
+    planes = np.stack([scan.pixels for scan in beads(OPTICS, photons=5000)])
+    planes[1, 40, 41] = 5 * planes.max()
+    stack = np.repeat(planes, 2, axis=0)
+    tifffile.imwrite(tmp_path / "stack.tif", stack, metadata=None)
+    command = ["evaluate", str(tmp_path / "stack.tif"), "--planes", "0", "2", "4", *OPTIONS[:8]]
+    assert main([*command, "--z-step-um", "1", "--methods", "linear"]) == 0
+    assert "Single pixels stand out in 'stack.tif plane 2' (1)" in capsys.readouterr().err
+    reference = Volume("truth", stack, np.arange(6.0), 0.1)
+    for optics, count in ((OPTICS, 1), (None, 0)):
+        found = compare([], reference, baselines=["linear"], scans_um=(0, 2, 4), optics=optics)
+        hot = [note for note in found.notes if "stand out in 'truth, plane 2' (1)" in note]
+        assert len(hot) == count

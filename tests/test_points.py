@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from napari_recurrent_mz.core.optics import Optics, widefield_psf
 from napari_recurrent_mz.core.progress import Stopped, listening
 from napari_recurrent_mz.core.scans import Scan, ScanStack
 from napari_recurrent_mz.engine.check import points_notes
-from napari_recurrent_mz.estimates.points import PointsEstimate
+from napari_recurrent_mz.estimates import object_windows
+from napari_recurrent_mz.estimates.points import PointsEstimate, PointsWindows, points_estimate
 from napari_recurrent_mz.io import read_image
 from napari_recurrent_mz.simulation.phantoms import phantom
 from napari_recurrent_mz.simulation.pupil import Wavefront, pupil_psf
@@ -136,10 +138,61 @@ def test_a_sample_that_is_not_made_of_points_is_told() -> None:
 
 def test_points_that_explain_the_scans_but_not_one_left_out_are_told() -> None:
     """As lines do, when there are as many points as it takes."""
-    explained = SimpleNamespace(points=[1], unexplained=0.0, spherical=0.0, device=None)
+    explained = SimpleNamespace(count=1, unexplained=0.0, spherical=0.0, device=None)
     (note,) = points_notes(ScanStack.of(sample("filaments")), OPTICS, explained)
     assert "at half the size, the scan at 3 µm is" in note
     assert not points_notes(ScanStack.of(scans()), OPTICS, explained)
+
+
+def test_points_of_windows_leave_no_seam_and_none_is_lost(
+    monkeypatch: pytest.MonkeyPatch, found: PointsEstimate
+) -> None:
+    """Two of the beads lie in two windows; in windows as whole, all are as the optics have them."""
+    monkeypatch.setattr(object_windows, "OVERLAP", 48)
+    windows = PointsWindows(scans(), OPTICS, size=64)
+    assert len(windows.windows) == 4
+    assert sum(len(window.fit.points) for window in windows.windows) > len(BEADS)
+    assert windows.count == len(BEADS)
+    assert windows.unexplained < 0.02
+    assert windows.spherical == 0
+    tilted = np.linspace(1.0, 5.0, SIZE)[:, None] * np.ones(SIZE)
+    for z in (1.0, 3.1, 4.4):
+        truth = image(z)
+        plane = windows.plane(z) - windows.levels.background + OFFSET
+        assert np.abs(plane - truth).max() < 0.06 * BRIGHTEST
+        assert psnr(truth / BRIGHTEST, plane / BRIGHTEST) > 40
+        row = np.abs(tilted[:, 0] - z).argmin()
+        np.testing.assert_allclose(
+            windows.plane(tilted)[row], windows.plane(tilted[row, 0])[row], atol=0.01 * BRIGHTEST
+        )
+    assert psnr(windows.plane(3.1) / BRIGHTEST, found.plane(3.1) / BRIGHTEST) > 45
+
+
+def test_points_are_looked_for_in_smaller_windows_when_memory_runs_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(object_windows, "OVERLAP", 16)
+    monkeypatch.setattr(object_windows, "_SMALLEST_WINDOW", 48)
+    build = PointsEstimate.__init__
+
+    def short_of_memory(self: PointsEstimate, some: ScanStack, *args: Any, **how: Any) -> None:
+        if len(some.images[0]) == SIZE:
+            raise MemoryError
+        build(self, some, *args, **how)
+
+    monkeypatch.setattr(PointsEstimate, "__init__", short_of_memory)
+    assert isinstance(points_estimate(ScanStack.of(scans()), OPTICS), PointsWindows)
+    monkeypatch.setattr(object_windows, "_SMALLEST_WINDOW", SIZE)
+    with pytest.raises(MemoryError):
+        points_estimate(ScanStack.of(scans()), OPTICS)
+
+
+def test_a_window_without_points_is_dark() -> None:
+    noise = np.random.default_rng(2).normal(500, 20, (3, 64, 64)).astype(np.float32)
+    empty = PointsEstimate(ScanStack(noise, np.array(SCANS_UM)), OPTICS)
+    assert empty.count == 0
+    assert not empty.object_gain(np.array([1.0, 2.0])).any()
+    assert not empty.object_gain(np.linspace(1, 5, 64)[:, None] * np.ones(64)).any()
 
 
 def test_looking_for_points_can_be_stopped() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from napari.layers import Points
 from napari.utils.interactions import (
     mouse_press_callbacks,
     mouse_release_callbacks,
@@ -382,14 +383,18 @@ def test_a_reference_elsewhere_is_named(make, run, beads) -> None:
 def test_points_that_mark_nothing_are_named(make, beads) -> None:
     dock = ready(make, (beads.volume, PLACE | {"name": "made"}))
     viewer = dock._viewer
-    for data, words in (
-        (np.empty((0, 3)), "is empty"),
-        (np.full((4, 3), 1e4), "None of the 4 points"),
-        (np.ones((4, 2)), "two-dimensional"),
+    for data, unit, words in (
+        (np.empty((0, 3)), "pixel", "is empty"),
+        (np.full((4, 3), 1e4), "um", "None of the 4 points"),
+        (np.ones((4, 2)), "um", "two-dimensional"),
+        (np.ones((4, 3)), "pixel", "'marks [3]' and layer 'made' are not both in µm, nor both in"),
     ):
-        dock.setup.form.points.value = viewer.add_points(data, name="marks")
+        marks = viewer.add_points(data, name="marks", units=(unit,) * data.shape[1])
+        dock.setup.form.points.value = marks
         dock.check()
         assert words in dock.footer.state.text()
+    viewer.layers.remove(marks)  # they would be searched for without a word
+    assert dock.footer.message.text() == "Layer 'marks [3]' is gone. Beads: Search for them."
 
 
 def test_nothing_is_lost_when_layers_go_midway(make, qtbot, beads, monkeypatch) -> None:
@@ -400,7 +405,8 @@ def test_nothing_is_lost_when_layers_go_midway(make, qtbot, beads, monkeypatch) 
         dock.act()
         viewer.layers["made"].name = "other"
         del viewer.layers["other"]
-    assert "beads of made" in viewer.layers
+    assert [layer.name for layer in viewer.layers if isinstance(layer, Points)] == ["beads of data"]
+    assert "The beads of 'made', which is gone, are not marked." in dock.footer.message.text()
     assert dock.setup.form.volume.value is None
     assert dock.results.bead.canvas.drawn is not None
     again = viewer.add_image(beads.volume, **PLACE, name="again")
@@ -410,7 +416,7 @@ def test_nothing_is_lost_when_layers_go_midway(make, qtbot, beads, monkeypatch) 
         dock.act()
         dock.cancel()
     assert dock.footer.message.text().startswith("Stopped")
-    assert "beads of made" in viewer.layers
+    assert "beads of data" in viewer.layers
     assert dock.setup.isEnabled()
 
 

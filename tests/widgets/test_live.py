@@ -654,6 +654,13 @@ def test_what_is_missing_is_said_before_the_start(make: Any) -> None:
     dock.check()
     assert not dock.footer.action.isEnabled()
     assert "step of the target grid is missing" in dock.footer.state.text()
+    for name, text in (("na", "big"), ("wavelength_um", "green")):
+        dock.setup.optics.fields[name].setText(text)
+    dock.check()
+    dock.setup.optics.fields["pixel_um"].setText("")
+    dock.check()
+    for words in ("'big' is not", "'green' is not", "pixel size is missing", "step of the target"):
+        assert words in dock.footer.state.text()
 
 
 def test_the_figure_shows_changes_in_percent_against_epsilon() -> None:

@@ -246,7 +246,7 @@ def test_all_missing_optics_are_named_at_once(qtbot) -> None:
     with pytest.raises(InputError, match=words):
         panel.optics()
     panel.set_values({"na": 1.4}, "from here")
-    with pytest.raises(InputError, match="wavelength and refractive index are missing: type them"):
+    with pytest.raises(InputError, match="wavelength and refractive index are missing: type what"):
         panel.optics()
 
 

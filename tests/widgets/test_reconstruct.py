@@ -332,7 +332,7 @@ def test_preview_is_linear_mmse_and_gives_way_to_the_next(dock, run_to_end) -> N
 
 def test_a_long_preview_leaves_planes_out(dock, monkeypatch, run_to_end) -> None:
     cost = costs.Cost(1.0, 7.0)
-    monkeypatch.setattr(costs, "estimate_cost", lambda *_: cost)
+    monkeypatch.setattr(costs, "estimate_cost", lambda *_, **__: cost)
     dock.set_grid(ZGrid(2.5, 5.75, 0.25))  # 14 planes
     run_to_end(dock, "preview")
     np.testing.assert_allclose(result_of(dock).scale, [3.25 / 4, 0.2, 0.2])

@@ -411,6 +411,7 @@ def test_a_layer_that_is_removed_while_it_is_projected(make, wait, stack) -> Non
     gate.set()
     wait(dock)
     assert dock.plot.canvas.reason == "Choose a volume: it is shown here from three sides."
+    assert dock.footer.message.text() == "Layer 'slow' is gone. First volume: Choose a volume."
 
 
 def test_data_that_keep_changing_are_shown_all_the_while(make, wait, qtbot, lazily, stack) -> None:

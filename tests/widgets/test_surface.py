@@ -186,6 +186,36 @@ def test_points_are_read_in_the_units_of_their_layer(dock) -> None:
     assert [dock.surface.table.item(1, c).text() for c in range(3)] == ["5.500", "1.000", "9.200"]
 
 
+@pytest.mark.parametrize("units", ["pixel", ("pixel", "um", "um")])
+def test_points_in_pixels_over_scans_in_um_are_refused(dock, units: Any) -> None:
+    dock.surface.choose(dock._viewer.add_points(PLANE, name="mine", units=units))
+    dock.check()
+    said = dock.footer.state.text()
+    assert said.startswith("Layer 'mine' and layer 'stack' are not both in µm, nor both in pixels")
+    assert not dock.footer.action.isEnabled()
+
+
+def test_points_over_a_stack_in_pixels_are_at_the_heights_typed_for_its_planes(
+    make_surface_dock, stack
+) -> None:
+    """Plane 1 at 3.5 µm, plane 7 at 6.5 µm; drawn with planes two apart."""
+    dock = make_surface_dock()
+    layer = dock._viewer.add_image(stack, name="stack", scale=(2, 1, 1))
+    dock.add_layers([layer])
+    dock.set_optics(OPTICS)
+    dock.scan_parts.stack.step.setText("0.5")
+    dock.scan_parts.stack.use.click()
+    low, *_, high = rows = dock.scan_parts.table.scans.rows
+    for row in rows:
+        row.z_um += 3.0
+    assert (low.plane, high.plane) != (0, 0)
+    picked(dock, np.array([(4, 0, 0), (12, 0, 31), (8, 23, 0)]))
+    assert dock.surface.facts.text().startswith("Heights 4 to 7 µm")
+    np.testing.assert_allclose(dock.recipe().target.heights_um[0, [0, 31]], (4.0, 6.0))
+    dock.surface.table.item(0, 0).setText("5")
+    np.testing.assert_allclose(dock.surface.layer().data[0], (8.0, 0.0, 0.0))
+
+
 def test_in_a_stack_of_unknown_size_points_count_in_its_planes(make_surface_dock, stack) -> None:
     """Planes of 0.5 µm that only the dock knows of: z of a click is the number of a plane."""
     dock = make_surface_dock()

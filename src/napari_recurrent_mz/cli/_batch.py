@@ -13,7 +13,7 @@ from ..core.scans import InputError, ZGrid, counted
 from ..io._zarr import NGFF
 from ._common import OUTPUT, Grid, MethodOptions, Ngff, OpticsOptions, Planes, Repair, ZStep
 from ._options import Argument, Option
-from ._terminal import Progress, clock, columns
+from ._terminal import Progress, clock, columns, note
 
 if TYPE_CHECKING:
     from ..engine.batch import BatchSettings, Job, Outcome, Report
@@ -120,6 +120,10 @@ def batch(
             on_plane=bar.plane,
         )
     print(f"{in_words(report.outcomes)} in {clock(report.seconds)}, in {report.output}")
+    faulty = sum(outcome.has_faults for outcome in report.outcomes)
+    if faulty:
+        told = f"scans of {counted(faulty, 'volume')} have faults, which 'batch-report.csv' names"
+        note(f"{told}." if repair else f"{told}: --repair makes most of them right.")
     _end(report)
 
 
@@ -221,5 +225,7 @@ def _scans_and_cost(job: Job, settings: BatchSettings) -> tuple[str, float | Non
         settings.method,
         choose_device(settings.device),
         model_for(settings.method, settings.model),
+        optics=plan.optics,
+        scan_z_um=plan.z_um,
     )
     return " ".join(heights), cost.seconds

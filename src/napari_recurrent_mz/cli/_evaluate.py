@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -95,14 +96,15 @@ def _read(
 
     The other arguments of that are the planes that are scans, and how.
     """
-    from ..engine.check import saturation_notes
+    from ..engine.check import fault_notes, saturation_notes
     from ..measure.evaluation import evaluate
 
     image = files.read(stack, channel=channel)
     scans = load_scans([image], None, planes, files.z_step_um)
     heights = stack_heights(image, files.z_step_um)
-    for sentence in saturation_notes(scans) + scatter_note(heights, f"'{image.name}'"):
-        note(sentence)
     resolved = optics.of_channel(channel).of([image], methods)[0]
+    notes = saturation_notes(scans) + scatter_note(heights, f"'{image.name}'")
+    for sentence in chain(notes, *fault_notes(scans, resolved)):
+        note(sentence)
     other = files.read(reference, channel=channel).stack if reference else None
     return image, partial(evaluate, image.stack, heights, optics=resolved, reference=other)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from .memory import is_out_of_memory, memory_sentence
 
@@ -28,6 +29,21 @@ class InputError(ValueError):
         if cause is None or self.kind == "memory" or not is_out_of_memory(cause):
             return super().__str__()
         return memory_sentence(cause)
+
+
+def together(*steps: Callable[[], Any]) -> list[Any]:
+    """What all steps give; of those that raise :class:`InputError`, every sentence in one."""
+    given, errors = [], list[InputError]()
+    for step in steps:
+        try:
+            given.append(step())
+        except InputError as error:
+            errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise InputError(" ".join(map(str, errors)))
+    return given
 
 
 def check_choice(what: str, given: str, choices: Iterable[str]) -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .arrays import real_array, real_number, real_values, with_axes
-from .errors import InputError
+from .errors import InputError, together
 
 Array = npt.NDArray[np.float64]
 
@@ -53,10 +54,13 @@ class Optics:
     pixel_um: float
 
     def __post_init__(self) -> None:
-        _check("pixel size", self.pixel_um, 0.005, 20.0, "µm, for instance 0.103")
-        _check("emission wavelength", self.wavelength_um, 0.2, 2.0, "µm, for instance 0.52")
-        _check("refractive index", self.immersion_index, 1.0, 1.8, "for instance 1.515 for oil")
-        _check("numerical aperture (NA)", self.na, 0.05, 1.7, "for instance 1.4")
+        um, oil = "µm, for instance", "for instance 1.515 for oil"
+        together(
+            partial(_check, "pixel size", self.pixel_um, 0.005, 20.0, f"{um} 0.103"),
+            partial(_check, "emission wavelength", self.wavelength_um, 0.2, 2.0, f"{um} 0.52"),
+            partial(_check, "refractive index", self.immersion_index, 1.0, 1.8, oil),
+            partial(_check, "numerical aperture (NA)", self.na, 0.05, 1.7, "for instance 1.4"),
+        )
         if self.na >= self.immersion_index:
             raise InputError(
                 f"The NA {self.na:g} is not below the refractive index {self.immersion_index:g}: "

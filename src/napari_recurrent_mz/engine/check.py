@@ -32,7 +32,7 @@ from ..estimates.even_light import uneven_light
 from ..estimates.hot_pixels import hot_pixels
 from ..estimates.lmmse import LinearEstimate
 from ..estimates.normalisation import noise_of
-from ..estimates.points import PointsAndLinear, PointsEstimate
+from ..estimates.points import PointImages, PointsAndLinear
 from ..estimates.saturation import AT_LIMIT, LOST, SATURATED, saturated_part
 from ..networks.weights import Model
 from .tiles import NetworkPlanes
@@ -230,14 +230,14 @@ def _leave_out(
 
 
 def points_notes(
-    scans: ScanStack, optics: Optics, fit: PointsEstimate, stopped: Callable[[], bool] = never
+    scans: ScanStack, optics: Optics, fit: PointImages, stopped: Callable[[], bool] = never
 ) -> list[str]:
     """What speaks against the points found in scans, or against the objective."""
-    if not len(fit.points):
+    if not fit.count:
         return ["No points were found in these scans: these planes are those of linear MMSE."]
     if fit.unexplained > _MOST_UNEXPLAINED:
         return [
-            f"The points found ({len(fit.points)}) leave {fit.unexplained:.0%} of what the scans "
+            f"The points found ({fit.count}) leave {fit.unexplained:.0%} of what the scans "
             "show: optics or heights are wrong, or the sample is not made of points. Do not trust "
             "these planes; choose Auto."
         ]

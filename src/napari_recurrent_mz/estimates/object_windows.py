@@ -1,4 +1,4 @@
-"""A non-negative object for images of any size: overlapping windows, each with its own object."""
+"""Objects for images of any size: overlapping windows, each with an object of its own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
-from typing import NamedTuple
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,13 @@ from ..core.device import free_gpu_bytes, give_back_memory
 from ..core.memory import is_out_of_memory
 from ..core.optics import Optics
 from ..core.scans import Heights, Scans, ScanStack, is_surface, stack_of
-from .deconvolution import Levels, NonnegativeEstimate, ObjectImages, SheetWeighting
+from .deconvolution import (
+    Levels,
+    NonnegativeEstimate,
+    ObjectImages,
+    SheetImages,
+    SheetWeighting,
+)
 from .radial_filter import FilterCache, RadialFilter
 
 WINDOW = 2048
@@ -36,17 +42,65 @@ _SMALLEST_WINDOW = 256  # that an image is fitted in when memory runs out
 _SHARE_OF_DEVICE = 0.3  # of a GPU's free memory that spectra may take
 
 
-class _Window(NamedTuple):
+_Fit = TypeVar("_Fit", bound=SheetImages)
+
+
+@dataclass(frozen=True, eq=False)
+class Window(Generic[_Fit]):
     """A part of the image: where it is, its share of every row and column, its object."""
 
     place: tuple[slice, slice]
     down: torch.Tensor
     across: torch.Tensor
-    fit: NonnegativeEstimate
+    fit: _Fit
 
 
-class NonnegativeWindows(ObjectImages):
-    """A :class:`~.NonnegativeEstimate` of a large image, blended from overlapping windows."""
+class ObjectWindows(ObjectImages, Generic[_Fit]):
+    """Images of the objects of a large image's windows, which overlap, blended."""
+
+    def __init__(
+        self,
+        stack: ScanStack,
+        size: int,
+        device: torch.device | None,
+        fitted: Callable[[ScanStack, int], _Fit],  # to a window, of so many
+    ) -> None:
+        (images, self.scan_z_um), self.shape = stack, stack.shape
+        self.device = device
+        rows, columns = (_ramps(length, size) for length in self.shape)
+        self.windows: list[Window[_Fit]] = []
+        for (row, down), (column, across) in product(rows, columns):
+            part = ScanStack(np.ascontiguousarray(images[:, row, column]), self.scan_z_um)
+            fit = fitted(part, len(rows) * len(columns))
+            down_share, across_share = (
+                torch.tensor(ramp, dtype=torch.float32, device=device) for ramp in (down, across)
+            )
+            self.windows.append(Window((row, column), down_share[:, None], across_share, fit))
+            give_back_memory()
+        self.windows.sort(key=lambda window: window.fit.filter.shape)
+
+    def filtered(
+        self, z_um: float | Heights, weights: SheetWeighting, out: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The windows' sheets, filtered and blended; see :class:`~.ObjectImages`."""
+        heights = np.asarray(z_um)[None] if is_surface(z_um) else np.atleast_1d(z_um)
+        shape = (len(heights), *self.shape)
+        whole = torch.zeros(shape, device=self.device) if out is None else out.zero_()
+        cache, radial, before = FilterCache({}), heights, None
+        for window in self.windows:
+            fit = window.fit
+            if is_surface(z_um):
+                image = fit.filtered(heights[(0, *window.place)], weights)
+            else:
+                if fit.filter is not before:  # windows that share one follow each other
+                    cache, radial, before = FilterCache({}), weights(fit, heights), fit.filter
+                image = fit.image(radial, cache)
+            whole[(..., *window.place)] += image.mul_(window.down).mul_(window.across)
+        return whole if np.ndim(z_um) == 1 else whole[0]
+
+
+class NonnegativeWindows(ObjectWindows[NonnegativeEstimate]):
+    """A :class:`~.NonnegativeEstimate` of a large image."""
 
     def __init__(
         self,
@@ -59,52 +113,41 @@ class NonnegativeWindows(ObjectImages):
         size: int | None = None,
     ) -> None:
         stack = stack_of(scans)
-        (images, self.scan_z_um), self.shape = stack, stack.shape
-        self.device = device
-        self.levels = Levels.of(torch.from_numpy(images))
-        rows, columns = (_ramps(length, size or WINDOW) for length in self.shape)
-        count = len(rows) * len(columns)
-        self._windows: list[_Window] = []
+        self.levels = levels = Levels.of(torch.from_numpy(stack.images))
+        # All windows have sheets at the same heights.
         filters: dict[tuple[int, ...], RadialFilter] = {}
-        store: SpectraStore | None = None
-        for (row, down), (column, across) in product(rows, columns):
-            fit = NonnegativeEstimate(
-                ScanStack(np.ascontiguousarray(images[:, row, column]), self.scan_z_um),
-                optics,
-                levels=self.levels,
-                device=device,
-                stopped=stopped,
-                target=target,
-            )
-            store = store or SpectraStore(count * _bytes(fit), device)
-            fit.store_spectra(store.keep(fit.transforms()))
-            fit.filter = filters.setdefault(fit.filter.shape, fit.filter)
-            down_share, across_share = (
-                torch.tensor(ramp, dtype=torch.float32, device=device) for ramp in (down, across)
-            )
-            self._windows.append(_Window((row, column), down_share[:, None], across_share, fit))
-            give_back_memory()
-        self._windows.sort(key=lambda window: window.fit.filter.shape)
+        stores: list[SpectraStore] = []
 
-    def filtered(
-        self, z_um: float | Heights, weights: SheetWeighting, out: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """The windows' sheets, filtered and blended; see :class:`~.ObjectImages`."""
-        first = self._windows[0].fit  # the sheets of all windows have the same heights
-        shared = None if is_surface(z_um) else weights(first, np.atleast_1d(z_um))
-        count = 1 if shared is None else len(shared)
-        shape = (count, *self.shape)
-        whole = torch.zeros(shape, device=self.device) if out is None else out.zero_()
-        cache, before = FilterCache({}), first.filter
-        for place, down, across, fit in self._windows:
-            if shared is None:
-                image = fit.filtered(np.asarray(z_um)[place], weights)
-            else:
-                if fit.filter is not before:  # windows of one size follow each other
-                    cache, before = FilterCache({}), fit.filter
-                image = fit.image(shared, cache)
-            whole[(..., *place)] += image.mul_(down).mul_(across)
-        return whole if np.ndim(z_um) == 1 else whole[0]
+        def fitted(part: ScanStack, count: int) -> NonnegativeEstimate:
+            fit = NonnegativeEstimate(
+                part, optics, levels=levels, device=device, stopped=stopped, target=target
+            )
+            if not stores:
+                stores.append(SpectraStore(count * _bytes(fit), device))
+            fit.store_spectra(stores[0].keep(fit.transforms()))
+            fit.filter = filters.setdefault(fit.filter.shape, fit.filter)
+            return fit
+
+        super().__init__(stack, size or WINDOW, device, fitted)
+
+
+_Whole = TypeVar("_Whole")
+_Windows = TypeVar("_Windows")
+
+
+def in_windows(
+    shape: tuple[int, int], whole: Callable[[], _Whole], windows: Callable[[int], _Windows]
+) -> _Whole | _Windows:
+    """What is fitted to a whole image, or in windows where it is large or memory is short."""
+    longest, size = max(shape), WINDOW
+    while True:
+        try:
+            return windows(size) if longest > size + 2 * OVERLAP else whole()
+        except Exception as error:
+            size = min(size, longest) // 2
+            if size < _SMALLEST_WINDOW or not is_out_of_memory(error):
+                raise
+        give_back_memory()
 
 
 def nonnegative_estimate(
@@ -116,20 +159,13 @@ def nonnegative_estimate(
     stopped: Callable[[], bool] | None = None,
 ) -> ObjectImages:
     """Fit a non-negative object, in windows where the image is large or memory is short."""
-    scans = stack_of(scans)
-    longest, size = max(scans.shape), WINDOW
-    while True:
-        try:
-            if longest > size + 2 * OVERLAP:
-                return NonnegativeWindows(
-                    scans, optics, target=target, device=device, stopped=stopped, size=size
-                )
-            return NonnegativeEstimate(scans, optics, target=target, device=device, stopped=stopped)
-        except Exception as error:
-            size = min(size, longest) // 2
-            if size < _SMALLEST_WINDOW or not is_out_of_memory(error):
-                raise
-        give_back_memory()
+    stack = stack_of(scans)
+    how: Any = {"target": target, "device": device, "stopped": stopped}
+    return in_windows(
+        stack.shape,
+        lambda: NonnegativeEstimate(stack, optics, **how),
+        lambda size: NonnegativeWindows(stack, optics, **how, size=size),
+    )
 
 
 def _bytes(fit: NonnegativeEstimate) -> int:

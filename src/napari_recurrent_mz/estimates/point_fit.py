@@ -283,21 +283,21 @@ class PointFit:
         seen: Array = np.exp(-2 * (np.pi * size * self._k_per_px) ** 2)
         return seen
 
-    def unexplained(self, points: Points) -> float:
-        """See :class:`PointsEstimate`; above 1 where the scans are better without the points."""
-        left, all_ = (
-            float(images.var(dim=(1, 2)).mean()) - self._noise**2
-            for images in (self._signal - self._explained(points), self._signal)
-        )
-        return max(left, 0.0) / max(all_, 1e-12) if len(points) else 1.0
+    def variances(self, points: Points) -> Array:
+        """The variance that points leave of the scans, and that of the scans, less the noise's."""
+        images = self._signal - self._explained(points), self._signal
+        values = [float(one.var(dim=(1, 2)).mean()) - self._noise**2 for one in images]
+        return np.maximum(values, (0.0, 1e-12))
 
-    def lit_sheets(self, points: Points) -> tuple[Array, Iterable[torch.Tensor]]:
-        """Heights of the sheets that points give light to, and their transforms."""
+    def lit_sheets(
+        self, points: Points, store: SpectraStore | None
+    ) -> tuple[Array, Iterable[torch.Tensor]]:
+        """Heights of the sheets that points give light to, and their transforms, in a store."""
         lit = self._between(points.z_um).lit
         size = 8 * len(lit) * self.filter.padded[0] * (self.filter.padded[1] // 2 + 1)
         groups = self._sheets(points)
         spectra = (spectrum[None] for group in groups for spectrum in group)
-        return self.sheets_um[lit], SpectraStore(size, self._device).keep(spectra)
+        return self.sheets_um[lit], (store or SpectraStore(size, self._device)).keep(spectra)
 
     def _sheets(self, points: Points) -> Iterator[list[torch.Tensor]]:
         """Some after others, the transforms (Y', X'/2 + 1) of the sheets that points light."""
@@ -484,6 +484,13 @@ class PointFit:
             found, snr_there = found.of(free), snr_there[free]
         least = _TOGETHER * float(snr_there.max(initial=0.0))
         return found.of(snr_there > least)
+
+
+def pixels_of_sheets(shape: tuple[int, int], scan_z_um: Array, optics: Optics) -> int:
+    """The pixels of all sheets of an image (Y, X), and around it; in transforms, 4 bytes each."""
+    margin = 2 * _pad(scan_z_um, optics)
+    sheets = _sheets(scan_z_um, optics.depth_of_field_um)
+    return len(sheets) * (shape[0] + margin) * (shape[1] + margin)
 
 
 def _sheets(scan_z_um: Array, dof: float) -> Array:

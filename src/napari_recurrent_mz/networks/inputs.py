@@ -17,7 +17,7 @@ from ..estimates.deconvolution import ObjectImages
 from ..estimates.lmmse import LinearEstimate
 from ..estimates.normalisation import Normalisation, noise_of, normalisation, quantile
 from ..estimates.object_windows import nonnegative_estimate
-from ..estimates.points import PointsEstimate
+from ..estimates.points import points_estimate
 from .recurrent_mz import NetworkConfig
 
 
@@ -100,7 +100,7 @@ class NetworkInputs:
         # (Y, X), what the object leaves of the scans, root mean square in a neighbourhood
         self.residual_rms: torch.Tensor | None = None
         if config.points:
-            self.object = PointsEstimate(normalised, optics, device=device, stopped=stopped)
+            self.object = points_estimate(normalised, optics, device=device, stopped=stopped)
         elif config.nonnegative:
             self.object = nonnegative_estimate(
                 normalised, optics, target=config.target, device=device, stopped=stopped

@@ -275,7 +275,7 @@ class CompareDock(Dock):
             reference,
             self.baselines,
             parse_heights(options.scans) or scans_of(layers[0]),
-            self.optics.optics() if options.lmmse else None,
+            self.optics.optics() if options.lmmse else self.optics.known(),
             options.fit,
         )
         return job, {
@@ -302,7 +302,8 @@ class CompareDock(Dock):
         self.difference_of.clear()
         self.difference_of.addItems(comparison.names)
         self._offer_difference()
-        self.footer.say("" if comparison.is_same_grid else comparison.sentence, "warning")
+        grids = [] if comparison.is_same_grid else [comparison.sentence]
+        self.footer.say(" ".join([*grids, *comparison.notes]), "warning")
         self._sight_timer.start()
         for layer in compared.values():
             if layer not in self._viewer.layers:  # it was removed meanwhile

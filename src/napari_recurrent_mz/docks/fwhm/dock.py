@@ -9,7 +9,7 @@ from typing import Any
 from napari.layers import Layer
 from qtpy.QtWidgets import QTabWidget
 
-from ...core.scans import InputError, counted
+from ...core.scans import InputError, counted, listed
 from ...measure.beads import bead_profiles, in_words, write_beads
 from ...measure.plots.widths import AxisHistogram, profiles_figure, width_histograms, widths_figure
 from ..shared import layers as _layers
@@ -146,7 +146,9 @@ class FwhmDock(Dock):
             self.histograms, kind = [], "warning"
             self.results.widths.show_reason(f"{error}\n\n{_counts(measured)}")
         self._enable_tools()
-        self.footer.say(" ".join([f"{_counts(measured)}.", *measured.notes]), kind)
+        gone = [f"'{v.name}'" for v in measured.volumes if not v.is_in(self._viewer)]
+        unmarked = [f"The beads of {listed(gone)}, which is gone, are not marked."] if gone else []
+        self.footer.say(" ".join([f"{_counts(measured)}.", *unmarked, *measured.notes]), kind)
         self.pages.setCurrentWidget(self.results)
         if self.histograms:
             table = self.points[0].table

@@ -42,9 +42,15 @@ _LEFT_OUT = "#ff5f5f"
 
 @dataclass(frozen=True, eq=False)
 class LayerVolume(BeadVolume):
-    """What is measured of a layer; nothing of it belongs to napari."""
+    """What is measured of a layer, which is not held and may go meanwhile."""
 
+    layer: weakref.ref[Image]
     place: dict[str, Any]  # how a layer of points lies on it: scale, translate, units and so on
+
+    def is_in(self, viewer: Any) -> bool:
+        """Whether the viewer still has the layer."""
+        layer = self.layer()
+        return layer is not None and layer in viewer.layers
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +93,7 @@ def volume_of(layer: Any, pixel_um: float | None, z_step_um: float | None) -> La
         _layers.stack_pixels(image),
         np.array([step, pixel, pixel]),
         np.array([bottom, *_layers.lateral_origin_um(image)]),
+        weakref.ref(image),
         {name: getattr(image, name) for name in _PLACE},
     )
 
@@ -116,9 +123,13 @@ def points_um(points: Points, image: Image, volume: LayerVolume) -> Array:
     if points.ndim < axes:
         raise InputError(f"{words} is two-dimensional but '{image.name}' has planes: add z to it.")
     used = min(points.ndim, image.ndim)
+    _layers.check_units(points, image, used)
     world = _mapped(points.data_to_world, np.asarray(points.data, np.float64))
     padded = np.zeros((len(world), image.ndim))
-    padded[:, -used:] = world[:, -used:] * _units_ratio(points, image, used)
+    padded[:, -used:] = world[:, -used:] * [
+        _layers.um_per_unit(points, axis) / _layers.um_per_unit(image, axis)
+        for axis in range(-used, 0)
+    ]
     index = _mapped(image.world_to_data, padded)
     places = np.tile(volume.origin_um, (len(index), 1))
     places[:, -axes:] += index[:, -axes:] * volume.voxel_um[-axes:]
@@ -138,16 +149,6 @@ def _mapped(transform: Callable[[Any], Any], places: Array) -> Array:
     return np.asarray(start + places @ columns)
 
 
-def _units_ratio(points: Points, image: Image, axes: int) -> Array:
-    """World units of the image in one of the points', by axis; pixels count as the image's."""
-    ratios = np.ones(axes)
-    for axis in range(-axes, 0):
-        theirs, ours = points.units[axis], image.units[axis]
-        if theirs.is_compatible_with("um") and ours.is_compatible_with("um"):
-            ratios[axis] = float((1 * theirs).to(ours).magnitude)
-    return ratios
-
-
 def measure(job: FwhmJob, stop: threading.Event) -> Steps[Measured | None]:
     """Measure the beads of one volume or two."""
     theory: dict[str, float] = {}
@@ -162,6 +163,7 @@ def measure(job: FwhmJob, stop: threading.Event) -> Steps[Measured | None]:
 class BeadPoints:
     """The points of one volume's beads; the user may change or remove the layer at any time.
 
+    There is none where the volume's own layer is gone.
     Those of a second volume (``number`` 1) are rings of another colour around those of the first;
     ``picked`` gets this object and the label of a bead that a person selected.
     """
@@ -178,18 +180,24 @@ class BeadPoints:
         self._viewer, self._picked = viewer, picked
         self._is_choosing = False
         self._data = _places(volume, table)
+        self._layer: Callable[[], Points | None] = lambda: None
+        if volume.is_in(viewer):
+            self._layer = weakref.ref(self._add(number))
+
+    def _add(self, number: int) -> Points:
+        volume, table = self.volume, self.table
         features = table.reset_index(drop=True)
         features.insert(0, "bead", np.arange(1.0, len(table) + 1))
         features.attrs.clear()
-        layer = viewer.add_points(
+        layer: Points = self._viewer.add_points(
             self._data.copy(),
             name=f"beads of {volume.name}",
             features=features.astype({"reason": str}),
             **_look(volume, table, number),
             **volume.place,
         )
-        self._layer = weakref.ref(layer)
         layer.selected_data.events.items_changed.connect(self._selected)
+        return layer
 
     @property
     def layer(self) -> Points | None:

@@ -26,6 +26,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from ...core.errors import together
 from ...core.methods import method_of
 from ...core.metrics import EPSILON
 from ...core.scans import InputError, listed
@@ -193,9 +194,10 @@ class SetupPage(QWidget):
 
     def session_maker(self, epsilon: float) -> Callable[[], Any]:
         """What makes the session, in a thread as it loads torch; InputError if a field is wrong."""
-        method, grid = self.method, self.grid.grid()
+        method = self.method
+        optics, grid = together(self.optics.optics, self.grid.grid)
         options: dict[str, Any] = {
-            "optics": self.optics.optics(),
+            "optics": optics,
             "method": method.method_key(),
             "model": method.model_name() if method.models.isEnabled() else None,
             "device": method.device_choice(),

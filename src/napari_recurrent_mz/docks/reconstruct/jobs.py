@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from napari.layers import Image
 
 from ...core.device import check_memory, choose_device
+from ...core.errors import together
 from ...core.memory import size_in_words
 from ...core.methods import method_of
 from ...core.optics import Optics
@@ -77,9 +79,10 @@ def _job(
     _check_frames(layers_of(rows))
     scans = scans_of(rows, 0 if lapse else frame)
     method = method_of("lmmse" if preview else ui.method.method_key())
-    optics = channel_optics(ui, channel) if method.needs_optics else None
-    pixel_um = ui.optics.pixel_um()  # the one value that every method needs
-    grid = ui.grid.grid()
+    own = partial(channel_optics, ui, channel) if method.needs_optics else ui.optics.pixel_um
+    found, grid = together(own, ui.grid.grid)
+    optics = found if method.needs_optics else None
+    pixel_um = found if optics is None else optics.pixel_um  # which every method needs
     if preview:
         grid = _coarser(ui, grid, scans)
     order = order_from(plane_in_view(viewer, grid), len(grid))
@@ -249,5 +252,8 @@ def _cost(
         return None
     from ...engine.cost import estimate_cost
 
-    shape, where = scans[0].pixels.shape, choose_device(device)
-    return estimate_cost(shape, len(scans), planes, method, where, model)
+    shape, z_um, where = scans[0].pixels.shape, [scan.z_um for scan in scans], choose_device(device)
+    optics = ui.optics.known()
+    return estimate_cost(
+        shape, len(scans), planes, method, where, model, optics=optics, scan_z_um=z_um
+    )

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QComboBox, QWidget
 
 from ...core.scans import InputError
 from . import layers as _layers
-from .guard import on
+from .guard import on, say
 
 
 def is_any_image(layer: Layer) -> bool:
@@ -59,6 +59,7 @@ class LayerChoice(QComboBox):
         self._accepts, self._opens_files = accepts, opens_files
         self._offered: list[weakref.ref[Layer]] = []
         self._chosen: weakref.ref[Layer] | None = None
+        self._name = ""  # of the layer that was chosen last
         self.setAccessibleName(name)
         self.setToolTip(tooltip)
         self.setSizeAdjustPolicy(self.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
@@ -95,9 +96,11 @@ class LayerChoice(QComboBox):
         self._show()
         if has_gone:
             self.changed.emit()
+            say(self, f"Layer '{self._name}' is gone. {self.accessibleName()}: {self._nothing}.")
 
     def _show(self) -> None:
         chosen = self.layer()
+        self._name = self._name if chosen is None else chosen.name
         numbers = [n for n, other in enumerate(self._offered, 1) if other() is chosen]
         self.setCurrentIndex(numbers[0] if chosen is not None and numbers else 0)
 

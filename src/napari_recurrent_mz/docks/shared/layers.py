@@ -233,6 +233,22 @@ def um_per_unit(layer: Layer, axis: int) -> float:
     return float((1 * unit).to("um").magnitude) if _is_length(unit) else 1.0
 
 
+def check_units(layer: Layer, image: Image, axes: int) -> None:
+    """Refuse a layer of whose last axes one is in pixels over an image in µm, or the reverse."""
+    if set(axes_in_um(layer, axes)) != set(axes_in_um(image, axes)):
+        raise InputError(
+            f"Layer '{layer.name}' and layer '{image.name}' are not both in µm, nor both in "
+            f"pixels, so how they lie together is not known: make '{layer.name}' anew while "
+            f"'{image.name}' is selected, or set its scale and units."
+        )
+
+
+def axes_in_um(layer: Layer, axes: int = 3) -> list[bool]:
+    """Which of the last axes are in a unit of length; pixels that are scaled count as µm."""
+    in_length = [_is_length(unit) for unit in layer.units[-axes:]]
+    return in_length if any(in_length) else [has_size(layer)] * len(in_length)
+
+
 def pixel_um(layer: Image) -> float | None:
     """Lateral pixel size in µm, None if not known; InputError if it is not square within 1 %."""
     if not all(_in_length(layer)[-2:]):

@@ -110,18 +110,21 @@ class OpticsPanel(FormPanel):
 
     def optics(self) -> Optics:
         """The optics; InputError if a value is missing, no number, or out of its range."""
-        for name, edit in self.fields.items():
-            if edit.is_text_wrong:
-                raise InputError(
-                    f"The {edit.accessibleName()} '{edit.text()}' is not a number: "
-                    f"type for instance {self._form.asks[name].example}."
-                )
+        faults = [
+            f"The {edit.accessibleName()} '{edit.text()}' is not a number: "
+            f"type for instance {self._form.asks[name].example}."
+            for name, edit in self.fields.items()
+            if edit.is_text_wrong
+        ]
         values = {n: v for n, e in self.fields.items() if (v := e.value()) is not None}
-        missing = [name for name in _NAMES if name not in values]
-        if len(missing) > 1:  # of a single one, the message says what it looks like
+        missing = [name for name in _NAMES if not self.fields[name].text().strip()]
+        if len(missing) > 1 or (faults and missing):  # of one alone, its example is told
             by_objective = {"na", "immersion_index"} <= set(missing)
-            remedy = "start with the objective" if by_objective else "type them"
-            raise InputError(f"The {listed(self._titles(missing))} are missing: {remedy}.")
+            remedy = "start with the objective" if by_objective else "type what is missing"
+            verb = "are" if len(missing) > 1 else "is"
+            faults.append(f"The {listed(self._titles(missing))} {verb} missing: {remedy}.")
+        if faults:
+            raise InputError(" ".join(faults))
         return Optics(**{name: values.get(name, math.nan) for name in _NAMES})
 
     def known(self) -> Optics | None:

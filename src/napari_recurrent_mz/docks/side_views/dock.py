@@ -352,7 +352,8 @@ class SideViewsDock(Dock):
         for name in self.controls.asks:
             on(self, self.controls[name].changed, self._typed if name in "zyx" else self._changed)
         for name in VOLUMES:
-            on(self, self.controls[name].changed, self._layers_chosen)
+            for slot in (self._layers_chosen, self._chosen_anew):
+                on(self, self.controls[name].changed, slot)
         on(self, self.ended, self._stopped)
         canvas = self.plot.canvas
         canvas.mpl_connect("button_press_event", guarded(self, self._clicked))

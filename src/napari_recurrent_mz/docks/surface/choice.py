@@ -18,13 +18,11 @@ from ..shared import layers as _layers
 from ..shared.form import DataForm, as_named, asked, faint, parse_length_um
 from ..shared.guard import on
 from ..shared.layer_choice import is_points
+from ..shared.layers import Frame
 from ..shared.parts import NumberTable, column_of, push_button
 
 POINTS, MAP = "points", "map"
 LAYER_NAME = "Surface points"
-
-Voxel = tuple[float, float]
-"""Distance between planes and size of a pixel, in µm: what layers in pixels are counted in."""
 
 _AXES = ("z", "y", "x")
 _ROWS_SHOWN = 3
@@ -38,35 +36,38 @@ def is_map(layer: Layer) -> bool:
     return sum(size > 1 for size in data.shape) == 2 and max(data.shape[:-2], default=1) == 1
 
 
-def points_um(layer: Points, voxel_um: Voxel) -> npt.NDArray[np.float64]:
-    """The points of a layer, (N, 3) as (z, y, x) in micrometres."""
+def points_um(layer: Points, pixels: Frame) -> npt.NDArray[np.float64]:
+    """The points of a layer, (N, 3) as (z, y, x) in µm; ``pixels`` are those of the scans."""
     if layer.ndim < 3:
         raise InputError(
             f"The points of layer '{layer.name}' have no z: press “Pick three points”, which makes "
             "a layer whose points have one."
         )
     world = np.array([layer.data_to_world(point) for point in layer.data]).reshape(-1, layer.ndim)
-    return world[:, -3:] * _um_per_world(layer, voxel_um)
+    size_um, origin_um = _world_of(layer, pixels)
+    return np.asarray(origin_um + world[:, -3:] * size_um)
 
 
-def move_point(layer: Points, number: int, point_um: npt.ArrayLike, voxel_um: Voxel) -> None:
+def move_point(layer: Points, number: int, point_um: npt.ArrayLike, pixels: Frame) -> None:
     """Put one point of a layer elsewhere, (z, y, x) in micrometres."""
     world = np.array(layer.data_to_world(layer.data[number]), dtype=float)
-    world[-3:] = np.asarray(point_um, dtype=float) / _um_per_world(layer, voxel_um)
+    size_um, origin_um = _world_of(layer, pixels)
+    world[-3:] = (np.asarray(point_um, dtype=float) - origin_um) / size_um
     data = np.array(layer.data, dtype=float)
     data[number] = layer.world_to_data(world)
     layer.data = data
 
 
-def _um_per_world(layer: Points, voxel_um: Voxel) -> npt.NDArray[np.float64]:
-    if not _layers.has_size(layer):
-        return np.array([voxel_um[0], voxel_um[1], voxel_um[1]])
-    return np.array([_layers.um_per_unit(layer, axis) for axis in (-3, -2, -1)])
+def _world_of(layer: Points, pixels: Frame) -> npt.NDArray[np.float64]:
+    """Size of a unit of a layer's world, and the place of its zero, along z, y and x in µm."""
+    units_um = [_layers.um_per_unit(layer, axis) for axis in (-3, -2, -1)]
+    return np.where(_layers.axes_in_um(layer), [units_um, (0.0, 0.0, 0.0)], pixels)
 
 
 def add_points_layer(viewer: Any, like: Image | None, pixel_um: float) -> Points:
     """Add an empty Points layer, in the units of the scans, ready for clicks."""
     in_um = like is None or _layers.has_size(like)
+    z_unit = "um" if like is None or all(_layers.axes_in_um(like)) else "pixel"
     field = 256 if like is None else max(_layers.plane_shape(like))
     viewer.dims.ndisplay = 2  # in 3-D a click has no height
     layer = viewer.add_points(
@@ -78,7 +79,7 @@ def add_points_layer(viewer: Any, like: Image | None, pixel_um: float) -> Points
         border_color="#ff9f1c",
         border_width=0.15,
         out_of_slice_display=False,
-        **({"units": ("um", "um", "um")} if in_um else {}),
+        **({"units": (z_unit, "um", "um")} if in_um else {}),
         axis_labels=_AXES,
     )
     viewer.layers.selection.active = layer
@@ -211,13 +212,13 @@ class SurfaceChoice(QWidget):
         self.facts.setText(words)
         self.facts.setVisible(bool(words))
 
-    def show_points(self, voxel_um: Voxel) -> None:
+    def show_points(self, pixels: Frame) -> None:
         """Read the table from the layer of points again."""
         layer = self.points.layer()
         points = np.zeros((0, 3))
         if layer is not None:
             with contextlib.suppress(InputError):
-                points = points_um(layer, voxel_um)
+                points = points_um(layer, pixels)
         self.table.show_points(points)
 
     def _show_kind(self) -> None:

@@ -33,7 +33,6 @@ from ..shared.scan_table import is_incomplete, layers_of, scan_warnings, scans_o
 from .choice import (
     POINTS,
     SurfaceChoice,
-    Voxel,
     add_points_layer,
     map_heights,
     move_point,
@@ -142,7 +141,7 @@ class SurfaceDock(ScanSource):
     # what a script calls --------------------------------------------------------------
     def pick_points(self) -> None:
         """Add a layer of points in which clicks fix the plane."""
-        layer = add_points_layer(self._viewer, self._first(), self._voxel_um()[1])
+        layer = add_points_layer(self._viewer, self._first(), self._pixels().voxel_um[-1])
         self.surface.choose(layer)
         self.say("Click three points of the surface, each at its z: the slider moves through z.")
 
@@ -186,23 +185,28 @@ class SurfaceDock(ScanSource):
             raise InputError(f"The surface is not chosen yet: {how}.")
         if not by_points:
             return map_heights(layer, (rows, columns), pixel_um, origin), None
-        points = points_um(layer, self._voxel_um())
+        points = points_um(layer, self._pixels())
+        if first is not None:
+            _layers.check_units(layer, first, 3)
         return plane_through(points, (rows, columns), pixel_um, origin or (0.0, 0.0)), points
 
     def _first(self) -> Image | None:
         rows = self.used()
         return rows[0].layer if rows else None
 
-    def _voxel_um(self) -> Voxel:
-        """What a layer in pixels is counted in: the typed pixel, and the step of the planes."""
-        pixel, step = _FIRST_PIXEL_UM, 1.0
+    def _pixels(self) -> _layers.Frame:
+        """What a layer in pixels is counted in: the typed pixel, and the planes of a stack."""
+        pixel, step, z_um = _FIRST_PIXEL_UM, 1.0, 0.0
         with contextlib.suppress(InputError):
             pixel = self.scan_parts.optics.pixel_um()
-        rows = self.used()
-        for low, high in pairwise(rows):
-            if low.layer is high.layer and low.z_um is not None and high.z_um is not None:
-                step = (high.z_um - low.z_um) / ((high.plane - low.plane) or 1)
-        return step or 1.0, pixel
+        for low, high in pairwise(self.used()):
+            layer, rise = low.layer, (high.z_um or 0.0) - (low.z_um or 0.0)
+            if layer is not None and layer is high.layer and rise and low.plane != high.plane:
+                apart = float(_layers.world_scale(layer)[-3])
+                step = rise / (high.plane - low.plane) / apart
+                first = float(_layers.world_place(layer)[-3]) + low.plane * apart
+                z_um = (low.z_um or 0.0) - step * first
+        return _layers.Frame((step, pixel, pixel), (z_um, 0.0, 0.0))
 
     def _look(self) -> Look:
         first = self._first()
@@ -224,7 +228,7 @@ class SurfaceDock(ScanSource):
         if not rows or not self.method.is_ready:
             self.footer.ready("Getting ready…" if rows else "Add scans to begin.", "hint")
             return
-        self.surface.show_points(self._voxel_um())
+        self.surface.show_points(self._pixels())
         from ...engine.check import notes_before
 
         recipe = self.recipe()
@@ -261,7 +265,7 @@ class SurfaceDock(ScanSource):
     def _point_moved(self, number: int, point: npt.NDArray[np.float64]) -> None:
         layer = self.surface.points.layer()
         if layer is not None and number < len(layer.data):
-            move_point(layer, number, point, self._voxel_um())
+            move_point(layer, number, point, self._pixels())
 
     def _points_removed(self, numbers: list[int]) -> None:
         layer = self.surface.points.layer()

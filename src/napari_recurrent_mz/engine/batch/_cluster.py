@@ -34,7 +34,7 @@ def cluster(scheduler: str, orders: Orders) -> Iterator[tuple[Executor, Orders]]
         threads = _threads(_machines(client, scheduler, orders.output))
         try:
             yield client.get_executor(pure=False), replace(orders, threads=threads)
-        except (CancelledError, OSError) as error:
+        except CancelledError as error:  # of whom work was asked; other errors are not dask's
             raise SchedulerLostError(
                 f"The dask scheduler at '{scheduler}' was lost: start it again, with its workers; "
                 "what is done is kept, and the same command goes on from there."

@@ -59,6 +59,7 @@ def write_record(
     shape: tuple[int, int, int],
     inputs: Sequence[Any],
     made: Mapping[str, Any],
+    told: Mapping[str, Any],
 ) -> None:
     """Write down that a job is finished, once what it made was opened."""
     path, mark = record_path(orders.output, job), output_mark(job, shape)
@@ -73,6 +74,7 @@ def write_record(
             "shape": list(shape),
             "run": orders.run,
             "made": dict(made),
+            "told": dict(told),
         },
     )
 

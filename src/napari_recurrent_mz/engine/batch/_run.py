@@ -283,7 +283,7 @@ def _collect(
         job = coming.pop(future)
         try:
             outcome = future.result()
-        except (BrokenProcessPool, CancelledError, OSError):
+        except (BrokenProcessPool, CancelledError):
             raise
         except Exception as error:
             why = type(error).__name__

@@ -24,7 +24,7 @@ _SPREAD_BYTES = 400_000_000  # more while the point spread functions for an obje
 _SCAN_BYTES = 24  # of a pixel of a scan: as read, as float32, its spectrum and what is made of it
 _LINEAR_BYTES = 20  # of a pixel of a plane
 _OBJECT_BYTES = (120, 5)  # of a pixel of a window of the object: by scans, and by their square
-_POINTS_BYTES = 400  # of a pixel, beside the sheets that wait in memory
+_POINTS_BYTES = 400  # of a pixel of a window, beside the sheets that wait in memory
 _NETWORK_BYTES = 350  # of a pixel of a tile of the bundled network in its fast form
 _PART_OF_MEMORY = 0.7  # of what is free: the rest is for others, and for what is not foreseen
 
@@ -66,7 +66,7 @@ def bytes_of(shape: tuple[int, int], scans: int, method: str) -> int:
         values = (by_scan * scans + by_square * scans**2) * min(pixels, WINDOW**2)
         fit = max(_SPREAD_BYTES, values)
     elif needs.kind == "points":
-        fit = IN_MEMORY_BYTES + _POINTS_BYTES * pixels
+        fit = IN_MEMORY_BYTES + _POINTS_BYTES * min(pixels, WINDOW**2)
     return _PROCESS_BYTES + pixels * (scans * _SCAN_BYTES + _LINEAR_BYTES) + fit + network
 
 

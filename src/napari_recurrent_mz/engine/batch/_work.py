@@ -50,6 +50,7 @@ class Outcome:
     #: why it failed; or what the check on the scans found and what else there is to say
     message: str = ""
     trace: str = ""  #: of an error that is nobody's mistake
+    has_faults: bool = False  #: whether the message names faults of scans
 
 
 Task = tuple[Job, Job]
@@ -88,17 +89,19 @@ def do(
             trace = "" if known_sentence(error) else traceback.format_exc()
             return Outcome(job, FAILED, seconds, message=sentence_of(error), trace=trace)
         seconds = time.perf_counter() - began
-        return Outcome(job, DONE, seconds, result.method, " ".join(result.remarks))
+        return Outcome(job, DONE, seconds, result.method, **result.told)
 
 
 def outcome_of_finished(job: Job, orders: Orders) -> Outcome | None:
     """The outcome of a job whose volume is there; None for one to be made."""
     # A volume of this run stays, also where all is made again: dask gives a job to a second
     # worker when it has lost sight of the first one.
-    record = record_of(orders.output, job, orders.settings, orders.digest)
-    if record is not None and record.get("run") == orders.run:
-        return Outcome(job, DONE, method=_Made(record["made"]).method)
-    return None if record is None or orders.again else Outcome(job, KEPT)
+    record = record_of(orders.output, job, orders.settings, orders.digest) or {}
+    is_of_this_run = record.get("run") == orders.run
+    if not record or (orders.again and not is_of_this_run):
+        return None
+    state, method = DONE if is_of_this_run else KEPT, _Made(record.get("made", {})).method
+    return Outcome(job, state, method=method, **record.get("told", {}))
 
 
 def lost(job: Job, message: str) -> Outcome:
@@ -127,11 +130,17 @@ class _Made:
 
     provenance: dict[str, Any] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    has_faults: bool = False
 
     @property
     def method(self) -> str:
         """By which the planes were made."""
-        return str(self.provenance.get("used") or self.provenance["method"])
+        return str(self.provenance.get("used") or self.provenance.get("method", ""))
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What an outcome says of it."""
+        return {"message": " ".join(self.remarks), "has_faults": self.has_faults}
 
 
 def _prepare(job: Job, plan: Plan, orders: Orders) -> None:
@@ -194,7 +203,8 @@ def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], Non
     scans, plan = _read(job, settings)
     place_record = _place_record(job, orders)
     method = str(place_record.get("method", settings.method))
-    result = _Made(remarks=[*plan.remarks, *chain(*fault_notes(scans, plan.optics))])
+    faults = list(chain(*fault_notes(scans, plan.optics)))
+    result = _Made(remarks=[*plan.remarks, *faults], has_faults=bool(faults))
 
     def opened(shape: tuple[int, int, int]) -> PlaneWriter:
         forget(orders.output, job)
@@ -219,10 +229,10 @@ def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], Non
     )
     if _place_record(job, orders) != place_record:
         raise _other_settings(job)
-    write_record(orders, job, plan.volume_shape, inputs, result.provenance)
     check: Mapping[str, Any] = place_record.get("check") or result.provenance.get("check") or {}
     if check:
         result.remarks.append(str(check["sentence"]))
+    write_record(orders, job, plan.volume_shape, inputs, result.provenance, result.told)
     return result
 
 

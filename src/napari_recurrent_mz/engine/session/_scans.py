@@ -90,24 +90,26 @@ def check_fits(
     scan: Scan, scans: Sequence[Scan], grid: ZGrid, optics: Optics, pixel_um: float | None
 ) -> None:
     """Raise unless a new scan, with its pixel size if known, belongs to these ``scans``."""
-    label = called(scan)
+    label, faults = called(scan), []
     if pixel_um is not None and abs(pixel_um / optics.pixel_um - 1) > 0.01:
-        raise InputError(
+        faults.append(
             f"{label} has pixels of {pixel_um:g} µm but the session {optics.pixel_um:g} µm: "
             "all scans must be taken with the same objective and binning."
         )
     if scans and scan.pixels.shape != scans[0].pixels.shape:
         (y, x), (rows, columns) = scan.pixels.shape, scans[0].pixels.shape
-        raise InputError(
+        faults.append(
             f"{label} is {y} × {x} pixels but the session's scans are {rows} × {columns}: "
             "all scans must show the same field at the same size."
         )
     beyond = max(grid.start_um - scan.z_um, scan.z_um - grid.stop_um)
     if beyond > _BEYOND_DOF * optics.depth_of_field_um:
-        raise InputError(
+        faults.append(
             f"{label} is at z = {scan.z_um:g} µm, outside the grid of {grid.start_um:g} to "
             f"{grid.stop_um:g} µm: correct its height, or start a session whose grid reaches it."
         )
+    if faults:
+        raise InputError(" ".join(faults))
 
 
 def check_exposed(scan: Scan) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,8 @@ class Comparison:
     scale: Normalisation  #: of the reference: the units in which the measures are taken
     #: gain and offset that were fitted to each volume; empty without a fit
     fits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    #: on faults of the reference's planes that baselines start from
+    notes: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -105,7 +108,7 @@ def compare(
         Heights of those scans, in micrometres; by default those of the volumes, which must
         then agree. They also serve volumes that know none of their own.
     optics : Optics, optional
-        Needed by the baseline lmmse.
+        Needed by the baseline lmmse, and to look for hot pixels and shifts in the scans.
     fit : bool, optional
         First bring each volume to the units of the reference by one gain and one offset, as
         for the stack of another microscope; then no plane of the reference counts as a scan
@@ -154,12 +157,16 @@ def comparing(
     fits: dict[str, StraightFit] = {}
     if fit:
         fits = yield from fitting(sources, shared, planes, total)
+    notes: list[str] = []
     if baselines:
+        from ...engine.check import fault_notes  # with torch
+
         scans = scans_in(reference, scans_um or _agreed_scans(given))
         sources += [
             Baseline(key, scans, shared, optics=optics, device=device, stopped=stopped)
             for key in baselines
         ]
+        notes = list(chain(*fault_notes(scans, optics)))
     rows: dict[str, list[dict[str, Any]]] = {source.name: [] for source in sources}
 
     def measure(source: Source, number: int, truth: Array, test: Array) -> None:
@@ -180,6 +187,7 @@ def comparing(
         *_resampling_note(given, sources, shared),
         scale,
         {name: (line.gain, line.offset) for name, line in fits.items()},
+        tuple(notes),
     )
 
 
