@@ -497,6 +497,35 @@ def test_a_time_lapse_that_grew_gets_the_new_points_only(tmp_path: Path) -> None
     assert states(batch(source, out)) == ["kept", "done", "kept", "kept"]
 
 
+@pytest.mark.parametrize("kind", ["ome.tif", "ome.zarr"])
+def test_a_time_lapse_whose_voxel_size_was_corrected_has_the_new_one(
+    tmp_path: Path, kind: str
+) -> None:
+    pixels, source, out = np.stack([stack(0), stack(1)]), tmp_path / f"t.{kind}", tmp_path / "out"
+    settings = BatchSettings(planes=PLANES, method="linear")
+
+    def write(z_um: float, pixel_um: float) -> None:
+        if kind == "ome.zarr":
+            ngff(source, pixels, "tzyx")
+            group = zarr.open_group(source, mode="r+")
+            ome: Any = group.attrs["ome"]
+            (step,) = ome["multiscales"][0]["datasets"][0]["coordinateTransformations"]
+            step["scale"] = [1, z_um, pixel_um, pixel_um]
+            group.attrs["ome"] = ome
+            return
+        sizes = {f"PhysicalSize{a}": s for a, s in (("Z", z_um), ("Y", pixel_um), ("X", pixel_um))}
+        units = {f"{name}Unit": "µm" for name in sizes}
+        tifffile.imwrite(source, pixels, metadata={"axes": "TZYX", **sizes, **units})
+
+    for z_um, pixel_um in ((0.5, 0.2), (0.25, 0.1)):
+        write(z_um, pixel_um)
+        assert states(batch(source, out, settings)) == ["done"] * 2
+        made = read_image(out / "t.ome.zarr", time=1)
+        assert made.pixel_um == pytest.approx(pixel_um)
+        np.testing.assert_allclose(made.z_um, z_um * np.arange(1, 6))
+    assert states(batch(source, out, settings)) == ["kept"] * 2
+
+
 # --- what fails ---
 
 

@@ -147,8 +147,12 @@ def _prepare(job: Job, plan: Plan, orders: Orders) -> None:
     """Make the place of all time points of a job's position."""
     remove_left_behind(job.target)
     place_record, shape = read_time_lapse(job.target)
-    batch = place_record.get(BATCH_KEY) or {}
-    if batch.get("settings") == orders.digest and shape[1:] == plan.volume_shape:
+    batch, is_checked = place_record.get(BATCH_KEY) or {}, bool(place_record.get("check"))
+    if (
+        batch.get("settings") == orders.digest
+        and shape[1:] == plan.volume_shape
+        and batch.get("inputs") == _place_inputs(job, batch.get("time"), is_checked, orders)
+    ):
         if shape[0] < job.points:
             lengthen_time_lapse(job.target, job.points)
         return
@@ -164,12 +168,22 @@ def _prepare(job: Job, plan: Plan, orders: Orders) -> None:
             "optics": plan.optics.as_dict() if plan.optics else None,
             BATCH_KEY: {
                 "settings": orders.digest,
+                "inputs": _place_inputs(job, job.time, check is not None, orders),
+                "time": job.time,
                 "token": uuid.uuid4().hex,
                 "asked": orders.settings.as_dict(),
             },
         },
         orders.settings.ngff,
     )
+
+
+def _place_inputs(
+    job: Job, time: int | None, is_checked: bool, orders: Orders
+) -> list[list[Any]]:
+    """What a place is made from: the metadata of the files, and the planes that were checked."""
+    at_time = replace(job, parts=tuple(replace(part, time=time) for part in job.parts))
+    return inputs_of(at_time, orders.settings.planes if is_checked else ())
 
 
 def _read(job: Job, settings: BatchSettings) -> tuple[list[Scan], Plan]:
