@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -586,6 +587,16 @@ def test_a_damaged_field_of_a_plate_fails_alone(tmp_path: Path) -> None:
 
 
 NAMES = ("a_z1um.tif", "a_z2um.tif", "b_z1um.tif", "c_z1um.tif", "c_z2um.tif")
+
+
+def test_a_well_that_a_plate_lists_and_lacks_is_told(tmp_path: Path) -> None:
+    source = plate(tmp_path / "screen.ome.zarr", {"A/1/0": stack(0), "B/2/0": stack(1)})
+    shutil.rmtree(source / "A" / "1")
+    report = batch(source, tmp_path / "out")
+    assert states(report) == ["failed", "done"]
+    assert "'screen.ome.zarr/A/1' is not a complete OME-Zarr" in report.failed[0].message
+    made: Any = zarr.open_group(tmp_path / "out" / "screen.ome.zarr", mode="r")["B/2/0/0"]
+    np.testing.assert_array_equal(made, expected(stack(1)))
 
 
 def test_groups_that_do_not_fit_fail_alone(tmp_path: Path) -> None:
