@@ -222,6 +222,11 @@ def test_stacks_of_two_files_are_channels_when_they_are_ticked(
     for number, layer in enumerate(results(dock)):
         expected = alone(MOVIE[0, number], WAVELENGTHS_UM[number])
         np.testing.assert_allclose(layer.data, expected, rtol=1e-6)
+    assert dock.ui.footer.warnings.text() == ""
+    dock._viewer.layers[1].scale = (STEP_UM, 2 * PIXEL_UM, 2 * PIXEL_UM)
+    dock.check()
+    words = f"{PIXEL_UM:g} µm here but {2 * PIXEL_UM:g} µm in layer 'cy3"
+    assert words in dock.ui.footer.warnings.text()
 
 
 def test_a_channel_whose_layer_is_scaled_later_has_the_new_heights(

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -203,7 +204,9 @@ def warnings_about(ui: ReconstructLayout, job: VolumeJob) -> list[str]:
     model = ui.method.model if recipe.chosen.needs_model else None
     ends = (job.grid.start_um, job.grid.stop_um)
     notes = notes_before(recipe.scans, ends, ui.optics.known(), model)
-    return notes + scan_warnings(ui.table.scans.used(), ui.optics.pixel_um())
+    rows, pixel_um = ui.table.scans.used(), ui.optics.pixel_um()
+    channels = [scan_warnings(one.rows(rows), pixel_um) for one in ui.channels.used()]
+    return list(dict.fromkeys(chain(notes, *channels)))
 
 
 def cost_in_words(ui: ReconstructLayout, viewer: Any, planned: Sequence[Planned]) -> str:

@@ -427,9 +427,9 @@ def scan_warnings(rows: Sequence[Row], pixel_um: float) -> list[str]:
     """What to mind about the layers of the scans: their pixels and their places."""
     layers = layers_of(rows)
     sentences = [
-        f"The pixel size is {pixel_um:g} µm here but {size:g} µm in the layers: the volume takes "
-        "the one here."
-        for size in map(pixel_um_of, layers)
+        f"The pixel size is {pixel_um:g} µm here but {size:g} µm in layer '{layer.name}': the "
+        "volume takes the one here."
+        for layer, size in zip(layers, map(pixel_um_of, layers), strict=True)
         if size is not None and abs(size - pixel_um) > 0.01 * size
     ][:1]
     for name, words in _ONE_CHANNEL.items():

@@ -178,9 +178,7 @@ def _prepare(job: Job, plan: Plan, orders: Orders) -> None:
     )
 
 
-def _place_inputs(
-    job: Job, time: int | None, is_checked: bool, orders: Orders
-) -> list[list[Any]]:
+def _place_inputs(job: Job, time: int | None, is_checked: bool, orders: Orders) -> list[list[Any]]:
     """What a place is made from: the metadata of the files, and the planes that were checked."""
     at_time = replace(job, parts=tuple(replace(part, time=time) for part in job.parts))
     return inputs_of(at_time, orders.settings.planes if is_checked else ())
