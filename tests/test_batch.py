@@ -15,6 +15,7 @@ import pytest
 import tifffile
 import torch
 import zarr
+from scipy.interpolate import interp1d
 
 from napari_recurrent_mz.acquisition.pattern import NamePattern
 from napari_recurrent_mz.cli import main
@@ -496,6 +497,31 @@ def test_a_time_lapse_that_grew_gets_the_new_points_only(tmp_path: Path) -> None
         np.testing.assert_array_equal(made[t], expected(pixels[t]))
     array[1] = pixels[0]
     assert states(batch(source, out)) == ["kept", "done", "kept", "kept"]
+
+
+def test_planes_of_a_stage_that_moved_between_time_points_are_at_their_heights(
+    tmp_path: Path,
+) -> None:
+    shift_um = 1.2
+    pixels = np.stack([stack(0), stack(1)])
+    z_um = [z for start in (0, shift_um) for z in start + 0.5 * np.arange(7)]
+    sizes = {"PhysicalSizeZ": 0.5, "PhysicalSizeY": 0.2, "PhysicalSizeX": 0.2}
+    about = sizes | {f"{name}Unit": "µm" for name in sizes}
+    plane = {"PositionZ": z_um, "PositionZUnit": ["µm"] * 14}
+    source, out = tmp_path / "t.ome.tif", tmp_path / "out"
+    tifffile.imwrite(source, pixels, metadata={"axes": "TZYX", "Plane": plane, **about})
+    report = batch(source, out, BatchSettings(planes=PLANES, method="linear", **OPTICS))  # type: ignore[arg-type]
+    made = read_image(out / "t.ome.zarr", time=1)
+    heights = made.z_um
+    assert heights is not None
+    np.testing.assert_allclose(heights, 0.5 * np.arange(1, 6))
+    scans_um = shift_um + 0.5 * np.array(PLANES)
+    expected = interp1d(
+        scans_um, pixels[1][list(PLANES)], axis=0, bounds_error=False,
+        fill_value=(pixels[1][PLANES[0]], pixels[1][PLANES[-1]]),
+    )(heights)  # fmt: skip
+    np.testing.assert_allclose(made.stack, expected, rtol=1e-5)
+    assert "The grid reaches 1.2 µm beyond" in report.outcomes[1].message
 
 
 @pytest.mark.parametrize("kind", ["ome.tif", "ome.zarr"])

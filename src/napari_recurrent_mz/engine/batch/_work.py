@@ -19,7 +19,7 @@ from ...core.device import choose_device, limit_gpu_memory
 from ...core.errors import known_sentence
 from ...core.methods import method_of
 from ...core.progress import Stopped
-from ...core.scans import InputError, Scan
+from ...core.scans import InputError, Scan, ZGrid
 from ...io import PlaneWriter, VolumeWriter
 from ...io._time_lapse import TimePoint, lengthen_time_lapse, make_time_lapse, read_time_lapse
 from ...io._whole import in_turn, refusals_of, remove_left_behind
@@ -168,6 +168,7 @@ def _prepare(job: Job, plan: Plan, orders: Orders) -> None:
             "optics": plan.optics.as_dict() if plan.optics else None,
             BATCH_KEY: {
                 "settings": orders.digest,
+                "grid": [plan.grid.start_um, plan.grid.stop_um, plan.grid.step_um],
                 "inputs": _place_inputs(job, job.time, check is not None, orders),
                 "time": job.time,
                 "token": uuid.uuid4().hex,
@@ -215,6 +216,8 @@ def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], Non
     scans, plan = _read(job, settings)
     place_record = _place_record(job, orders)
     method = str(place_record.get("method", settings.method))
+    if place_record:  # one z axis for all time points, wherever the stage was
+        plan = replace(plan, grid=ZGrid(*place_record[BATCH_KEY]["grid"]))
     faults = list(chain(*fault_notes(scans, plan.optics)))
     result = _Made(remarks=[*plan.remarks, *faults], has_faults=bool(faults))
 
