@@ -615,6 +615,26 @@ def test_a_damaged_field_of_a_plate_fails_alone(tmp_path: Path) -> None:
 NAMES = ("a_z1um.tif", "a_z2um.tif", "b_z1um.tif", "c_z1um.tif", "c_z2um.tif")
 
 
+def test_results_lie_where_their_files_say(tmp_path: Path) -> None:
+    settings = replace(LINEAR, grid=None)
+    for axes, pixels in (("zyx", stack(0)), ("tzyx", np.stack([stack(0), stack(1)]))):
+        source = ngff(tmp_path / f"{axes}.ome.zarr", pixels, axes)
+        group = zarr.open_group(source, mode="r+")
+        ome: Any = group.attrs["ome"]
+        steps = ome["multiscales"][0]["datasets"][0]["coordinateTransformations"]
+        shift = {"z": 7.0, "y": 100.5, "x": -20.25}
+        steps.append({"type": "translation", "translation": [shift.get(a, 0.0) for a in axes]})
+        group.attrs["ome"] = ome
+        batch(source, tmp_path / "out", settings)
+        made = read_image(tmp_path / "out" / source.name, time=0 if axes[0] == "t" else None)
+        assert made.origin_um == (100.5, -20.25)
+        np.testing.assert_allclose(made.z_um, 7 + 0.5 * np.arange(1, 6))
+        if axes == "zyx":
+            words = ["reconstruct", str(source), "--planes", "1", "3", "5", "--method", "linear"]
+            assert main([*words, "-o", str(tmp_path / "volume.ome.tif")]) == 0
+            assert read_image(tmp_path / "volume.ome.tif").origin_um == (100.5, -20.25)
+
+
 def test_a_well_that_a_plate_lists_and_lacks_is_told(tmp_path: Path) -> None:
     source = plate(tmp_path / "screen.ome.zarr", {"A/1/0": stack(0), "B/2/0": stack(1)})
     shutil.rmtree(source / "A" / "1")

@@ -73,6 +73,7 @@ def reconstruct(
                 planes.z_um,
                 first.pixel_um,
                 inputs=files,
+                origin_um=first.origin_um,
                 channels=[Channel(None, one.channel, contrast) for one, contrast in seen],
                 ngff=ngff,
             )
@@ -198,8 +199,16 @@ def _surface_made(given: Given, target: HeightMap, output: Path) -> str:
     pixel_um, method = given.pixel_um, given.source.by.method
     with Progress(method) as progress, listening(progress.stage):
         made = surface_of(given.recipe(target), note, note_check)
-    inputs, heights_um = given.source.scans.files, target.heights_um
-    write_surface(output, made.pixels, heights_um, pixel_um, made.provenance, inputs=inputs)
+    heights_um = target.heights_um
+    write_surface(
+        output,
+        made.pixels,
+        heights_um,
+        pixel_um,
+        made.provenance,
+        inputs=given.source.scans.files,
+        origin_um=given.origin_um,
+    )
     y, x = made.pixels.shape
     facts = str(SurfaceFacts.of(heights_um, pixel_um)).rstrip(".")
     return (

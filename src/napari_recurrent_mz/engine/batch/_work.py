@@ -176,6 +176,7 @@ def _prepare(job: Job, plan: Plan, orders: Orders) -> None:
             },
         },
         orders.settings.ngff,
+        plan.origin_um,
     )
 
 
@@ -281,6 +282,7 @@ def _place(job: Job, plan: Plan, shape: tuple[int, int, int], ngff: str) -> Plan
         plan.grid.z_um,
         plan.pixel_um,
         inputs=[part.path for part in job.parts],
+        origin_um=plan.origin_um,
         in_plate=bool(job.inside),
         ngff=ngff,
     )
