@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -124,8 +125,8 @@ def _made(
             lambda _: into,
             recipe,
             on_progress=progress,
-            on_message=note,
-            on_check=note_check,
+            on_message=partial(note, channel=given.channel),
+            on_check=partial(note_check, channel=given.channel),
             before_finish=records.append,
         )
     (record,), seconds = records, time.perf_counter() - begun
