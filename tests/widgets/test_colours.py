@@ -333,6 +333,19 @@ def test_the_time_point_in_view_is_reconstructed(lapse: ReconstructDock, run_to_
     np.testing.assert_allclose(layer.data, alone(MOVIE[2, 1], 0.6), rtol=1e-6)
 
 
+def test_the_time_point_in_view_is_found_beside_a_layer_in_milliseconds(
+    lapse: ReconstructDock, run_to_end: Any
+) -> None:
+    space, viewer = ("um", "um", "um"), lapse._viewer
+    for layer in viewer.layers:
+        layer.scale, layer.units = (2.5, *layer.scale[1:]), ("s", *space)
+    viewer.add_image(np.zeros((3, 4, 4, 4)), scale=(2500, 1, 1, 1), units=("ms", *space))
+    viewer.dims.set_point(0, (1 * viewer.layers[0].units[0]).to(viewer.dims.units[0]).m * 2.5)
+    assert str(viewer.dims.units[0]) == "millisecond"
+    run_to_end(lapse)
+    np.testing.assert_allclose(results(lapse)[0].data, alone(MOVIE[1, 1], 0.6), rtol=1e-6)
+
+
 @pytest.mark.parametrize("ngff", ["", "0.5", "0.4"])
 def test_all_time_points_are_one_layer(
     lapse: ReconstructDock, tmp_path: Path, run_to_end: Any, ngff: str

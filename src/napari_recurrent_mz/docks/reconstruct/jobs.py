@@ -137,7 +137,11 @@ def frame_in_view(viewer: Any, channels: ChannelsPanel) -> int:
     first, dims = channels.channels[0].first if channels.channels else None, viewer.dims
     if first is None or channels.frames < 2 or dims.ndim < 4:
         return 0
-    steps = (float(dims.point[dims.ndim - 4]) - float(first.translate[0])) / float(first.scale[0])
+    axis, own = dims.ndim - 4, first.units[0]
+    unit = own if dims.units is None else dims.units[axis]
+    time = dims.point[axis] * unit if unit.is_compatible_with(own) else dims.point[axis] * own
+    start, step = float(first.translate[0]), float(first.scale[0])
+    steps = (float(time.to(own).magnitude) - start) / step
     return int(np.clip(round(steps), 0, channels.frames - 1))
 
 
