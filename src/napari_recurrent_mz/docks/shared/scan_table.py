@@ -20,13 +20,12 @@ from .form import parse_length_um
 from .guard import telling
 from .layers import (
     heights_um,
-    is_turned,
+    is_upright,
     known_metadata,
     lateral_origin_um,
     plane_count,
     plane_name,
     plane_pixels,
-    world_scale,
 )
 from .layers import pixel_um as pixel_um_of
 from .parts import Palette
@@ -447,7 +446,7 @@ def scan_warnings(rows: Sequence[Row], pixel_um: float) -> list[str]:
             "The scans lie at different places in x and y: they are taken as aligned, pixel on "
             "pixel."
         )
-    turned = [one.name for one in layers if is_turned(one) or world_scale(one)[-2:].min() < 0]
+    turned = [one.name for one in layers if not is_upright(one)]
     if turned:
         sentences.append(
             f"Layer '{turned[0]}' is turned, sheared or mirrored in the viewer: the volume is not, "
