@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import tifffile
 import torch
 import zarr
+from scipy.interpolate import interp1d
 
 from napari_recurrent_mz.acquisition.pattern import NamePattern
 from napari_recurrent_mz.cli import main
@@ -497,6 +499,60 @@ def test_a_time_lapse_that_grew_gets_the_new_points_only(tmp_path: Path) -> None
     assert states(batch(source, out)) == ["kept", "done", "kept", "kept"]
 
 
+def test_planes_of_a_stage_that_moved_between_time_points_are_at_their_heights(
+    tmp_path: Path,
+) -> None:
+    shift_um = 1.2
+    pixels = np.stack([stack(0), stack(1)])
+    z_um = [z for start in (0, shift_um) for z in start + 0.5 * np.arange(7)]
+    sizes = {"PhysicalSizeZ": 0.5, "PhysicalSizeY": 0.2, "PhysicalSizeX": 0.2}
+    about = sizes | {f"{name}Unit": "µm" for name in sizes}
+    plane = {"PositionZ": z_um, "PositionZUnit": ["µm"] * 14}
+    source, out = tmp_path / "t.ome.tif", tmp_path / "out"
+    tifffile.imwrite(source, pixels, metadata={"axes": "TZYX", "Plane": plane, **about})
+    report = batch(source, out, BatchSettings(planes=PLANES, method="linear", **OPTICS))  # type: ignore[arg-type]
+    made = read_image(out / "t.ome.zarr", time=1)
+    heights = made.z_um
+    assert heights is not None
+    np.testing.assert_allclose(heights, 0.5 * np.arange(1, 6))
+    scans_um = shift_um + 0.5 * np.array(PLANES)
+    expected = interp1d(
+        scans_um, pixels[1][list(PLANES)], axis=0, bounds_error=False,
+        fill_value=(pixels[1][PLANES[0]], pixels[1][PLANES[-1]]),
+    )(heights)  # fmt: skip
+    np.testing.assert_allclose(made.stack, expected, rtol=1e-5)
+    assert "The grid reaches 1.2 µm beyond" in report.outcomes[1].message
+
+
+@pytest.mark.parametrize("kind", ["ome.tif", "ome.zarr"])
+def test_a_time_lapse_whose_voxel_size_was_corrected_has_the_new_one(
+    tmp_path: Path, kind: str
+) -> None:
+    pixels, source, out = np.stack([stack(0), stack(1)]), tmp_path / f"t.{kind}", tmp_path / "out"
+    settings = BatchSettings(planes=PLANES, method="linear")
+
+    def write(z_um: float, pixel_um: float) -> None:
+        if kind == "ome.zarr":
+            ngff(source, pixels, "tzyx")
+            group = zarr.open_group(source, mode="r+")
+            ome: Any = group.attrs["ome"]
+            (step,) = ome["multiscales"][0]["datasets"][0]["coordinateTransformations"]
+            step["scale"] = [1, z_um, pixel_um, pixel_um]
+            group.attrs["ome"] = ome
+            return
+        sizes = {f"PhysicalSize{a}": s for a, s in (("Z", z_um), ("Y", pixel_um), ("X", pixel_um))}
+        units = {f"{name}Unit": "µm" for name in sizes}
+        tifffile.imwrite(source, pixels, metadata={"axes": "TZYX", **sizes, **units})
+
+    for z_um, pixel_um in ((0.5, 0.2), (0.25, 0.1)):
+        write(z_um, pixel_um)
+        assert states(batch(source, out, settings)) == ["done"] * 2
+        made = read_image(out / "t.ome.zarr", time=1)
+        assert made.pixel_um == pytest.approx(pixel_um)
+        np.testing.assert_allclose(made.z_um, z_um * np.arange(1, 6))
+    assert states(batch(source, out, settings)) == ["kept"] * 2
+
+
 # --- what fails ---
 
 
@@ -557,6 +613,36 @@ def test_a_damaged_field_of_a_plate_fails_alone(tmp_path: Path) -> None:
 
 
 NAMES = ("a_z1um.tif", "a_z2um.tif", "b_z1um.tif", "c_z1um.tif", "c_z2um.tif")
+
+
+def test_results_lie_where_their_files_say(tmp_path: Path) -> None:
+    settings = replace(LINEAR, grid=None)
+    for axes, pixels in (("zyx", stack(0)), ("tzyx", np.stack([stack(0), stack(1)]))):
+        source = ngff(tmp_path / f"{axes}.ome.zarr", pixels, axes)
+        group = zarr.open_group(source, mode="r+")
+        ome: Any = group.attrs["ome"]
+        steps = ome["multiscales"][0]["datasets"][0]["coordinateTransformations"]
+        shift = {"z": 7.0, "y": 100.5, "x": -20.25}
+        steps.append({"type": "translation", "translation": [shift.get(a, 0.0) for a in axes]})
+        group.attrs["ome"] = ome
+        batch(source, tmp_path / "out", settings)
+        made = read_image(tmp_path / "out" / source.name, time=0 if axes[0] == "t" else None)
+        assert made.origin_um == (100.5, -20.25)
+        np.testing.assert_allclose(made.z_um, 7 + 0.5 * np.arange(1, 6))
+        if axes == "zyx":
+            words = ["reconstruct", str(source), "--planes", "1", "3", "5", "--method", "linear"]
+            assert main([*words, "-o", str(tmp_path / "volume.ome.tif")]) == 0
+            assert read_image(tmp_path / "volume.ome.tif").origin_um == (100.5, -20.25)
+
+
+def test_a_well_that_a_plate_lists_and_lacks_is_told(tmp_path: Path) -> None:
+    source = plate(tmp_path / "screen.ome.zarr", {"A/1/0": stack(0), "B/2/0": stack(1)})
+    shutil.rmtree(source / "A" / "1")
+    report = batch(source, tmp_path / "out")
+    assert states(report) == ["failed", "done"]
+    assert "'screen.ome.zarr/A/1' is not a complete OME-Zarr" in report.failed[0].message
+    made: Any = zarr.open_group(tmp_path / "out" / "screen.ome.zarr", mode="r")["B/2/0/0"]
+    np.testing.assert_array_equal(made, expected(stack(1)))
 
 
 def test_groups_that_do_not_fit_fail_alone(tmp_path: Path) -> None:

@@ -100,6 +100,20 @@ def test_all_channels_are_one_file_and_each_is_what_it_is_alone(
     assert not np.allclose(alone(TWO[0], 0.461), alone(TWO[0], 0.6), rtol=1e-3)
 
 
+def test_notes_say_of_which_channel_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["reconstruct", ome_tiff(tmp_path), "--planes", "1", "4", "--method", "linear"]
+    command += ["--grid", "0.4:6.4:0.4", "-o", tmp_path / "out.ome.tif", "--channel"]
+    beyond = "The grid reaches 4.8 µm beyond the outer scans"
+    assert run(*command, "all") == 0
+    told = capsys.readouterr().err
+    assert f"note: DAPI: {beyond}" in told
+    assert f"note: CY3: {beyond}" in told
+    assert run(*command, "1") == 0
+    assert f"note: {beyond}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("channel", ["1", "CY3", "cy3"])
 def test_one_channel_by_number_or_name(tmp_path: Path, channel: str) -> None:
     out = tmp_path / "out.ome.tif"

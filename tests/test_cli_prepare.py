@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from napari_recurrent_mz.cli import main
 from napari_recurrent_mz.estimates.normalisation import edf_normalisation
-from napari_recurrent_mz.io import read_image, write_volume
+from napari_recurrent_mz.io import Channel, Place, read_image, write_channels, write_volume
 from napari_recurrent_mz.measure.preparation import extended_focus
 
 RNG = np.random.default_rng(3)
@@ -79,6 +79,21 @@ def test_align_single_images_by_their_heights(capsys: pytest.CaptureFixture[str]
     assert top.z_um == pytest.approx(2.0)
     assert top.data.dtype == np.uint16
     assert top.data.shape == STACK[0].shape
+
+
+def test_a_cropped_stack_lies_where_its_content_lay(capsys: pytest.CaptureFixture[str]) -> None:
+    place = Place(0.2, Z_UM, origin_um=(10.0, -4.0))
+    write_channels("placed.ome.tif", [Channel(STACK)], place, {"made_by": "a microscope"})
+    argv = ["prepare", "align", "placed.ome.tif", "--transform", "translation", "-o"]
+    assert main([*argv, "whole.ome.tif"]) == 0
+    assert read_image("whole.ome.tif").origin_um == (10.0, -4.0)
+    assert main([*argv, "cropped.ome.zarr", "--crop"]) == 0
+    region = re.findall(r"--region (\d+):\d+,(\d+):\d+", capsys.readouterr().out)[-1]
+    row, column = map(int, region)
+    assert row or column
+    assert read_image("cropped.ome.zarr").origin_um == pytest.approx(
+        (10 + 0.2 * row, -4 + 0.2 * column)
+    )
 
 
 def test_edf_and_its_heights() -> None:

@@ -222,6 +222,11 @@ def test_stacks_of_two_files_are_channels_when_they_are_ticked(
     for number, layer in enumerate(results(dock)):
         expected = alone(MOVIE[0, number], WAVELENGTHS_UM[number])
         np.testing.assert_allclose(layer.data, expected, rtol=1e-6)
+    assert dock.ui.footer.warnings.text() == ""
+    dock._viewer.layers[1].scale = (STEP_UM, 2 * PIXEL_UM, 2 * PIXEL_UM)
+    dock.check()
+    words = f"{PIXEL_UM:g} µm here but {2 * PIXEL_UM:g} µm in layer 'cy3"
+    assert words in dock.ui.footer.warnings.text()
 
 
 def test_a_channel_whose_layer_is_scaled_later_has_the_new_heights(
@@ -326,6 +331,19 @@ def test_the_time_point_in_view_is_reconstructed(lapse: ReconstructDock, run_to_
     (layer,) = results(lapse)
     assert layer.ndim == 3
     np.testing.assert_allclose(layer.data, alone(MOVIE[2, 1], 0.6), rtol=1e-6)
+
+
+def test_the_time_point_in_view_is_found_beside_a_layer_in_milliseconds(
+    lapse: ReconstructDock, run_to_end: Any
+) -> None:
+    space, viewer = ("um", "um", "um"), lapse._viewer
+    for layer in viewer.layers:
+        layer.scale, layer.units = (2.5, *layer.scale[1:]), ("s", *space)
+    viewer.add_image(np.zeros((3, 4, 4, 4)), scale=(2500, 1, 1, 1), units=("ms", *space))
+    viewer.dims.set_point(0, (1 * viewer.layers[0].units[0]).to(viewer.dims.units[0]).m * 2.5)
+    assert str(viewer.dims.units[0]) == "millisecond"
+    run_to_end(lapse)
+    np.testing.assert_allclose(results(lapse)[0].data, alone(MOVIE[1, 1], 0.6), rtol=1e-6)
 
 
 @pytest.mark.parametrize("ngff", ["", "0.5", "0.4"])

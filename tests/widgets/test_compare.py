@@ -260,7 +260,8 @@ def test_table_and_figure_are_saved(compared, tmp_path: Path) -> None:
         (MADE, IN_UM | {"translate": (2, 90, 0)}, "do not overlap: check the position"),
         (MADE, IN_UM | {"scale": (0.5, 0.1, 0.1)}, "'bad' has pixels of 0.1 µm .* resample one"),
         (MADE, IN_UM | {"scale": (0.5, 0.3, 0.1)}, "square pixels are needed"),
-        (MADE, IN_UM | {"rotate": (0, 0, 20)}, "'bad' is rotated or sheared"),
+        (MADE, IN_UM | {"rotate": (0, 0, 20)}, "'bad' is turned, sheared or mirrored"),
+        (MADE[:, ::-1], IN_UM | {"scale": (0.5, -0.3, 0.3)}, "sheared or mirrored"),
         (MADE, IN_UM | {"metadata": provenance(state="running")}, "'bad' is still filling"),
     ],
 )  # fmt: skip

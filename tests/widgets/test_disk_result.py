@@ -83,6 +83,7 @@ def test_the_layer_is_the_file_and_both_are_the_volume(dock, folder, run_to_end)
     assert image.provenance == layer.metadata[METADATA_KEY]
     assert image.provenance["method"] == "linear"
     np.testing.assert_allclose(image.z_um, ZGrid(2.5, 5.5, 0.25).z_um)
+    assert image.origin_um == pytest.approx(tuple(layer.translate[1:])) == (1, 3)
     np.testing.assert_allclose(layer.scale, [0.25, 0.2, 0.2])
     assert layer.contrast_limits_range[1] >= expected.max()
     assert f"It is in '{path}'." in dock.ui.footer.message.text()

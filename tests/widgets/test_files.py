@@ -363,6 +363,19 @@ def test_an_ome_zarr_of_others_opens(viewer: ViewerModel, tmp_path: Path, versio
     np.testing.assert_allclose(layers[1].scale, (1, 0.4, 0.1, 0.1))
 
 
+def test_planes_along_an_unnamed_axis_beside_a_z_of_one_are_all_there(
+    viewer: ViewerModel, tmp_path: Path
+) -> None:
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w")
+    group.create_array("0", data=STACK[:, None], chunks=(2, 1, *STACK.shape[1:]))
+    scale = {"type": "scale", "scale": [1, 0.4, 0.1, 0.1]}
+    axes = [{"name": "p"}, *({"name": a, "unit": "micrometer"} for a in "zyx")]
+    image = {"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": [scale]}]}
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [image]}
+    (layer,) = opened(viewer, tmp_path / "a.zarr")
+    np.testing.assert_array_equal(np.asarray(layer.data), STACK)
+
+
 def test_an_ome_zarr_that_lacks_a_chunk_says_so(viewer: ViewerModel, tmp_path: Path) -> None:
     """It is shown, with zeros there, as napari would show it."""
     path = write_volume(tmp_path / "v.ome.zarr", STACK, np.arange(len(STACK)), 0.1)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from qtpy.QtCore import QLocale
 from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_recurrent_mz.core.scans import InputError
@@ -87,6 +88,23 @@ def test_lengths_as_a_person_types_them(form, qtbot, name, text, value) -> None:
     assert found == (value if value is None else pytest.approx(value))
 
 
+@pytest.mark.parametrize("language", ["en_US", "de_DE", "fr_FR"])
+@pytest.mark.parametrize("text", ["1.5", "1,5"])
+def test_a_comma_and_a_point_are_one_mark_in_every_language(qtbot, language, text) -> None:
+    before = QLocale()
+    QLocale.setDefault(QLocale(language))
+    try:
+        form = DataForm(Asked, ViewerModel())
+    finally:
+        QLocale.setDefault(before)
+    qtbot.addWidget(form.native)
+    form.native.show()
+    form.part.native.selectAll()
+    qtbot.keyClicks(form.part.native, text)
+    assert form.values().part == 1.5
+    assert form.part.native.text() == "1.5"
+
+
 def test_what_is_no_number_is_named_where_it_is_seen(form) -> None:
     type_in(form, "step", "many")
     with pytest.raises(InputError, match=r"The z-step 'many' is not a number: type one in µm"):
@@ -137,7 +155,7 @@ def test_layers_that_come_and_go(qtbot) -> None:
 
 
 def test_what_is_to_be_remembered_is_found_again(form, qtbot) -> None:
-    told = {"step": 0.3, "how": "max", "crop": False, "minutes": 7, "part": 1.25, "path": "b"}
+    told = {"step": 0.3, "how": "max", "crop": False, "minutes": 7, "part": 1.5, "path": "b"}
     form.update(pixel=9.0, **told)
     form.remember("test")
     again = DataForm(Asked, ViewerModel())

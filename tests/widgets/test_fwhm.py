@@ -302,6 +302,8 @@ REFUSED = {
     "time": ((np.zeros((3, 4, 32, 32)), {}), "one time point"),
     "no size": ((quiet(), {}), "type the pixel size"),
     "steps in m": ((quiet(), PLACE | {"scale": (3e-7, 0.1, 0.1)}), "planes 3e-07 µm apart"),
+    "mirrored": ((quiet(), PLACE | {"scale": (0.2, -0.1, 0.1)}), "turned, sheared or mirrored"),
+    "rotated": ((quiet(), PLACE | {"rotate": (0, 0, 90)}), "turned, sheared or mirrored"),
     "no step": ((quiet(), {"metadata": {METADATA_KEY: {"pixel_um": 0.1}}}), "type the z-step"),
     "uneven": (
         (

@@ -940,7 +940,7 @@ def test_a_model_for_confocal_images_names_its_result_so(
 def test_a_pixel_size_unlike_the_layers_is_said_and_used(dock, run_to_end) -> None:
     dock.ui.optics.fields["pixel_um"].set_value(0.25)
     dock.check()
-    assert "0.25 µm here but 0.2 µm in the layers" in dock.ui.footer.warnings.text()
+    assert "0.25 µm here but 0.2 µm in layer 'stack'" in dock.ui.footer.warnings.text()
     run_to_end(dock)
     np.testing.assert_allclose(result_of(dock).scale[1:], 0.25)
 

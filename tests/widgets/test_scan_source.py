@@ -150,7 +150,7 @@ def test_typed_values_stay_when_the_layer_changes(
     assert heights(dock) == pytest.approx([0.25, 3.2, 5.6])
     assert fields(dock)["pixel_um"] == "0.103"
     dock.check()
-    assert "0.103 µm here but 0.3 µm in the layers" in dock.ui.footer.warnings.text()
+    assert "0.103 µm here but 0.3 µm in layer 'cells'" in dock.ui.footer.warnings.text()
 
 
 def test_rows_of_unknown_height_get_theirs_with_the_scale_of_their_layer(

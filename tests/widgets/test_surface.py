@@ -93,6 +93,14 @@ def test_the_dock_leads_from_scans_to_a_surface(make_surface_dock, add_stack) ->
     assert dock.surface.facts.text() == "Heights 2.5 to 7 µm, tilt 30.3°."
 
 
+def test_a_plane_over_scans_that_are_mirrored_is_refused(dock) -> None:
+    picked(dock)
+    dock._viewer.layers["stack"].scale = (0.5, -0.2, 0.2)
+    dock.check()
+    assert "'stack' is turned, sheared or mirrored" in dock.footer.state.text()
+    assert not dock.footer.action.isEnabled()
+
+
 def test_a_plane_through_three_clicks(qtbot, dock, stack) -> None:
     picked(dock)
     assert press(qtbot, dock).state == "done"

@@ -270,7 +270,8 @@ class Source:
         images = [options.read(path, wanted, channel) for path in options.files]
         scans = load_scans(images, options.z, options.planes, options.z_step_um)
         known, pixel_um = optics.of(images, [self.by.method])
-        return Given(self, channel.name, self._without_faults(scans, known), known, pixel_um)
+        scans, origin_um = self._without_faults(scans, known), images[0].place_um
+        return Given(self, channel.name, scans, known, pixel_um, origin_um)
 
     def _without_faults(self, scans: list[Scan], optics: Optics | None) -> list[Scan]:
         """The scans, repaired if that is wanted; faults are named."""
@@ -297,6 +298,7 @@ class Given:
     scans: list[Scan]
     optics: Optics | None
     pixel_um: float
+    origin_um: tuple[float, float]  # (y, x) of the first pixel
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -118,6 +118,7 @@ def align(
         "common_region": _region_text(region),
         "cropped": crop,
     }
+    about.crop(region if crop else None)
     moved = []
     for one in about.images:
         pixels = planes if one is images else _planes_in_order(result, one, z)[0]
@@ -271,6 +272,7 @@ def register(
     }
     volume = _finish(resampling(moving, registration, crop=crop))
     planes_um = np.asarray(heights[registration.planes] if crop else heights)
+    about.crop(registration.region if crop else None)
     about.write(result.output, [volume], planes_um, record, source=1)
     if json:
         write_json(json, record)
@@ -293,12 +295,22 @@ class _About:
             [result.read(path, channel=channel) for path in files] for channel in self.channels
         ]
         self._inputs, self._optics = files, list[dict[str, float]]()
+        self._origin_um = self.images[0][0].place_um
         for channel, images in zip(self.channels, self.images, strict=True):
             own = images[:1] if most == 1 else images
             options = result.optics.of_channel(channel)
             self.pixel_um = options.of(own)[1]
             values = options.values(own).items()
             self._optics.append({name: value for name, value in values if value is not None})
+
+    def crop(self, region: tuple[slice, slice] | None) -> None:
+        """Let the results be of a part of the field."""
+        if region is not None:
+            y, x = (
+                first + part.start * self.pixel_um
+                for first, part in zip(self._origin_um, region, strict=True)
+            )
+            self._origin_um = y, x
 
     def leading(self, by: str | None) -> int:
         """Which of the channels is meant by its number or name; the only one needs none."""
@@ -330,7 +342,7 @@ class _About:
             Channel(volume, one.name, (float(volume.min()), float(volume.max())))
             for volume, one in zip(map(_in_written_type, volumes), self.channels, strict=True)
         ]
-        place = Place(self.pixel_um, np.asarray(z_um, np.float64))
+        place = Place(self.pixel_um, np.asarray(z_um, np.float64), origin_um=self._origin_um)
         record = provenance[0] if len(provenance) == 1 else {"channels": provenance}
         write_channels(path, channels, place, record, inputs=self._inputs)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -73,6 +74,7 @@ def reconstruct(
                 planes.z_um,
                 first.pixel_um,
                 inputs=files,
+                origin_um=first.origin_um,
                 channels=[Channel(None, one.channel, contrast) for one, contrast in seen],
                 ngff=ngff,
             )
@@ -123,8 +125,8 @@ def _made(
             lambda _: into,
             recipe,
             on_progress=progress,
-            on_message=note,
-            on_check=note_check,
+            on_message=partial(note, channel=given.channel),
+            on_check=partial(note_check, channel=given.channel),
             before_finish=records.append,
         )
     (record,), seconds = records, time.perf_counter() - begun
@@ -198,8 +200,16 @@ def _surface_made(given: Given, target: HeightMap, output: Path) -> str:
     pixel_um, method = given.pixel_um, given.source.by.method
     with Progress(method) as progress, listening(progress.stage):
         made = surface_of(given.recipe(target), note, note_check)
-    inputs, heights_um = given.source.scans.files, target.heights_um
-    write_surface(output, made.pixels, heights_um, pixel_um, made.provenance, inputs=inputs)
+    heights_um = target.heights_um
+    write_surface(
+        output,
+        made.pixels,
+        heights_um,
+        pixel_um,
+        made.provenance,
+        inputs=given.source.scans.files,
+        origin_um=given.origin_um,
+    )
     y, x = made.pixels.shape
     facts = str(SurfaceFacts.of(heights_um, pixel_um)).rstrip(".")
     return (

@@ -86,11 +86,11 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
-def note(text: str) -> None:
-    """Say something worth knowing on standard error."""
-    print(f"note: {text}", file=sys.stderr, flush=True)
+def note(text: str, channel: str = "") -> None:
+    """Say something worth knowing on standard error, perhaps of one of several channels."""
+    print(f"note: {channel}: {text}" if channel else f"note: {text}", file=sys.stderr, flush=True)
 
 
-def note_check(check: OwnSampleCheck) -> None:
+def note_check(check: OwnSampleCheck, channel: str = "") -> None:
     """The same of what a check on the own sample found."""
-    note(check.sentence)
+    note(check.sentence, channel)

@@ -92,7 +92,7 @@ class NewImage:
 
 def plain(length: float) -> float:
     """A length without the noise that computing has left in its last digit."""
-    return float(f"{length:.15g}")
+    return round(float(f"{length:.15g}"), 12) + 0.0
 
 
 def record_of_channel(provenance: Mapping[str, Any], channel: int) -> Mapping[str, Any]:

@@ -116,6 +116,11 @@ class ImageFile:
     remarks: tuple[str, ...] = ()  #: sentences on what the file contradicts itself about
 
     @property
+    def place_um(self) -> tuple[float, float]:
+        """Position (y, x) of the first pixel, in micrometres; the origin where none is stated."""
+        return self.origin_um or (0.0, 0.0)
+
+    @property
     def n_planes(self) -> int:
         """Number of planes, 1 for a single image."""
         return 1 if self.data.ndim == 2 else self.data.shape[0]

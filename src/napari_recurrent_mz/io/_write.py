@@ -333,6 +333,8 @@ class VolumeWriter(PlaneWriter):
         Files that must not be overwritten.
     dtype : dtype, optional
         Of what is written.
+    origin_um : tuple of float, optional
+        Position (y, x) of the first pixel, in micrometres.
     in_plate : bool, optional
         Whether ``path`` is a field of an OME-Zarr plate, whatever its ending.
     channels : sequence of Channel, optional
@@ -363,6 +365,7 @@ class VolumeWriter(PlaneWriter):
         *,
         inputs: Iterable[str | os.PathLike[str]] = (),
         dtype: npt.DTypeLike = np.float32,
+        origin_um: tuple[float, float] = (0.0, 0.0),
         in_plate: bool = False,
         channels: Sequence[Channel] = (),
         ngff: str = NGFF[0],
@@ -372,7 +375,8 @@ class VolumeWriter(PlaneWriter):
         self.shape = (int(shape[0]), int(shape[1]), int(shape[2]))
         heights = real_values(z_um, "The list of heights")
         check_heights_of(self.shape, heights)
-        name, place = self.path.name.split(".")[0], Place(float(pixel_um), heights)
+        name = self.path.name.split(".")[0]
+        place = Place(float(pixel_um), heights, origin_um=origin_um)
         image = NewImage.empty(name, self.shape, self.dtype, place, channels)
         check_disk(self.path, (image.n_planes, *self.shape[1:]), self.dtype.itemsize)
         is_tiff = not in_plate and self.path.suffix.lower() in _TIFF_ENDINGS

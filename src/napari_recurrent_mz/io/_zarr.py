@@ -92,16 +92,19 @@ def groups_in(path: Path) -> list[str]:
 
 
 def fields_of(path: Path) -> list[str]:
-    """Groups of all fields of an OME-Zarr plate, as A/1/0; empty when it is no plate."""
+    """Groups of all fields of an OME-Zarr plate, as A/1/0; empty when it is no plate.
+
+    A well that the plate lists but that is not there is one too, so that it is told.
+    """
     plate = ome_attributes(path).get("plate")
     if not isinstance(plate, dict):
         return []
-    fields = []
-    for well in plate.get("wells") or ():
-        inside = str(well.get("path", "")).strip("/")
-        images = ome_attributes(path / inside).get("well", {}).get("images") or ()
-        fields += [f"{inside}/{image['path']}" for image in images if image.get("path")]
-    if not fields:
+    fields, wells = [], [str(well["path"]).strip("/") for well in plate.get("wells") or ()]
+    for inside in wells:
+        well = ome_attributes(path / inside).get("well")
+        images = [image["path"] for image in (well or {}).get("images") or ()]
+        fields += [inside] if well is None else [f"{inside}/{name}" for name in images]
+    if not set(fields) - set(wells):
         raise InputError(
             f"The plate '{path.name}' has no well with a field: write it again with the metadata "
             "of its wells."

@@ -81,6 +81,7 @@ def volume_of(layer: Layer, step_um: float | None, pixel_um: float | None) -> Vo
     if record.get("state") == "running":
         raise InputError(f"Layer '{layer.name}' is still filling: compare it once it is done.")
     image = check_stack(layer)
+    _layers.check_upright(image)
     frame = _layers.stack_frame(image)
     if frame is None and step_um and pixel_um:
         frame = _layers.Frame((step_um, pixel_um, pixel_um), (0.0, 0.0, 0.0))

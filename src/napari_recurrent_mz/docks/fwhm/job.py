@@ -77,6 +77,7 @@ class Measured:
 def volume_of(layer: Any, pixel_um: float | None, z_step_um: float | None) -> LayerVolume:
     """The volume of a layer; the sizes are those that were typed for one that does not say."""
     image = _layers.check_layer(layer)
+    _layers.check_upright(image)
     pixel = _layers.pixel_um(image) or pixel_um
     if pixel is None:
         raise InputError(

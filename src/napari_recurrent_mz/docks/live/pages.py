@@ -15,7 +15,6 @@ from qtpy.QtGui import QIcon, QImage, QPixmap, QShowEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
-    QDoubleSpinBox,
     QHBoxLayout,
     QHeaderView,
     QInputDialog,
@@ -38,6 +37,7 @@ from ..shared.guard import on, one_shot
 from ..shared.method_panel import NETWORK, MethodPanel
 from ..shared.optics_panel import OpticsPanel
 from ..shared.parts import (
+    DecimalBox,
     MessageLabel,
     NumberTable,
     Palette,
@@ -301,14 +301,12 @@ class ScansPage(QWidget):
         self.pause.setCheckable(True)
         self.again = push_button("Start again", "End this session, and begin another one")
         self.verdict = MessageLabel(palette)
-        self.epsilon = QDoubleSpinBox()
+        self.epsilon = DecimalBox(0.1, 90.0)
         self.epsilon.setAccessibleName("ε")
         self.epsilon.setToolTip(
             "Scanning may stop once a scan changes the volume by no more than this part of it, "
             "and the next one is expected to change no more"
         )
-        self.epsilon.setRange(0.1, 90.0)
-        self.epsilon.setDecimals(1)
         self.epsilon.setSuffix(" %")
         self.epsilon.setMinimumWidth(_EPSILON_WIDTH)
         without_wheel(self.epsilon)

@@ -94,6 +94,7 @@ def scans_source(images: Sequence[Image]) -> PlaneSource:
 
 def place_of(layer: Image) -> Place:
     """Where the voxels of a stack lie."""
+    _layers.check_upright(layer)
     frame = _layers.stack_frame(layer)
     pixel = _layers.pixel_um(layer)
     if frame is None or pixel is None:

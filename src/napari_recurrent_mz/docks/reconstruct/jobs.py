@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from ...core.progress import Progress, Steps, expected_in_words
 from ...core.scans import FloatArray, InputError, Scan, ZGrid, counted
 from ...engine.recipe import Recipe
 from ...io import check_disk, disk_bytes
-from ..shared.layers import common_name, frame_count, full_resolution
+from ..shared.layers import common_name, frame_count, full_resolution, lateral_origin_um
 from ..shared.result import ScanPixels, VolumeJob, order_from, plane_in_view
 from ..shared.scan_table import Row, layers_of, scan_warnings, scans_of
 from .channels import Channel, ChannelsPanel
@@ -94,7 +95,8 @@ def _job(
         y, x = recipe.shape
         check_disk(output, (frames * len(grid), y, x))
     lapse_rows = tuple(map(_pixels, rows)) if lapse else ()
-    return VolumeJob(recipe, order, output, lapse_rows, frames, ui.result.ngff)
+    origin_um = lateral_origin_um(layers_of(rows)[0])
+    return VolumeJob(recipe, order, output, lapse_rows, frames, ui.result.ngff, origin_um)
 
 
 def _check_frames(layers: Sequence[Image]) -> None:
@@ -135,7 +137,11 @@ def frame_in_view(viewer: Any, channels: ChannelsPanel) -> int:
     first, dims = channels.channels[0].first if channels.channels else None, viewer.dims
     if first is None or channels.frames < 2 or dims.ndim < 4:
         return 0
-    steps = (float(dims.point[dims.ndim - 4]) - float(first.translate[0])) / float(first.scale[0])
+    axis, own = dims.ndim - 4, first.units[0]
+    unit = own if dims.units is None else dims.units[axis]
+    time = dims.point[axis] * unit if unit.is_compatible_with(own) else dims.point[axis] * own
+    start, step = float(first.translate[0]), float(first.scale[0])
+    steps = (float(time.to(own).magnitude) - start) / step
     return int(np.clip(round(steps), 0, channels.frames - 1))
 
 
@@ -203,7 +209,9 @@ def warnings_about(ui: ReconstructLayout, job: VolumeJob) -> list[str]:
     model = ui.method.model if recipe.chosen.needs_model else None
     ends = (job.grid.start_um, job.grid.stop_um)
     notes = notes_before(recipe.scans, ends, ui.optics.known(), model)
-    return notes + scan_warnings(ui.table.scans.used(), ui.optics.pixel_um())
+    rows, pixel_um = ui.table.scans.used(), ui.optics.pixel_um()
+    channels = [scan_warnings(one.rows(rows), pixel_um) for one in ui.channels.used()]
+    return list(dict.fromkeys(chain(notes, *channels)))
 
 
 def cost_in_words(ui: ReconstructLayout, viewer: Any, planned: Sequence[Planned]) -> str:

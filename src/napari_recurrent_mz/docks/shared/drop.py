@@ -157,7 +157,7 @@ def layer_arguments(image: ImageFile) -> dict[str, Any]:
     metadata = file_metadata(image)
     about: dict[str, Any] = {"name": image.name, "metadata": {METADATA_KEY: metadata}}
     start, step = 0.0 if heights is None else float(heights[0]), _step_um(image, heights)
-    place = um_scale_and_place(step, image.pixel_um, start, image.origin_um or (0.0, 0.0))
+    place = um_scale_and_place(step, image.pixel_um, start, image.place_um)
     if is_flat and (heights is None or image.pixel_um is None):
         return about | {key: values[-2:] for key, values in place.items()}
     if heights is None:

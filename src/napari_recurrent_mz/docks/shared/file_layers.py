@@ -174,9 +174,9 @@ class FileStack:
     def _turned(self, level: Any, axes: str) -> Any:
         """One level with these axes only."""
         letters = self.content.axes
-        if "Z" in axes and "Z" not in letters:
-            unnamed = [a for a in letters if a not in "TCYX" and self.content.length(a) > 1]
-            letters = letters.replace(unnamed[0], "Z") if unnamed else letters
+        unnamed = [a for a in letters if a not in "TCZYX" and self.content.length(a) > 1]
+        if "Z" in axes and unnamed:
+            letters = letters.replace("Z", "_").replace(unnamed[0], "Z")
         present = "".join(a for a in letters if a in axes)
         entry = {"C": self.part.channel or 0}
         at = tuple(slice(None) if a in present else entry.get(a, 0) for a in letters)

@@ -54,7 +54,7 @@ from ...core.scans import InputError
 from . import settings
 from .guard import on
 from .layer_choice import LayerChoice
-from .parts import Words, column_of, heading, without_wheel
+from .parts import DecimalBox, Words, column_of, heading, without_wheel
 
 _UM_PER = {"": 1.0, "µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3}
 _LENGTH = re.compile(r"\s*([-+]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][-+]?\d+)?)\s*([^\d\s]*)\s*")
@@ -329,7 +329,7 @@ def _field(ask: Ask, kind: Any, name: str, value: Any, viewer: Any) -> Any:
         options["choices"] = [(words, key) for key, words in ask.choices.items()]
     elif ask.limits is not None:
         options = dict(zip(("min", "max", "step"), ask.limits, strict=True))
-    if ask.layers or ask.widget or kind == float | None:
+    if ask.layers or ask.widget or kind in (float, float | None):
         widget: Any = _own_field(ask, name, value, viewer)
     else:
         widget = create_widget(value, kind, name=name, options=options, widget_type=combo)
@@ -352,7 +352,9 @@ def _own_field(ask: Ask, name: str, value: Any, viewer: Any) -> Any:
     """A Qt widget of ours, with the names of its getter, its setter and its signal."""
     make: Callable[..., QWidget]
     if ask.widget is not None:
-        make, names = ask.widget, ("value", "setValue", "valueChanged")
+        make, names = ask.widget, _OF_BOX
+    elif ask.limits is not None:
+        make, names = partial(DecimalBox, *ask.limits), _OF_BOX
     elif ask.layers is not None:
         words = (ask.spoken, ask.tooltip, ask.nothing, ask.layers, ask.opens_files)
         make, names = partial(LayerChoice, viewer, *words), ("layer", "choose", "changed")
@@ -361,6 +363,9 @@ def _own_field(ask: Ask, name: str, value: Any, viewer: Any) -> Any:
         names = ("value", "set_value", "edited")
     how = {"make": make, "names": names}
     return ValueWidget(value, name=name, nullable=True, widget_type=_Own, backend_kwargs=how)
+
+
+_OF_BOX = ("value", "setValue", "valueChanged")
 
 
 def _text(widget: Any) -> str:

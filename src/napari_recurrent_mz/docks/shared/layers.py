@@ -171,6 +171,20 @@ def is_turned(layer: Layer) -> bool:
     return bool((matrix - np.diag(np.diag(matrix))).max() > _TURNED * matrix.max())
 
 
+def is_upright(layer: Layer) -> bool:
+    """Whether y and x of a layer run as they are drawn, neither turned, sheared nor mirrored."""
+    return not is_turned(layer) and bool(world_scale(layer)[-2:].min() > 0)
+
+
+def check_upright(layer: Layer) -> None:
+    """Refuse a layer whose content is not where its first pixel and the size of its pixels say."""
+    if not is_upright(layer):
+        raise InputError(
+            f"Layer '{layer.name}' is turned, sheared or mirrored in y or x, so places in it are "
+            "not those that are drawn: resample it along the axes, with a scale above 0, first."
+        )
+
+
 def is_tilted(layer: Layer) -> bool:
     """Whether the planes of a layer are not level where they are drawn."""
     matrix = _world_map(layer)[0][-3:, -3:]

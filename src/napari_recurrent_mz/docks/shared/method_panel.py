@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QFileDialog, QWidget
+from qtpy.QtWidgets import QComboBox, QFileDialog, QWidget
 
 from ...core.device import CHOICES, choose_device, gpu_memory_limit, limit_gpu_memory, map_torch
 from ...core.methods import DEFAULT_METHOD, DOCK_METHODS, METHOD_NAMES, Method, image_made
@@ -19,6 +19,7 @@ from ...core.scans import InputError
 from . import settings
 from .form import FormPanel, asked
 from .guard import on, one_shot
+from .parts import DecimalBox
 from .worker import in_background
 
 _GROUP, _NAME = "gpu", "memory_gb"
@@ -73,15 +74,13 @@ def gpu_memory() -> GpuMemory:
     return GpuMemory()
 
 
-class GpuMemoryField(QDoubleSpinBox):
+class GpuMemoryField(DecimalBox):
     """Shows the limit, and sets it."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+        super().__init__(0.0, _MOST_GB, parent=parent)
         self._memory = gpu_memory()
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.setRange(0.0, _MOST_GB)
-        self.setDecimals(1)
         self.setSuffix(" GB")
         given = self._memory.given
         self.setSpecialValueText(

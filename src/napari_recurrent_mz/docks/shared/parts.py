@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from napari.utils.theme import get_theme
-from qtpy.QtCore import QEvent, QObject, Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QEvent, QLocale, QObject, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor, QKeyEvent, QResizeEvent
 from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractItemView,
+    QDoubleSpinBox,
     QFrame,
     QHeaderView,
     QLabel,
@@ -133,6 +135,26 @@ class _Wheel(QObject):
 def without_wheel(field: QWidget) -> None:
     """Let the wheel scroll the form, and never change a field that it passes."""
     field.installEventFilter(_Wheel(field))
+
+
+class DecimalBox(QDoubleSpinBox):
+    """Takes a comma and a point alike: Qt takes one for the mark of thousands, and 1.5 for 15."""
+
+    def __init__(
+        self, low: float, high: float, step: float = 1.0, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.setLocale(QLocale.c())
+        self.setDecimals(1)
+        self.setRange(low, high)
+        self.setSingleStep(step)
+
+    def validate(self, text: str | None, position: int) -> tuple[Any, str, int]:
+        """Accept what is typed with a point for the comma."""
+        return super().validate((text or "").replace(",", "."), position)
+
+    def valueFromText(self, text: str | None) -> float:  # noqa: N802
+        return super().valueFromText((text or "").replace(",", "."))
 
 
 class ProgressBar(QProgressBar):

@@ -31,7 +31,6 @@ from .layers import (
     frame_count,
     full_resolution,
     has_size,
-    lateral_origin_um,
     plane_of,
     um_per_unit,
     um_scale_and_place,
@@ -67,6 +66,7 @@ class VolumeJob:
     lapse: tuple[ScanPixels, ...] = ()  # the scans of a time-lapse, which becomes (T, Z, Y, X)
     frames: int = 1
     ngff: str = NGFF[0]  # version of OME-Zarr that ``output`` is written as
+    origin_um: tuple[float, float] = (0.0, 0.0)  # (y, x) of the first pixel of the lowest scan
 
     @property
     def grid(self) -> ZGrid:
@@ -156,12 +156,18 @@ class VolumeTarget:
             self._volume: Any = np.zeros((*lead, *job.shape), np.float32)
         elif lead:
             place = job.grid.z_um, job.recipe.pixel_size_um, job.lapse_record("running", 0)
-            make_time_lapse(job.output, (1, *job.shape), *place, job.ngff)  # it grows
+            make_time_lapse(
+                job.output, (1, *job.shape), *place, job.ngff, job.origin_um
+            )  # it grows
             self._writer = TimePoint(job.output, 0, job.shape)
         else:
-            pixel_um = job.recipe.pixel_size_um
             self._writer = VolumeWriter(
-                job.output, job.shape, job.grid.z_um, pixel_um, ngff=job.ngff
+                job.output,
+                job.shape,
+                job.grid.z_um,
+                job.recipe.pixel_size_um,
+                origin_um=job.origin_um,
+                ngff=job.ngff,
             )
         self._contrast = contrast_limits(job.recipe.scans)
 
@@ -319,13 +325,12 @@ class ResultLayer(LayerInTurns[Image]):
         scans: Sequence[Image],
         replaces: Image | None,
     ) -> None:
-        """``scans`` are the layers of the scans; that of the lowest gives place and colours."""
+        """``scans`` are the layers of the scans; that of the lowest gives colours."""
         super().__init__(viewer, turns)
         self.job, self.name = job, name
         self._replaces = replaces
         self._scans = weakref.WeakSet(scans)
         self._look = look_of(scans[0])
-        self._origin_um = lateral_origin_um(scans[0])
         self._time_axis = axis_of_time(scans[0])
         self.is_scan_unsized = not has_size(scans[0])
         self.hides_scans = False
@@ -402,7 +407,7 @@ class ResultLayer(LayerInTurns[Image]):
     def _place(self, z_um: float, frame: int = 0) -> dict[str, tuple[Any, ...]]:
         """Where a volume ([T,] Z, Y, X) lies that begins at a height, and at a time point."""
         pixel_um = self.job.recipe.pixel_size_um
-        place = um_scale_and_place(self.job.grid.step_um, pixel_um, z_um, self._origin_um)
+        place = um_scale_and_place(self.job.grid.step_um, pixel_um, z_um, self.job.origin_um)
         if not self.job.lapse:
             return place
         time = self._time_axis
@@ -455,7 +460,7 @@ class ResultLayer(LayerInTurns[Image]):
         first, last = min(finished), max(finished)
         if self.job.output is None:
             layer.data = self._planes[-1].levels[0][first : last + 1].copy()
-        layer.translate = (self.job.grid.z_um[first], *self._origin_um)
+        layer.translate = (self.job.grid.z_um[first], *self.job.origin_um)
         layer.name = f"{layer.name} ({state}: {len(finished)} of {len(self.job.grid)} planes)"
         measured = [plane.index for plane in self._planes if plane.measured]
         self._record(layer, self.job.part_record(state, finished, measured))

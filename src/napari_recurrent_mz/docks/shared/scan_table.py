@@ -20,13 +20,12 @@ from .form import parse_length_um
 from .guard import telling
 from .layers import (
     heights_um,
-    is_turned,
+    is_upright,
     known_metadata,
     lateral_origin_um,
     plane_count,
     plane_name,
     plane_pixels,
-    world_scale,
 )
 from .layers import pixel_um as pixel_um_of
 from .parts import Palette
@@ -427,9 +426,9 @@ def scan_warnings(rows: Sequence[Row], pixel_um: float) -> list[str]:
     """What to mind about the layers of the scans: their pixels and their places."""
     layers = layers_of(rows)
     sentences = [
-        f"The pixel size is {pixel_um:g} µm here but {size:g} µm in the layers: the volume takes "
-        "the one here."
-        for size in map(pixel_um_of, layers)
+        f"The pixel size is {pixel_um:g} µm here but {size:g} µm in layer '{layer.name}': the "
+        "volume takes the one here."
+        for layer, size in zip(layers, map(pixel_um_of, layers), strict=True)
         if size is not None and abs(size - pixel_um) > 0.01 * size
     ][:1]
     for name, words in _ONE_CHANNEL.items():
@@ -447,7 +446,7 @@ def scan_warnings(rows: Sequence[Row], pixel_um: float) -> list[str]:
             "The scans lie at different places in x and y: they are taken as aligned, pixel on "
             "pixel."
         )
-    turned = [one.name for one in layers if is_turned(one) or world_scale(one)[-2:].min() < 0]
+    turned = [one.name for one in layers if not is_upright(one)]
     if turned:
         sentences.append(
             f"Layer '{turned[0]}' is turned, sheared or mirrored in the viewer: the volume is not, "

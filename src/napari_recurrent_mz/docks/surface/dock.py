@@ -176,6 +176,8 @@ class SurfaceDock(ScanSource):
         layer, first = self.surface.layer(), self._first()
         rows, columns = scans[0].pixels.shape
         sized = first is not None and _layers.has_size(first)
+        if first is not None and sized:
+            _layers.check_upright(first)
         origin = _layers.lateral_origin_um(first) if first is not None and sized else None
         by_points = self.surface.kind_key() == POINTS
         if layer is None:

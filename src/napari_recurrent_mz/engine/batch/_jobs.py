@@ -262,7 +262,7 @@ def _check_names(jobs: Sequence[Job], files: Sequence[_Found]) -> None:
     for job in jobs:
         before = taken.setdefault((job.output, job.inside, job.time), job)
         if before is not job:
-            names = f"'{before.parts[0].name}' and '{job.parts[0].name}'"
+            names = f"'{before.parts[0].path}' and '{job.parts[0].path}'"
             raise InputError(
                 f"{names} would both be written to '{job.output.name}': rename one of them."
             )

@@ -23,6 +23,7 @@ class Plan:
     shape: tuple[int, int]  #: (Y, X) of the scans
     optics: Optics | None  #: None where they are incomplete and the method does without
     pixel_um: float
+    origin_um: tuple[float, float]  #: position (y, x) of the first pixel, in micrometres
     remarks: tuple[str, ...] = ()  #: what the files contradict themselves about
 
     @property
@@ -81,7 +82,7 @@ def _plan(
     grid = settings.grid or default_grid(z_um, dof_um, planes)
     remarks = tuple(remark for image in images for remark in image.remarks)
     y, x = images[0].stack.shape[1:]
-    return Plan(tuple(z_um), grid, (y, x), optics, pixel_um, remarks)
+    return Plan(tuple(z_um), grid, (y, x), optics, pixel_um, images[0].place_um, remarks)
 
 
 def _check_singles(images: Sequence[ImageFile]) -> None:

@@ -19,7 +19,7 @@ from ...core.device import choose_device, limit_gpu_memory
 from ...core.errors import known_sentence
 from ...core.methods import method_of
 from ...core.progress import Stopped
-from ...core.scans import InputError, Scan
+from ...core.scans import InputError, Scan, ZGrid
 from ...io import PlaneWriter, VolumeWriter
 from ...io._time_lapse import TimePoint, lengthen_time_lapse, make_time_lapse, read_time_lapse
 from ...io._whole import in_turn, refusals_of, remove_left_behind
@@ -147,8 +147,12 @@ def _prepare(job: Job, plan: Plan, orders: Orders) -> None:
     """Make the place of all time points of a job's position."""
     remove_left_behind(job.target)
     place_record, shape = read_time_lapse(job.target)
-    batch = place_record.get(BATCH_KEY) or {}
-    if batch.get("settings") == orders.digest and shape[1:] == plan.volume_shape:
+    batch, is_checked = place_record.get(BATCH_KEY) or {}, bool(place_record.get("check"))
+    if (
+        batch.get("settings") == orders.digest
+        and shape[1:] == plan.volume_shape
+        and batch.get("inputs") == _place_inputs(job, batch.get("time"), is_checked, orders)
+    ):
         if shape[0] < job.points:
             lengthen_time_lapse(job.target, job.points)
         return
@@ -164,12 +168,22 @@ def _prepare(job: Job, plan: Plan, orders: Orders) -> None:
             "optics": plan.optics.as_dict() if plan.optics else None,
             BATCH_KEY: {
                 "settings": orders.digest,
+                "grid": [plan.grid.start_um, plan.grid.stop_um, plan.grid.step_um],
+                "inputs": _place_inputs(job, job.time, check is not None, orders),
+                "time": job.time,
                 "token": uuid.uuid4().hex,
                 "asked": orders.settings.as_dict(),
             },
         },
         orders.settings.ngff,
+        plan.origin_um,
     )
+
+
+def _place_inputs(job: Job, time: int | None, is_checked: bool, orders: Orders) -> list[list[Any]]:
+    """What a place is made from: the metadata of the files, and the planes that were checked."""
+    at_time = replace(job, parts=tuple(replace(part, time=time) for part in job.parts))
+    return inputs_of(at_time, orders.settings.planes if is_checked else ())
 
 
 def _read(job: Job, settings: BatchSettings) -> tuple[list[Scan], Plan]:
@@ -203,6 +217,8 @@ def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], Non
     scans, plan = _read(job, settings)
     place_record = _place_record(job, orders)
     method = str(place_record.get("method", settings.method))
+    if place_record:  # one z axis for all time points, wherever the stage was
+        plan = replace(plan, grid=ZGrid(*place_record[BATCH_KEY]["grid"]))
     faults = list(chain(*fault_notes(scans, plan.optics)))
     result = _Made(remarks=[*plan.remarks, *faults], has_faults=bool(faults))
 
@@ -266,6 +282,7 @@ def _place(job: Job, plan: Plan, shape: tuple[int, int, int], ngff: str) -> Plan
         plan.grid.z_um,
         plan.pixel_um,
         inputs=[part.path for part in job.parts],
+        origin_um=plan.origin_um,
         in_plate=bool(job.inside),
         ngff=ngff,
     )

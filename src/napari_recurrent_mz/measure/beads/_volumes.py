@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ...core.arrays import real_array
 from ...core.progress import Step, Steps, finished, never
-from ...core.scans import InputError
+from ...core.scans import InputError, counted
 from ...io import even_step
 from ._measure import BeadSettings, bead_steps
 
@@ -169,10 +169,9 @@ def _beads_of(
             f"'{volume.name}' and '{reference.name}' do not overlap: none of the {len(places)} "
             "beads of the second lies in the first; check the place and scale of both."
         )
-    if not inside.all():
-        notes.append(
-            f"{np.count_nonzero(~inside)} beads of “{reference.name}” lie outside “{volume.name}”."
-        )
+    if outside := int(np.count_nonzero(~inside)):
+        lie = f"of “{reference.name}” {'lies' if outside == 1 else 'lie'}"
+        notes.append(f"{counted(outside, 'bead')} {lie} outside “{volume.name}”.")
     matches = places[inside]
     if volume.is_flat:
         matches[:, 0] = volume.origin_um[0]
