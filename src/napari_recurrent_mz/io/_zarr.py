@@ -99,10 +99,10 @@ def fields_of(path: Path) -> list[str]:
     plate = ome_attributes(path).get("plate")
     if not isinstance(plate, dict):
         return []
-    fields, wells = [], [str(well["path"]).strip("/") for well in plate.get("wells") or ()]
+    wells, fields = [inside.strip("/") for inside in _paths(plate.get("wells"))], list[str]()
     for inside in wells:
         well = ome_attributes(path / inside).get("well")
-        images = [image["path"] for image in (well or {}).get("images") or ()]
+        images = _paths((well or {}).get("images"))
         fields += [inside] if well is None else [f"{inside}/{name}" for name in images]
     if not set(fields) - set(wells):
         raise InputError(
@@ -110,6 +110,10 @@ def fields_of(path: Path) -> list[str]:
             "of its wells."
         )
     return fields
+
+
+def _paths(listed: Any) -> list[str]:
+    return [str(one["path"]) for one in listed or () if one.get("path")]
 
 
 def _series_of(path: Path) -> list[str]:
