@@ -56,8 +56,8 @@ def ngff(path: Path, pixels: np.ndarray, axes: str) -> Path:
     chunks = (*([1] * (pixels.ndim - 3)), 2, *pixels.shape[-2:])
     group.create_array("0", data=pixels, chunks=chunks)
     units: dict[str, dict[str, str]] = {a: {"type": "space", "unit": "micrometer"} for a in "zyx"}
-    units |= {"t": {"type": "time"}, "c": {"type": "channel"}}
-    scale = [{"z": 0.5, "y": 0.2, "x": 0.2}.get(a, 1.0) for a in axes]
+    units |= {"t": {"type": "time", "unit": "minute"}, "c": {"type": "channel"}}
+    scale = [{"t": 0.5, "z": 0.5, "y": 0.2, "x": 0.2}.get(a, 1.0) for a in axes]
     level = {"path": "0", "coordinateTransformations": [{"type": "scale", "scale": scale}]}
     named = [{"name": a, **units[a]} for a in axes]
     group.attrs["ome"] = {
@@ -269,7 +269,9 @@ def test_a_time_lapse_keeps_its_time_axis(tmp_path: Path, kind: str) -> None:
     else:
         source = tmp_path / "t.tif"
         about = {"axes": "TZCYX", "spacing": 0.5, "unit": "um"} | (
-            {"PhysicalSizeZ": 0.5} if kind == "ome" else {}
+            {"PhysicalSizeZ": 0.5, "TimeIncrement": 30, "TimeIncrementUnit": "s"}
+            if kind == "ome"
+            else {"finterval": 30, "tunit": "sec"}
         )
         tifffile.imwrite(
             source,
@@ -283,8 +285,10 @@ def test_a_time_lapse_keeps_its_time_axis(tmp_path: Path, kind: str) -> None:
     report = batch(source, tmp_path / "out", settings)
     assert states(report) == ["done"] * 3, report.table()
     group = zarr.open_group(tmp_path / "out" / "t.ome.zarr", mode="r")
-    axes = Image.from_zarr(group).ome_attributes.multiscales[0].axes
+    multiscale = Image.from_zarr(group).ome_attributes.multiscales[0]
+    axes, scale = multiscale.axes, multiscale.datasets[0].coordinateTransformations[0]
     assert [(a.name, a.type) for a in axes] == [("t", "time"), *[(a, "space") for a in "zyx"]]
+    assert (axes[0].unit, scale.scale[0]) == ("second", 30)
     for t in range(3):
         np.testing.assert_array_equal(group["0"][t], expected(pixels[t, 1]))  # type: ignore[index]
 

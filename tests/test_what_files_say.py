@@ -354,6 +354,26 @@ def test_a_zarr_whose_place_is_not_understood_is_not_taken_to_be_of_micrometres(
     assert read_image(path).pixel_um == pytest.approx(0.1)
 
 
+LAPSE = np.stack([STACK, STACK])
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "seconds"),
+    [(2.0, "s", 2), (250, "ms", 0.25), (1.5, "min", 90), (0, "s", None), (3, "mile", None)],
+)
+def test_the_time_between_time_points(
+    tmp_path: Path, value: float, unit: str, seconds: float | None
+) -> None:
+    ome = write_ome(
+        tmp_path / "a.ome.tif", LAPSE, "TZYX", TimeIncrement=value, TimeIncrementUnit=unit
+    )
+    imagej = tmp_path / "b.tif"
+    metadata = {"axes": "TZYX", "finterval": value, "tunit": unit, "unit": "um", "spacing": 0.4}
+    tifffile.imwrite(imagej, LAPSE.astype(np.float32), imagej=True, metadata=metadata)
+    for path in (ome, imagej):
+        assert read_image(path, time=1).time_step_s == (seconds and pytest.approx(seconds))
+
+
 def test_metamorph_and_lsm_state_their_voxels(tmp_path: Path) -> None:
     for write, name in ((files.write_metamorph, "a.stk"), (files.write_lsm, "a.lsm")):
         path = write(tmp_path / name, STACK, 0.3, 0.065)

@@ -43,9 +43,9 @@ def two_colours(folder: Path, *, says_wavelengths: bool = True) -> Path:
     return write_ome(folder / "two.ome.tif", MOVIE[0], "CZYX", Channel=channels)
 
 
-def movie(folder: Path) -> Path:
+def movie(folder: Path, **more: Any) -> Path:
     light = {"EmissionWavelength": [600.0], "EmissionWavelengthUnit": ["nm"]}
-    return write_ome(folder / "movie.ome.tif", MOVIE[:, 1], "TZYX", Channel=light)
+    return write_ome(folder / "movie.ome.tif", MOVIE[:, 1], "TZYX", Channel=light, **more)
 
 
 def alone(stack: np.ndarray, wavelength_um: float) -> np.ndarray:
@@ -375,6 +375,27 @@ def test_all_time_points_are_one_layer(
         path = tmp_path / "saved.ome.tif"
         write_ome_tiff(str(path), [layer.as_layer_data_tuple()])
         np.testing.assert_array_equal(read_image(path, time=2).data, layer.data[2])
+
+
+@pytest.mark.parametrize("ngff", ["", "0.5", "0.4"])
+def test_a_time_lapse_keeps_the_time_between_its_points(
+    dock: ReconstructDock, tmp_path: Path, run_to_end: Any, ngff: str
+) -> None:
+    opened(dock, movie(tmp_path, TimeIncrement=1.5, TimeIncrementUnit="min"))
+    dock.ui.channels.times.setCurrentIndex(1)
+    if ngff:
+        (tmp_path / "out").mkdir()
+        dock.write_to(tmp_path / "out", ngff)
+    dock.check()
+    path = run_to_end(dock).path
+    (layer,) = results(dock)
+    assert layer.scale[0] == 90
+    assert str(layer.units[0]) == "second"
+    np.testing.assert_allclose(np.asarray(layer.data[2]), alone(MOVIE[2, 1], 0.6), rtol=1e-6)
+    if not ngff:
+        path = tmp_path / "saved.ome.tif"
+        write_ome_tiff(str(path), [layer.as_layer_data_tuple()])
+    assert read_image(path, time=1).time_step_s == 90
 
 
 def test_a_time_lapse_that_another_reader_opened(

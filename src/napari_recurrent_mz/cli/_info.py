@@ -145,6 +145,9 @@ def _content_lines(content: Content) -> Iterator[str]:
         image = read_part(part, ())
         if several:
             yield f"channel {channel} ({image.channel})" if image.channel else f"channel {channel}"
+        if time == 0 and image.time_step_s is not None:
+            stated = f"{image.time_step_s:g} s ({image.sources['time_step_s']})"
+            yield _row("from one time point to the next", stated)
         yield from _image_lines(image)
 
 

@@ -25,6 +25,7 @@ class Place:
     z_step_um: float | None = None
     #: position (y, x) of the first pixel, in micrometres
     origin_um: tuple[float, float] = (0.0, 0.0)
+    time_step_s: float | None = None  #: from one time point to the next, in seconds
 
     @property
     def step_um(self) -> float | None:
@@ -90,9 +91,12 @@ class NewImage:
         return dtype
 
 
+_NOTHING_UM = 1e-9
+
+
 def plain(length: float) -> float:
     """A length without the noise that computing has left in its last digit."""
-    return round(float(f"{length:.15g}"), 12) + 0.0
+    return float(f"{length:.15g}") if abs(length) > _NOTHING_UM else 0.0
 
 
 def record_of_channel(provenance: Mapping[str, Any], channel: int) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.scans import SAME_HEIGHT_UM, InputError
-from ._image_file import ImageFile, micrometres_per, to_um
+from ._image_file import ImageFile, micrometres_per, to_seconds, to_um
 
 PLAUSIBLE = {
     "pixel_um": (0.005, 20.0),
@@ -59,6 +59,7 @@ class Facts:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     channel: str = ""
     origin_um: tuple[float, float] | None = None
+    time_step_s: float | None = None
 
     def take(self, name: str, value: float | None, where: str) -> None:
         """Take a value in the unit of its name, found at ``where``."""
@@ -106,6 +107,12 @@ class Facts:
         if y_um is not None and x_um is not None:
             self.origin_um = (y_um, x_um)
 
+    def take_time_step(self, value: Any, unit: str | None, where: str) -> None:
+        """Take the time from one time point to the next."""
+        seconds = to_seconds(value, unit)
+        if self.time_step_s is None and seconds is not None:
+            self.time_step_s, self.sources["time_step_s"] = seconds, where
+
     def take_record(self, provenance: Mapping[str, Any]) -> None:
         """Take this package's own record of how the image was made, and the optics in it."""
         self.provenance = provenance
@@ -145,6 +152,7 @@ class Facts:
             z_um=z_um,
             z_step_um=None if step is None else abs(step),
             **self.values,
+            time_step_s=self.time_step_s,
             channel=self.channel,
             origin_um=self.origin_um,
             provenance=self.provenance,

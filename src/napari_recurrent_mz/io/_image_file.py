@@ -56,6 +56,32 @@ def to_um(value: float | str | None, unit: str | None) -> float | None:
     return length if np.isfinite(length) else None
 
 
+_SECONDS = {
+    name: factor
+    for names, factor in {
+        "h hr hour": 3600.0,
+        "min minute": 60.0,
+        "s sec second": 1.0,
+        "ms msec millisecond": 1e-3,
+        "µs us usec microsecond": 1e-6,
+    }.items()
+    for name in names.split()
+}
+
+
+def to_seconds(value: float | str | None, unit: str | None) -> float | None:
+    """Convert a time to seconds; None when value or unit says nothing usable."""
+    name = (unit or "").strip().strip("\0").replace("μ", "µ").lower()
+    factor = _SECONDS.get(name) or _SECONDS.get(name.removesuffix("s"))
+    if value is None or factor is None:
+        return None
+    try:
+        seconds = float(value) * factor
+    except ValueError:
+        return None
+    return seconds if np.isfinite(seconds) and seconds > 0 else None
+
+
 MOST = 2**20
 """Pixels along an axis, or planes: beyond every microscope, and within every memory."""
 
@@ -103,6 +129,7 @@ class ImageFile:
     na: float | None = None  #: numerical aperture
     wavelength_um: float | None = None  #: of the emission, in micrometres
     immersion_index: float | None = None  #: refractive index of the immersion medium
+    time_step_s: float | None = None  #: from one time point to the next, in seconds
     channel: str = ""  #: what the file calls the channel; empty when it does not
     #: position (y, x) of the first pixel in the world, in micrometres, where an OME-Zarr or a file
     #: of this package states it. Where a stage stood is no place in an image.

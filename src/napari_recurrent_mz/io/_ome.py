@@ -140,6 +140,8 @@ def take_ome(
     y, x, z = (_length(pixels, f"PhysicalSize{axis}") for axis in "YXZ")
     facts.take_pixel(y, x, "its OME PhysicalSizeX", name)
     facts.take_length("z_step_um", z, "its OME PhysicalSizeZ")
+    between, unit = _length(pixels, "TimeIncrement", "s")
+    facts.take_time_step(between, unit, "its OME TimeIncrement")
     _take_objective(facts, root, image)
     channels = pixels.findall("{*}Channel")
     if channel < len(channels):

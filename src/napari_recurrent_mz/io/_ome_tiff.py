@@ -137,6 +137,8 @@ def ome_metadata(image: NewImage) -> dict[str, Any]:
         if size is not None:
             metadata[f"PhysicalSize{axis}"] = plain(abs(size))
             metadata[f"PhysicalSize{axis}Unit"] = "µm"
+    if "T" in image.axes and place.time_step_s is not None:
+        metadata |= {"TimeIncrement": place.time_step_s, "TimeIncrementUnit": "s"}
     planes = _plane_positions(place, image.n_planes)
     if planes:
         metadata["Plane"] = planes

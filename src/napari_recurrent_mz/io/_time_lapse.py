@@ -31,18 +31,15 @@ from ._zarr import (
 def make_time_lapse(
     path: Path,
     shape: tuple[int, int, int, int],
-    z_um: npt.NDArray[np.float64],
-    pixel_um: float,
+    place: Place,
     record: Mapping[str, Any],
     ngff: str = NGFF[0],
-    origin_um: tuple[float, float] = (0.0, 0.0),
 ) -> None:
     """Make an empty time-lapse (T, Z, Y, X), into which :class:`TimePoint` writes."""
     _make_room(path)
     t, z, y, x = shape
     check_disk(path, (t * z, y, x))
     name = path.name.split(".")[0]
-    place = Place(pixel_um, z_um, origin_um=origin_um)
     image = NewImage.empty(name, shape, np.float32, place)
     write_whole(path, lambda part: OmeZarrWriter(part, image, ngff).finish(record))
 

@@ -34,6 +34,7 @@ def take_micro_manager(
     if summary.get("z-step_um"):
         step = (summary["z-step_um"], "µm")
         facts.take_length("z_step_um", step, "its Micro-Manager z-step_um")
+    facts.take_time_step(summary.get("Interval_ms"), "ms", "its Micro-Manager Interval_ms")
     heights = [to_um(record.get("ZPositionUm"), "µm") for record in records]
     if not heights or any(z is None for z in heights):
         return []
@@ -90,6 +91,7 @@ def take_tags(facts: Facts, tif: tifffile.TiffFile, name: str) -> None:
         y_unit, x_unit = ij.get("yunit") or unit or resolution, unit or resolution
         where = "its ImageJ pixel size" if unit else "its resolution"
         facts.take_pixel((y, y_unit), (x, x_unit), where, name)
+    facts.take_time_step(ij.get("finterval"), ij.get("tunit") or "s", "its ImageJ frame interval")
     if ij.get("spacing") is not None:
         z_unit = ij.get("zunit") or unit or resolution
         spacing = to_um(ij["spacing"], z_unit)

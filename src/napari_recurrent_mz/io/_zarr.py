@@ -232,6 +232,7 @@ class ZarrImage:
         facts.take_pixel(size["Y"], size["X"], "its OME-Zarr scale of x", self.name)
         where = "its OME-Zarr scale of z"
         facts.take_length("z_step_um", size.get("Z", (None, None)), where)
+        facts.take_time_step(*size.get("T", (None, None)), "its OME-Zarr scale of t")
         step, bottom = facts.values.get("z_step_um"), to_um(*first.get("Z", (None, None)))
         if bottom is None or not (step or n == 1):
             return []
@@ -429,7 +430,8 @@ def multiscale(name: str, levels: int, axes: str, place: Place) -> dict[str, Any
         size = pixel * 2**number
         # The first pixel of a coarser level is centred between those that it stands for.
         y, x = (first + (size - pixel) / 2 for first in place.origin_um)
-        scale, shift = {"Z": step, "Y": size, "X": size}, {"Z": bottom, "Y": y, "X": x}
+        scale = {"T": place.time_step_s or 1.0, "Z": step, "Y": size, "X": size}
+        shift = {"Z": bottom, "Y": y, "X": x}
         steps = [
             {"type": "scale", "scale": [plain(scale.get(a, 1.0)) for a in axes]},
             {"type": "translation", "translation": [plain(shift.get(a, 0.0)) for a in axes]},
@@ -444,6 +446,8 @@ def _axis(letter: str, place: Place) -> dict[str, str]:
     has_z = place.step_um is not None or place.z_um is not None
     if kind == "space" and (has_z if letter == "Z" else place.pixel_um is not None):
         axis["unit"] = "micrometer"
+    if kind == "time" and place.time_step_s is not None:
+        axis["unit"] = "second"
     return axis
 
 

@@ -29,6 +29,7 @@ from ..shared.layers import (
     heights_um,
     own_metadata,
     plane_count,
+    time_step_s,
     um_per_unit,
 )
 
@@ -135,10 +136,11 @@ def place_of(layer: Image) -> Place:
     step = float(scale[0])
     check_plausible(layer, "z_step_um", abs(step), "planes", "apart")
     uneven = _uneven_heights(layer, float(start[0]), step)
+    time = time_step_s(layer)
     if uneven is not None:
-        return Place(pixel, uneven, origin_um=origin)
+        return Place(pixel, uneven, origin_um=origin, time_step_s=time)
     heights = start[0] + step * np.arange(plane_count(layer), dtype=np.float64)
-    return Place(pixel, heights, step, origin)
+    return Place(pixel, heights, step, origin, time)
 
 
 def _uneven_heights(layer: Image, start: float, step: float) -> npt.NDArray[np.float64] | None:
@@ -200,7 +202,7 @@ def _check_alike(first: Image, other: Image, place: Place) -> None:
 
 def _as_numbers(place: Place) -> tuple[Any, ...]:
     heights = None if place.z_um is None else tuple(np.round(place.z_um, 6))
-    rest = (place.pixel_um, place.z_step_um, *place.origin_um)
+    rest = (place.pixel_um, place.z_step_um, place.time_step_s, *place.origin_um)
     return (heights, *(None if value is None else round(value, 9) for value in rest))
 
 

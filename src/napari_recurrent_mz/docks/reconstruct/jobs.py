@@ -23,7 +23,13 @@ from ...core.progress import Progress, Steps, expected_in_words
 from ...core.scans import FloatArray, InputError, Scan, ZGrid, counted
 from ...engine.recipe import Recipe
 from ...io import check_disk, disk_bytes
-from ..shared.layers import common_name, frame_count, full_resolution, lateral_origin_um
+from ..shared.layers import (
+    common_name,
+    frame_count,
+    full_resolution,
+    lateral_origin_um,
+    time_step_s,
+)
 from ..shared.result import ScanPixels, VolumeJob, order_from, plane_in_view
 from ..shared.scan_table import Row, layers_of, scan_warnings, scans_of
 from .channels import Channel, ChannelsPanel
@@ -95,8 +101,9 @@ def _job(
         y, x = recipe.shape
         check_disk(output, (frames * len(grid), y, x))
     lapse_rows = tuple(map(_pixels, rows)) if lapse else ()
-    origin_um = lateral_origin_um(layers_of(rows)[0])
-    return VolumeJob(recipe, order, output, lapse_rows, frames, ui.result.ngff, origin_um)
+    lowest = layers_of(rows)[0]
+    where = lateral_origin_um(lowest), time_step_s(lowest)
+    return VolumeJob(recipe, order, output, lapse_rows, frames, ui.result.ngff, *where)
 
 
 def _check_frames(layers: Sequence[Image]) -> None:

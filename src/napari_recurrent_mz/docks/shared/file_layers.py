@@ -120,7 +120,9 @@ class FileStack:
         if self.content.length("C") > 1:
             about |= self._as_channel()
         if self.content.length("T") > 1:  # the first axis, in points of time
-            first = dict(zip(_PER_AXIS, (1.0, 0.0, "pixel", "t"), strict=True))
+            between_s = self.image.time_step_s
+            values = (between_s or 1.0, 0.0, "second" if between_s else "pixel", "t")
+            first = dict(zip(_PER_AXIS, values, strict=True))
             about |= {key: (one, *about[key]) for key, one in first.items() if key in about}
             axes = f"T{axes}"
         metadata = about["metadata"][METADATA_KEY]

@@ -247,6 +247,14 @@ def um_per_unit(layer: Layer, axis: int) -> float:
     return float((1 * unit).to("um").magnitude) if _is_length(unit) else 1.0
 
 
+def time_step_s(layer: Image) -> float | None:
+    """Seconds from one time point of a layer to the next; None where its unit is none of time."""
+    unit = layer.units[0]
+    if frame_count(layer) < 2 or not unit.is_compatible_with("s"):
+        return None
+    return float((1 * unit).to("s").magnitude) * float(layer.scale[0])
+
+
 def check_units(layer: Layer, image: Image, axes: int) -> None:
     """Refuse a layer of whose last axes one is in pixels over an image in µm, or the reverse."""
     if set(axes_in_um(layer, axes)) != set(axes_in_um(image, axes)):

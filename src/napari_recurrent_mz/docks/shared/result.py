@@ -20,7 +20,7 @@ from napari.layers import Image, Layer
 from ...core.progress import Stopped
 from ...core.scans import Scan, ZGrid, contrast_limits
 from ...engine.recipe import Recipe
-from ...io import VolumeWriter
+from ...io import Place, VolumeWriter
 from ...io._time_lapse import TimePoint, make_time_lapse, resize_time_lapse
 from ...io._zarr import NGFF, is_there, levels_of
 from .guard import sentence_of
@@ -67,6 +67,7 @@ class VolumeJob:
     frames: int = 1
     ngff: str = NGFF[0]  # version of OME-Zarr that ``output`` is written as
     origin_um: tuple[float, float] = (0.0, 0.0)  # (y, x) of the first pixel of the lowest scan
+    time_step_s: float | None = None  # of a time-lapse, where it is known
 
     @property
     def grid(self) -> ZGrid:
@@ -155,10 +156,14 @@ class VolumeTarget:
         if job.output is None:
             self._volume: Any = np.zeros((*lead, *job.shape), np.float32)
         elif lead:
-            place = job.grid.z_um, job.recipe.pixel_size_um, job.lapse_record("running", 0)
-            make_time_lapse(
-                job.output, (1, *job.shape), *place, job.ngff, job.origin_um
-            )  # it grows
+            place = Place(
+                job.recipe.pixel_size_um,
+                job.grid.z_um,
+                origin_um=job.origin_um,
+                time_step_s=job.time_step_s,
+            )
+            record = job.lapse_record("running", 0)
+            make_time_lapse(job.output, (1, *job.shape), place, record, job.ngff)  # it grows
             self._writer = TimePoint(job.output, 0, job.shape)
         else:
             self._writer = VolumeWriter(

@@ -24,6 +24,7 @@ class Plan:
     optics: Optics | None  #: None where they are incomplete and the method does without
     pixel_um: float
     origin_um: tuple[float, float]  #: position (y, x) of the first pixel, in micrometres
+    time_step_s: float | None = None  #: from one time point to the next, where it is stated
     remarks: tuple[str, ...] = ()  #: what the files contradict themselves about
 
     @property
@@ -82,7 +83,13 @@ def _plan(
     grid = settings.grid or default_grid(z_um, dof_um, planes)
     remarks = tuple(remark for image in images for remark in image.remarks)
     y, x = images[0].stack.shape[1:]
-    return Plan(tuple(z_um), grid, (y, x), optics, pixel_um, images[0].place_um, remarks)
+    first = images[0]
+    return Plan(
+        *(tuple(z_um), grid, (y, x), optics, pixel_um),
+        origin_um=first.place_um,
+        time_step_s=first.time_step_s,
+        remarks=remarks,
+    )
 
 
 def _check_singles(images: Sequence[ImageFile]) -> None:

@@ -20,7 +20,7 @@ from ...core.errors import known_sentence
 from ...core.methods import method_of
 from ...core.progress import Stopped
 from ...core.scans import InputError, Scan, ZGrid
-from ...io import PlaneWriter, VolumeWriter
+from ...io import Place, PlaneWriter, VolumeWriter
 from ...io._time_lapse import TimePoint, lengthen_time_lapse, make_time_lapse, read_time_lapse
 from ...io._whole import in_turn, refusals_of, remove_left_behind
 from ..check import check_on_scans, fault_notes
@@ -160,8 +160,12 @@ def _prepare(job: Job, plan: Plan, orders: Orders) -> None:
     make_time_lapse(
         job.target,
         (job.points, *plan.volume_shape),
-        plan.grid.z_um,
-        plan.pixel_um,
+        Place(
+            plan.pixel_um,
+            plan.grid.z_um,
+            origin_um=plan.origin_um,
+            time_step_s=plan.time_step_s,
+        ),
         {
             "method": method,
             "check": check,
@@ -176,7 +180,6 @@ def _prepare(job: Job, plan: Plan, orders: Orders) -> None:
             },
         },
         orders.settings.ngff,
-        plan.origin_um,
     )
 
 
