@@ -389,6 +389,8 @@ def test_a_time_lapse_keeps_the_time_between_its_points(
     dock.check()
     path = run_to_end(dock).path
     (layer,) = results(dock)
+    dock.ui.errors.click()
+    assert "is a time-lapse or on the disk" in dock.ui.footer.message.text()
     assert layer.scale[0] == 90
     assert str(layer.units[0]) == "second"
     np.testing.assert_allclose(np.asarray(layer.data[2]), alone(MOVIE[2, 1], 0.6), rtol=1e-6)

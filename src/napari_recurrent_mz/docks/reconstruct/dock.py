@@ -361,7 +361,7 @@ class ReconstructDock(ScanSource):
     def add_interpolation(self) -> None:
         """Add the linear interpolation of the same scans beside every volume of the last run."""
         with telling(self):
-            for volume in self._in_memory("choose the method “Linear interpolation”"):
+            for volume in self._in_memory():
                 add = partial(self._add_interpolation, weakref.ref(volume))
                 in_background(self, interpolated, self._recipes[volume], then=add)
 
@@ -370,7 +370,7 @@ class ReconstructDock(ScanSource):
         if self.run is not None:
             return
         with telling(self):
-            volumes = self._in_memory("use recurrent-mz reconstruct with --errors")
+            volumes = self._in_memory()
             recipes = [self._recipes[volume] for volume in volumes]
             check_errors(volumes, recipes)
             self.result = None
@@ -382,14 +382,17 @@ class ReconstructDock(ScanSource):
                 total=sum(len(volume.data) for volume in volumes),
             )
 
-    def _in_memory(self, otherwise: str) -> list[Image]:
+    def _in_memory(self) -> list[Image]:
         """The volumes of the last run, or one sentence."""
-        volumes = [layer for layer in self.ui.save.layers if layer in self._recipes]
-        if not volumes:
+        layers = self.ui.save.layers
+        volumes = [layer for layer in layers if layer in self._recipes]
+        if layers and not volumes:
             raise InputError(
-                "There is no finished volume in memory to put it beside: reconstruct first, or "
-                f"{otherwise}."
+                f"“{layers[0].name}” is a time-lapse or on the disk, beside which nothing can be "
+                "put: reconstruct a single time point without “Write to disk”."
             )
+        if not volumes:
+            raise InputError("There is no finished volume yet: reconstruct first.")
         return volumes
 
     def _add_interpolation(
