@@ -62,8 +62,8 @@ def features(
     unit = np.log(given.unit[0, 0].numpy().clip(_DARK) / contrast)
     above, up = _nearest(images - seen, distance_dof, above=True)
     below, down = _nearest(images - seen, distance_dof, above=False)
-    rows = [unit, carried.std(axis=0).clip(1e-3), uniform_filter(unit, WINDOWS[-1], mode="nearest")]
-    rows[1] = np.log(rows[1])
+    disagreement = np.log(carried.std(axis=0).clip(1e-3))
+    rows = [unit, disagreement, uniform_filter(unit, WINDOWS[-1], mode="nearest")]
     rows += [np.full_like(seen, value) for value in (up, down, min(up, down), len(images) / 5)]
     bound = float(np.sinh(_LARGEST))
     structure = seen - uniform_filter(seen, _STRUCTURE, mode="nearest")
