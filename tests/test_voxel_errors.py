@@ -12,6 +12,7 @@ from skimage.restoration import estimate_sigma
 
 from napari_recurrent_mz import Optics, Scan, ZGrid
 from napari_recurrent_mz.cli import main
+from napari_recurrent_mz.core.progress import Stopped
 from napari_recurrent_mz.core.scans import InputError
 from napari_recurrent_mz.engine.inference import reconstruct
 from napari_recurrent_mz.engine.recipe import Recipe
@@ -102,6 +103,12 @@ def test_methods_whose_errors_are_not_known_are_refused(method: str, title: str)
     recipe = recipe_of(sample_of("nuclei"), method)
     with pytest.raises(InputError, match=rf"not known for .*{title}.*: choose Recurrent-MZ"):
         next(voxel_errors(recipe, np.zeros((17, 128, 128), np.float32)))
+
+
+def test_a_wish_to_stop_is_heeded_within_a_plane() -> None:
+    recipe = recipe_of(sample_of("tissue"))
+    with pytest.raises(Stopped):
+        [*voxel_errors(recipe, volume_of(recipe), stopped=lambda: True)]
 
 
 def test_dark_scans_give_errors_that_are_numbers() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.methods import METHOD_NAMES
-from ..core.progress import Stopped, never
+from ..core.progress import never
 from ..core.scans import FloatArray, InputError, ZGrid
 from ..io import PlaneWriter
 from ..networks.voxel_error import TRAINED_FOR, VoxelErrors
@@ -42,7 +42,7 @@ def voxel_errors(
     volume : numpy.ndarray, shape (Z, Y, X)
         In the scans' units.
     stopped : callable, optional
-        Asked before every plane; True ends in :class:`~.Stopped`.
+        Asked before every 256 rows of a plane; True ends in :class:`~.Stopped`.
 
     Yields
     ------
@@ -57,15 +57,13 @@ def voxel_errors(
     """
     check_known(recipe)
     assert isinstance(recipe.target, ZGrid)
-    errors = _errors_of(recipe)
+    errors = _errors_of(recipe, stopped)
     for plane, z_um in zip(volume, recipe.target.z_um, strict=True):
-        if stopped():
-            raise Stopped
         yield errors.of(plane, float(z_um))
 
 
-def _errors_of(recipe: Recipe) -> VoxelErrors:
-    return VoxelErrors(recipe.scans, recipe.known_optics, reach_um=recipe.ends_um)
+def _errors_of(recipe: Recipe, stopped: Callable[[], bool] = never) -> VoxelErrors:
+    return VoxelErrors(recipe.scans, recipe.known_optics, reach_um=recipe.ends_um, stopped=stopped)
 
 
 class WithErrors(PlaneWriter):

@@ -10,6 +10,7 @@ by maximum likelihood (``docs/voxel_errors.py``).
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -19,6 +20,7 @@ import numpy.typing as npt
 from scipy.ndimage import uniform_filter
 
 from ..core.optics import Optics
+from ..core.progress import Stopped, never
 from ..core.scans import FloatArray, Scans, same_height, stack_of
 from .inputs import NetworkInputs, Prepared
 from .recurrent_mz import NetworkConfig
@@ -134,6 +136,8 @@ class VoxelErrors:
     optics : Optics
     reach_um : tuple of float
         The lowest and the highest plane.
+    stopped : callable, optional
+        Asked before every 256 rows of a plane; True ends in :class:`~.Stopped`.
 
     Notes
     -----
@@ -146,10 +150,10 @@ class VoxelErrors:
         optics: Optics,
         *,
         reach_um: tuple[float, float],
-        model: ErrorModel | None = None,
+        stopped: Callable[[], bool] = never,
     ) -> None:
         self._stack, self._optics = stack_of(scans), optics
-        self._model = model or error_model()
+        self._model, self._stopped = error_model(), stopped
         self._inputs = NetworkInputs(self._stack, optics, NetworkConfig(), reach_um=reach_um)
 
     def of(self, plane: FloatArray, z_um: float) -> FloatArray:
@@ -175,6 +179,8 @@ class VoxelErrors:
         normal = scale.normalisation.apply(plane)
         error = np.empty(plane.shape, np.float32)
         for low in range(0, len(plane), _ROWS):
+            if self._stopped():
+                raise Stopped
             first, last = max(low - _MARGIN, 0), min(low + _ROWS + _MARGIN, len(plane))
             given = parts.window(slice(first, last))
             unit = given.unit[0, 0].numpy().clip(_DARK)
