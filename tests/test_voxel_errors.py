@@ -105,6 +105,16 @@ def test_methods_whose_errors_are_not_known_are_refused(method: str, title: str)
         next(voxel_errors(recipe, np.zeros((17, 128, 128), np.float32)))
 
 
+@pytest.mark.parametrize(
+    ("shape", "value", "says"),
+    [((3, 128, 128), 1, "its recipe makes"), ((17, 128, 128), np.nan, "The volume .*NaN")],
+    ids=["shape", "NaN"],
+)
+def test_what_is_no_volume_of_the_recipe_is_refused(shape: Any, value: float, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        next(voxel_errors(recipe_of(sample_of("nuclei")), np.full(shape, value, np.float32)))
+
+
 def test_a_wish_to_stop_is_heeded_within_a_plane() -> None:
     recipe = recipe_of(sample_of("tissue"))
     with pytest.raises(Stopped):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..core.arrays import real_array
 from ..core.methods import METHOD_NAMES
 from ..core.progress import never
 from ..core.scans import FloatArray, InputError, ZGrid
@@ -53,12 +54,19 @@ def voxel_errors(
     Raises
     ------
     InputError
-        Unless wide-field images are made by Recurrent-MZ, linear MMSE, Richardson–Lucy or Auto.
+        Unless wide-field images are made by Recurrent-MZ, linear MMSE, Richardson–Lucy or Auto, and
+        the volume is what the recipe makes.
     """
     check_known(recipe)
     assert isinstance(recipe.target, ZGrid)
+    planes, made = real_array(volume, "The volume"), (len(recipe.target), *recipe.shape)
+    if planes.shape != made:
+        raise InputError(
+            f"The volume has the shape {planes.shape}, but its recipe makes {made}: give the "
+            "volume as it was made."
+        )
     errors = _errors_of(recipe, stopped)
-    for plane, z_um in zip(volume, recipe.target.z_um, strict=True):
+    for plane, z_um in zip(planes, recipe.target.z_um, strict=True):
         yield errors.of(plane, float(z_um))
 
 

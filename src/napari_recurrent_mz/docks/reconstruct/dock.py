@@ -372,7 +372,7 @@ class ReconstructDock(ScanSource):
         with telling(self):
             volumes = self._in_memory()
             recipes = [self._recipes[volume] for volume in volumes]
-            check_errors(volumes, recipes)
+            check_errors(recipes)
             self.result = None
             self.start(
                 errors_of_volumes,
