@@ -22,19 +22,7 @@ _Z_UM = 4.6  # in view: between two scans
 
 
 def run(theme: str, size: tuple[int, int], path: Path, data: Path | None) -> None:  # noqa: ARG001
-    """Save a picture of the window.
-
-    Parameters
-    ----------
-    theme : str
-        ``dark`` or ``light``.
-    size : tuple of int
-        Width and height of the window, in pixels.
-    path : Path
-        Where the picture goes (PNG).
-    data : Path or None
-        Not used: the sample is simulated.
-    """
+    """Save a picture of the window to a path; ``data`` is a folder of real stacks, if any."""
     with TemporaryDirectory() as folder, window(theme, size) as viewer:
         dock = ReconstructDock(viewer)
         dock.remembers = False

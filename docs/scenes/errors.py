@@ -16,19 +16,7 @@ _Z_UM = 5.4  # in view: between two scans
 
 
 def run(theme: str, size: tuple[int, int], path: Path, data: Path | None) -> None:  # noqa: ARG001
-    """Save a picture of the window.
-
-    Parameters
-    ----------
-    theme : str
-        ``dark`` or ``light``.
-    size : tuple of int
-        Width and height of the window, in pixels.
-    path : Path
-        Where the picture goes (PNG).
-    data : Path or None
-        Not used: the sample comes with the package.
-    """
+    """Save a picture of the window to a path; ``data`` is a folder of real stacks, if any."""
     with as_file(_SAMPLE) as sample, window(theme, size) as viewer:
         dock = ReconstructDock(viewer)
         dock.remembers = False

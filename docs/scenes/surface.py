@@ -18,19 +18,7 @@ _SHOWN_PERCENTILES = (30, 99.7)
 
 
 def run(theme: str, size: tuple[int, int], path: Path, data: Path | None) -> None:  # noqa: ARG001
-    """Save a picture of the window.
-
-    Parameters
-    ----------
-    theme : str
-        ``dark`` or ``light``.
-    size : tuple of int
-        Width and height of the window, in pixels.
-    path : Path
-        Where the picture goes (PNG).
-    data : Path or None
-        Not used: the sample is simulated.
-    """
+    """Save a picture of the window to a path; ``data`` is a folder of real stacks, if any."""
     sample = samples.demo()
     with window(theme, size) as viewer:
         scans = [viewer.add_image(pixels, **about) for pixels, about, _ in samples.three_scans()]

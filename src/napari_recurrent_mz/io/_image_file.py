@@ -16,9 +16,14 @@ import numpy.typing as npt
 from ..core.memory import is_out_of_memory
 from ..core.scans import InputError
 
-_MICROMETRES = {
-    name: factor
-    for names, factor in {
+
+def _by_name(factors: Mapping[str, float]) -> dict[str, float]:
+    """The factor of every one of the names of a unit."""
+    return {name: factor for names, factor in factors.items() for name in names.split()}
+
+
+_MICROMETRES = _by_name(
+    {
         "m meter": 1e6,
         "cm centimeter": 1e4,
         "mm millimeter": 1e3,
@@ -27,13 +32,21 @@ _MICROMETRES = {
         "å angstrom": 1e-4,
         "pm picometer": 1e-6,
         "in inch inche": 25_400.0,
-    }.items()
-    for name in names.split()
-}
+    }
+)
+_SECONDS = _by_name(
+    {
+        "h hr hour": 3600.0,
+        "min minute": 60.0,
+        "s sec second": 1.0,
+        "ms msec millisecond": 1e-3,
+        "µs us usec microsecond": 1e-6,
+    }
+)
 
 
-def micrometres_per(unit: str | None) -> float | None:
-    """Micrometres in a unit of length, however programs spell it; None when it is no length."""
+def _factor(unit: str | None, factors: Mapping[str, float]) -> float | None:
+    """The factor of a unit, however programs spell it."""
     name = html.unescape((unit or "").strip().strip("\0"))
     name = re.sub(r"\\u([0-9a-fA-F]{4})", lambda match: chr(int(match[1], 16)), name)
     with contextlib.suppress(UnicodeError):  # UTF-8 that was taken for Latin-1
@@ -41,45 +54,34 @@ def micrometres_per(unit: str | None) -> float | None:
     if name in ("Mm", "Pm"):
         return None  # mega- and petametres, not what their lower case stands for
     name = name.replace("μ", "µ").lower().replace("metre", "meter")
-    return _MICROMETRES.get(name) or _MICROMETRES.get(name.removesuffix("s"))
+    return factors.get(name) or factors.get(name.removesuffix("s"))
+
+
+def _converted(value: float | str | None, factor: float | None) -> float | None:
+    """A value times a factor; None when one of them says nothing usable."""
+    if value is None or factor is None:
+        return None
+    try:
+        converted = float(value) * factor
+    except ValueError:
+        return None
+    return converted if np.isfinite(converted) else None
+
+
+def micrometres_per(unit: str | None) -> float | None:
+    """Micrometres in a unit of length, however programs spell it; None when it is no length."""
+    return _factor(unit, _MICROMETRES)
 
 
 def to_um(value: float | str | None, unit: str | None) -> float | None:
     """Convert a length to micrometres; None when value or unit says nothing usable."""
-    factor = micrometres_per(unit)
-    if value is None or factor is None:
-        return None
-    try:
-        length = float(value) * factor
-    except ValueError:
-        return None
-    return length if np.isfinite(length) else None
-
-
-_SECONDS = {
-    name: factor
-    for names, factor in {
-        "h hr hour": 3600.0,
-        "min minute": 60.0,
-        "s sec second": 1.0,
-        "ms msec millisecond": 1e-3,
-        "µs us usec microsecond": 1e-6,
-    }.items()
-    for name in names.split()
-}
+    return _converted(value, micrometres_per(unit))
 
 
 def to_seconds(value: float | str | None, unit: str | None) -> float | None:
-    """Convert a time to seconds; None when value or unit says nothing usable."""
-    name = (unit or "").strip().strip("\0").replace("μ", "µ").lower()
-    factor = _SECONDS.get(name) or _SECONDS.get(name.removesuffix("s"))
-    if value is None or factor is None:
-        return None
-    try:
-        seconds = float(value) * factor
-    except ValueError:
-        return None
-    return seconds if np.isfinite(seconds) and seconds > 0 else None
+    """Convert a time above 0 to seconds; None when value or unit says nothing usable."""
+    seconds = _converted(value, _factor(unit, _SECONDS))
+    return seconds if seconds is not None and seconds > 0 else None
 
 
 MOST = 2**20

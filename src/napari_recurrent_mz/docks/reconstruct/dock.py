@@ -289,8 +289,12 @@ class ReconstructDock(ScanSource):
 
     def _result_layers(self) -> list[Image]:
         """The volumes of this run that are there."""
-        layers = (ref() for ref in self.results)
-        return [one for one in layers if one is not None and one in self._viewer.layers]
+        return [one for one in map(self._there, self.results) if one is not None]
+
+    def _there(self, volume: weakref.ref[Image]) -> Image | None:
+        """A volume that the viewer still has."""
+        layer = volume()
+        return layer if layer is not None and layer in self._viewer.layers else None
 
     def _finish(self, result: ResultLayer, outcome: Outcome) -> None:
         """Let a volume be what it has become."""
@@ -398,8 +402,8 @@ class ReconstructDock(ScanSource):
     def _add_interpolation(
         self, volume: weakref.ref[Image], result: tuple[FloatArray, dict[str, Any]]
     ) -> None:
-        beside, (pixels, record) = volume(), result
-        if beside is not None and beside in self._viewer.layers:
+        beside, (pixels, record) = self._there(volume), result
+        if beside is not None:
             name = f"{beside.name.partition(' · ')[0]} · {self.ui.method.title('linear')}"
             look = {"contrast_limits": beside.contrast_limits, **look_of(beside)}
             self._add_beside(beside, pixels, name, record, **look)
@@ -408,8 +412,8 @@ class ReconstructDock(ScanSource):
         from ...engine.voxel_errors import IMAGE
 
         for volume, pixels in zip(volumes, errors, strict=True):
-            beside = volume()
-            if beside is not None and beside in self._viewer.layers:
+            beside = self._there(volume)
+            if beside is not None:
                 record = {**known_metadata(beside), "image": IMAGE}
                 most = float(np.quantile(pixels[:: len(pixels) // 8 + 1, ::4, ::4], 0.999))
                 look = {"contrast_limits": (0.0, max(most, 1e-6)), "colormap": "magma"}
