@@ -687,7 +687,7 @@ def test_what_cannot_be_a_batch_is_told_in_one_sentence(folder: Path, tmp_path: 
         tifffile.imwrite(tmp_path / "same" / name, stack(0), metadata=None)
     table: list[tuple[Any, Path, dict[str, Any], str]] = [
         (tmp_path / "nowhere", out, {}, "does not exist"),
-        (empty, out, {}, "holds neither a TIFF nor an OME-Zarr"),
+        (empty, out, {}, "holds no image: neither a TIFF"),
         (folder, out, {"pattern": "*_GFP.tif"}, "No file in 'in' fits the pattern '*_GFP.tif'"),
         (folder, out, {"pattern": "*{z}*.tif"}, "--planes is for stacks"),
         (folder, out, {"pattern": "*_{height}.tif"}, "has '{height}', which says nothing"),

@@ -17,7 +17,9 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
 from scipy.ndimage import gaussian_filter
 
+import makers
 from files import write_ome
+from makers import needs_readers, write_czi
 from napari_recurrent_mz import Optics, Scan, ZGrid, reconstruct
 from napari_recurrent_mz.docks.files.layer_files import write_ome_tiff
 from napari_recurrent_mz.docks.reconstruct.channels import EMISSION, NAME
@@ -314,6 +316,29 @@ def test_other_formats_that_are_dropped(
     for number, layer in enumerate(results(dock)):
         expected = alone(MOVIE[0, number], WAVELENGTHS_UM[number])
         np.testing.assert_allclose(layer.data, expected, rtol=1e-6)
+
+
+@needs_readers
+def test_two_colours_of_a_zeiss_file_need_no_typing(
+    make_dock: Any, manager: Any, tmp_path: Path, run_to_end: Any
+) -> None:
+    dock = make_dock(ViewerModel(), "lmmse")
+    layers = dock._viewer.open(str(write_czi(tmp_path)), plugin=PLUGIN)
+    dock.add_layers(layers[:2])  # of its first position
+    dock.check()
+    known = ("na", "wavelength_um", "immersion_index", "pixel_um")
+    values = [dock.ui.optics.fields[name].value() for name in known]
+    assert values == pytest.approx([1.4, 0.461, 1.515, makers.PIXEL_UM])
+    heights_um = [row.z_um for row in dock.ui.table.scans.used()]
+    assert run_to_end(dock).state == "done"
+    made = results(dock)
+    for channel, layer in enumerate(made):
+        optics = Optics(1.4, makers.WAVELENGTHS_UM[channel], 1.515, makers.PIXEL_UM)
+        stack = makers.PIXELS[0, 0, channel]
+        scans = [Scan(stack[round(z / makers.STEP_UM)], z) for z in heights_um]
+        expected = reconstruct(scans, dock.ui.grid.grid(), optics=optics, method="lmmse")
+        np.testing.assert_allclose(layer.data, expected, rtol=1e-5)
+    assert len(made) == 2
 
 
 # time-lapses ------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from napari.layers import Image
 from npe2 import PluginManager
 
 from files import STACK, heights, write_ome
+from makers import PIXELS, needs_readers, write_czi
 from napari_recurrent_mz import Optics, Scan, Session, ZGrid
 from napari_recurrent_mz.core.scans import InputError
 from napari_recurrent_mz.docks.files import reader as _reader
@@ -391,6 +392,32 @@ def test_positions_open_as_layers(viewer: ViewerModel, tmp_path: Path) -> None:
             about = {"axes": "ZYX", "PhysicalSizeX": 0.1, "PhysicalSizeY": 0.1}
             tif.write(STACK[:, :rows], photometric="minisblack", metadata=about)
     assert [layer.data.shape[1] for layer in opened(viewer, tmp_path / "a.ome.tif")] == [20, 16]
+
+
+@needs_readers
+def test_a_microscope_maker_s_file_opens_with_its_optics(
+    viewer: ViewerModel, tmp_path: Path
+) -> None:
+    path = write_czi(tmp_path)
+    layers = viewer.open(str(path), plugin=PLUGIN)
+    assert len(layers) == 4  # two positions of two channels
+    for number, layer in enumerate(layers):
+        position, channel = divmod(number, 2)
+        assert not isinstance(layer.data, np.ndarray)  # planes are read when they are shown
+        np.testing.assert_array_equal(np.asarray(layer.data), PIXELS[position, :, channel])
+        assert tuple(layer.scale[1:]) == pytest.approx((0.4, 0.1, 0.1))
+        assert [str(unit) for unit in layer.units[1:]] == ["micrometer"] * 3
+        assert layer.name.startswith(("DAPI", "GFP")[channel])
+        known = layer.metadata[METADATA_KEY]
+        assert known["wavelength_um"] == pytest.approx((0.461, 0.519)[channel])
+        assert known["na"] == pytest.approx(1.4)
+
+
+def test_without_readers_of_makers_files_others_may_try(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(_reader, "find_spec", lambda name: None)
+    assert get_reader(str(write_czi(tmp_path))) is None
 
 
 def test_where_a_stage_stood_is_no_place(viewer: ViewerModel, tmp_path: Path) -> None:

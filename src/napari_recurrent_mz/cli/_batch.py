@@ -45,7 +45,7 @@ def batch(
     sources: Annotated[
         tuple[str, ...],
         Argument(
-            "folders of TIFFs and OME-Zarrs; TIFFs or OME-Zarrs, with a time axis or without; "
+            "folders of image files and OME-Zarrs; single ones, with a time axis or without; "
             "OME-Zarr plates",
             "SOURCE",
         ),
@@ -68,7 +68,7 @@ def batch(
     format: Annotated[  # noqa: A002  (the option's name)
         str | None,
         Option(
-            "of the results (default: ome.tif for TIFFs, else ome.zarr, also for time-lapses)",
+            "of the results (default: ome.tif for files, ome.zarr for OME-Zarrs and time-lapses)",
             choices=("ome.tif", "ome.zarr"),
         ),
     ] = None,

@@ -18,7 +18,7 @@ _WIDTH = 36  # characters of what a fact is called
 _NAMED = 3  # positions that state the same, by their names
 
 
-def info(*, files: Annotated[tuple[str, ...], Argument("TIFFs or OME-Zarrs")] = ()) -> None:
+def info(*, files: Annotated[tuple[str, ...], Argument("image files or OME-Zarrs")] = ()) -> None:
     """Versions, device and bundled models; or what a file states.
 
     Print versions, device, bundled models and where to report a problem. With files, print what

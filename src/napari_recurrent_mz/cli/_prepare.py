@@ -33,6 +33,7 @@ from ..io import (
     write_json,
     write_table,
 )
+from ..io._image_file import stem_of
 from ..measure.plots import ENDINGS, save_figure
 from ._common import OUTPUT, ChannelOptics, Files, OneChannel, check_json, of_channel, rising
 from ._options import Argument, Option, Written
@@ -382,7 +383,7 @@ def _outputs(output: str, files: Sequence[str], images: Sequence[ImageFile]) -> 
         raise InputError(
             f"'{folder}' is no folder: the {len(images)} aligned images go into one, make it first."
         )
-    stems = [image.name.split(".tif")[0].split(".ome")[0] for image in images]
+    stems = [stem_of(image.name) for image in images]
     return [check_output(folder / f"{stem}-aligned.ome.tif", files) for stem in stems]
 
 

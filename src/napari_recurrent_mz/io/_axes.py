@@ -91,7 +91,7 @@ class StackSelection:
     shape: tuple[int, ...]  # (Z, Y, X)
 
     def __init__(self, part: Part, axes: str, shape: Sequence[int]) -> None:
-        self.name = part.name
+        self.name, self.lengths = part.name, tuple(shape)
         self.axes = axes = axes_with_z(axes, shape, part.z_axis, part.name)
         chosen = {"T": part.time, "C": part.channel}
         for letter, at in chosen.items():
@@ -121,6 +121,25 @@ class StackSelection:
     def existing(self, planes: Sequence[int]) -> list[int]:
         """Those of the planes that are there, rising."""
         return sorted({plane for plane in planes if 0 <= plane < self.shape[0]})
+
+    def read(
+        self, array: Any, planes: Sequence[int] | None
+    ) -> tuple[Any, tuple[slice | list[int], ...]]:
+        """The pixels of an :class:`ImageFile` out of a lazy array, and the index that was read.
+
+        ``array`` takes a list of entries along one axis at most, as a Dask array does.
+        """
+        if planes is None:
+            return self.squeeze(np.asarray(array[self.index])), self.index
+        numbers = self.existing(planes)
+        if not numbers:
+            return self.data({}), ()
+        long = [a for a, n in zip(self.axes, self.lengths, strict=True) if n > 1]
+        z = next((a for a in long if a not in "TCZYX"), "Z")
+        entries = zip(self.axes, self.index, strict=True)
+        index = tuple(numbers if letter == z else entry for letter, entry in entries)
+        pixels = self.squeeze(np.asarray(array[index])).reshape(len(numbers), *self.shape[1:])
+        return self.data(dict(zip(numbers, pixels, strict=True))), index
 
     def data(self, planes: Mapping[int, npt.NDArray[Any]]) -> Any:
         """Planes by number as the pixels of an :class:`ImageFile`; a single image is (Y, X)."""

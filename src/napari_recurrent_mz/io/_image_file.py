@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import html
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from logging.handlers import BufferingHandler
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +86,33 @@ def to_seconds(value: float | str | None, unit: str | None) -> float | None:
     return seconds if seconds is not None and seconds > 0 else None
 
 
+MAKERS = {
+    ".czi": "Zeiss",
+    ".zvi": "Zeiss",
+    ".nd2": "Nikon",
+    ".lif": "Leica",
+    ".oib": "Olympus",
+    ".oif": "Olympus",
+    ".oir": "Olympus",
+    ".vsi": "Olympus",
+    ".ims": "Imaris",
+    ".dv": "DeltaVision",
+    ".r3d": "DeltaVision",
+}
+"""Endings of the formats of microscope makers that BioIO reads, and whose they are."""
+
+IMAGE_FILES = (".tif", ".tiff", ".stk", ".lsm", *MAKERS)
+"""Endings of files that hold images; an OME-Zarr is a folder."""
+
+_ENDINGS = (".ome.tif", ".ome.tiff", ".ome.zarr", ".zarr", *IMAGE_FILES)
+
+
+def stem_of(name: str) -> str:
+    """The name of an image file without its ending."""
+    ending = next((e for e in _ENDINGS if name.lower().endswith(e)), "")
+    return name[: len(name) - len(ending)] or name
+
+
 MOST = 2**20
 """Pixels along an axis, or planes: beyond every microscope, and within every memory."""
 
@@ -100,6 +129,19 @@ def check_is_file(path: Path) -> None:
     """Refuse what is there and is no file: a pipe waits, and a device may never end."""
     if path.exists() and not path.is_file():
         raise InputError(f"'{path.name}' is a folder, a pipe or a device, not a file: give a file.")
+
+
+@contextlib.contextmanager
+def log_of(library: str) -> Iterator[list[logging.LogRecord]]:
+    """Collect what a library logs, in place of printing it."""
+    log, handler = logging.getLogger(library), BufferingHandler(capacity=1_000_000)
+    propagate, log.propagate = log.propagate, False
+    log.addHandler(handler)
+    try:
+        yield handler.buffer
+    finally:
+        log.removeHandler(handler)
+        log.propagate = propagate
 
 
 def unreadable(name: str, error: Exception) -> InputError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 from ..core.scans import InputError
 from ._axes import Content as Content
 from ._axes import Part as Part
+from ._bioio import is_of_maker, reading_bioio
 from ._image_file import ImageFile
 from ._tiff import reading_tiff
 from ._zarr import ZarrImage, chunks_of, groups_in, is_zarr, level_shapes, reading_zarr
@@ -24,12 +25,21 @@ Z_AXES = {None: "", "channel": "C", "time": "T"}
 
 
 def contents_of(path: str | os.PathLike[str]) -> list[Content]:
-    """Images that a TIFF or OME-Zarr holds: of one file of a set, those that begin in it."""
+    """Images that a file or OME-Zarr holds: of one file of a set, those that begin in it."""
     path = Path(path)
-    contents = list(_groups_of(path) if path.is_dir() else _positions_of(path))
+    contents = list(_contents_of(path))
     if contents and all(content.trouble for content in contents):
         raise InputError(contents[0].trouble)
     return contents
+
+
+def _contents_of(path: Path) -> Iterable[Content]:
+    if path.is_dir():
+        return _groups_of(path)
+    if is_of_maker(path):
+        with reading_bioio(path) as file:
+            return file.contents
+    return _positions_of(path)
 
 
 def _groups_of(path: Path) -> Iterator[Content]:
@@ -67,6 +77,9 @@ def read_part(part: Part, planes: Sequence[int] | None = None) -> ImageFile:
     if path.is_dir():
         with reading_zarr(part.name):
             image = ZarrImage(path / part.inside, part.name).read(part, planes)
+    elif is_of_maker(path):
+        with reading_bioio(path) as file:
+            image = file.read(part, planes)
     else:
         with reading_tiff(path) as tiff:
             image = tiff.read(part, planes)
@@ -80,7 +93,7 @@ def check_readable(path: str | os.PathLike[str]) -> Path:
         raise InputError(f"'{path}' does not exist: check the name and the folder.")
     if path.is_dir():
         if not is_zarr(path):
-            raise InputError(f"'{path}' is a folder: give TIFF files or an OME-Zarr folder.")
+            raise InputError(f"'{path}' is a folder: give image files or an OME-Zarr folder.")
     elif not os.access(path, os.R_OK):
         raise InputError(f"'{path}' cannot be read: you lack the permission.")
     return path
@@ -100,8 +113,9 @@ def read_image(
     Parameters
     ----------
     path : path
-        A TIFF (plain, ImageJ, OME, Micro-Manager, MetaMorph, LSM) or an OME-Zarr folder
-        (NGFF 0.4 or 0.5).
+        A TIFF (plain, ImageJ, OME, Micro-Manager, MetaMorph, LSM), an OME-Zarr folder
+        (NGFF 0.4 or 0.5), or a file of a microscope's maker (CZI, ND2, LIF, OIR and others,
+        with BioIO, which is in the extra ``all``).
     planes : sequence of int, optional
         Read these planes only, so that a stack need not fit in memory: no other can be had
         from the data. Those that are not there are left out.
@@ -126,7 +140,7 @@ def read_image(
     """
     path = check_readable(path)
     chosen = Part(str(path), "", time, channel, Z_AXES[z_axis])
-    if path.is_dir():
+    if path.is_dir() or is_of_maker(path):
         inside = _at_position(path, [content.inside for content in contents_of(path)], position)
         return _named(read_part(replace(chosen, inside=inside), planes), channel)
     # Other threads may read the same file: only single planes are worth shared pages.
@@ -164,7 +178,7 @@ def channels_of(
         One for each channel, empty where the file does not state it.
     """
     path = check_readable(path)
-    if path.is_dir() or position is None:
+    if path.is_dir() or is_of_maker(path) or position is None:
         contents = contents_of(path)
     else:
         with reading_tiff(path) as tiff:

@@ -11,7 +11,6 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from logging.handlers import BufferingHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,7 @@ from ..core.memory import is_out_of_memory
 from ..core.scans import InputError
 from ._axes import Part, StackSelection
 from ._facts import Facts
-from ._image_file import MOST, ImageFile, check_is_file, too_large, unreadable
+from ._image_file import MOST, ImageFile, check_is_file, log_of, too_large, unreadable
 from ._ome import check_sizes, companion_metadata, image_of, ome_root, take_ome
 from ._vendors import record_of, take_metamorph, take_micro_manager, take_tags, take_zeiss
 
@@ -41,7 +40,7 @@ def reading_tiff(path: Path, *, shared: bool = True) -> Iterator[TiffPages]:
     import tifffile  # here, as it takes a moment
 
     check_is_file(path)
-    with _tifffile_log() as log:
+    with log_of("tifffile") as log:
         try:
             yield TiffPages.of(path, log) if shared else TiffPages(path, log)
         except InputError:
@@ -49,7 +48,8 @@ def reading_tiff(path: Path, *, shared: bool = True) -> Iterator[TiffPages]:
         except tifffile.TiffFileError as error:
             if "not a TIFF" in str(error):
                 raise InputError(
-                    f"'{path.name}' is not a TIFF file: give a TIFF, OME-TIFF or OME-Zarr."
+                    f"'{path.name}' is not a TIFF file: give a TIFF, an OME-Zarr, or a microscope "
+                    "maker's file (.czi, .nd2, .lif, …)."
                 ) from error
             raise _cut_short(path) from error
         except (ValueError, OSError, EOFError, IndexError, struct.error, zlib.error) as error:
@@ -66,19 +66,6 @@ def reading_tiff(path: Path, *, shared: bool = True) -> Iterator[TiffPages]:
             raise _cut_short(path) from error
         except Exception as error:  # whatever it is, it is this file's
             raise unreadable(path.name, error) from error
-
-
-@contextlib.contextmanager
-def _tifffile_log() -> Iterator[list[logging.LogRecord]]:
-    """Collect what tifffile logs, in place of printing it."""
-    log, handler = logging.getLogger("tifffile"), BufferingHandler(capacity=1_000_000)
-    propagate, log.propagate = log.propagate, False
-    log.addHandler(handler)
-    try:
-        yield handler.buffer
-    finally:
-        log.removeHandler(handler)
-        log.propagate = propagate
 
 
 def _cut_short(path: Path) -> InputError:

@@ -173,25 +173,9 @@ class ZarrImage:
     def read(self, part: Part, planes: Sequence[int] | None) -> ImageFile:
         """Planes of one channel and time point, by default all, with what the metadata say."""
         stack = StackSelection(part, self.letters, self.array.shape)
-        channel = part.channel or 0
-        if planes is None:
-            pixels = stack.squeeze(np.asarray(self.array[stack.index]))
-            return self._remarked(self.file(pixels, channel), stack.index)
-        numbers = stack.existing(planes)
-        if not numbers:
-            return self.file(stack.data({}), channel)
-        long = [a for a, n in zip(stack.axes, self.array.shape, strict=True) if n > 1]
-        z = next((a for a in long if a not in "TCZYX"), "Z")
-        entries = zip(stack.axes, stack.index, strict=True)
-        index: Any = tuple(numbers if letter == z else entry for letter, entry in entries)
-        pixels = stack.squeeze(np.asarray(self.array.oindex[index]))
-        pixels = pixels.reshape(len(numbers), *stack.shape[1:])
-        image = self.file(stack.data(dict(zip(numbers, pixels, strict=True))), channel)
-        return self._remarked(image, index)
-
-    def _remarked(self, image: ImageFile, index: Sequence[slice | list[int]]) -> ImageFile:
-        """The image, with a remark where chunks that were read are not there."""
-        remark = self.lacking(index)
+        data, index = stack.read(self.array.oindex, planes)
+        image = self.file(data, part.channel or 0)
+        remark = self.lacking(index) if index else ""
         return replace(image, remarks=(*image.remarks, remark)) if remark else image
 
     def lacking(self, index: Sequence[slice | list[int]]) -> str:

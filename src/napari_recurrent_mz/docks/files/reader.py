@@ -6,6 +6,7 @@ import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from ...core.memory import is_out_of_memory
 from ...core.scans import InputError
 from ...io import ImageFile
+from ...io._bioio import is_of_maker
 from ...io._parts import Content, contents_of
 from ...io._zarr import is_zarr
 from ..shared.drop import doubts_about, layer_arguments
@@ -26,10 +28,15 @@ _MOST_IMAGES = 24
 
 
 def get_reader(path: str | Sequence[str]) -> Reader | None:
-    """What reads a file as layers in µm; None for several files, or where napari knows as much."""
+    """What reads a file as layers in µm; None for several files, or where napari knows as much.
+
+    Also where BioIO is not installed: another plugin may read what it would.
+    """
     if not isinstance(path, str):
         return None
     file = Path(path)
+    if is_of_maker(file) and find_spec("bioio") is None:
+        return None
     if not file.exists() or (file.is_dir() and not (is_zarr(file) or _is_session(file))):
         return None
     if _is_session(file):

@@ -18,6 +18,7 @@ from ...core.errors import known_sentence
 from ...core.scans import InputError
 from ...io import ImageFile, check_readable, read_what_can_be, z_from_name
 from ...io._axes import AXIS_WORDS
+from ...io._image_file import IMAGE_FILES
 from ...io._parts import contents_of
 from ...io._zarr import is_zarr
 from .dock import Dock
@@ -25,7 +26,6 @@ from .guard import telling
 from .layers import METADATA_KEY, SHOWN_STEP, file_metadata, thickness_um, um_scale_and_place
 
 _DOUBTED = {"z_um": ("heights of the planes", "are"), "pixel_um": ("pixel size", "is")}
-_TIFF = {".tif", ".tiff", ".stk", ".lsm"}
 
 
 class DropTarget(Dock):
@@ -73,7 +73,7 @@ def noting(sentences: list[str]) -> Iterator[None]:
 
 
 def files_in(paths: Iterable[Path], sentences: list[str]) -> list[Path]:
-    """Files and OME-Zarr folders as they are, other folders as their TIFFs."""
+    """Files and OME-Zarr folders as they are, other folders as the image files in them."""
     files: list[Path] = []
     for path in paths:
         with noting(sentences):
@@ -85,12 +85,12 @@ def _files_in(path: Path) -> list[Path]:
     if not path.is_dir() or path.suffix == ".zarr" or is_zarr(path):
         return [path]
     try:
-        inside = sorted(p for p in path.iterdir() if p.suffix.lower() in _TIFF)
+        inside = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_FILES)
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f"The folder '{path.name}' cannot be read: {reason}.") from error
     if not inside:
-        raise InputError(f"The folder '{path.name}' holds no TIFF: drop the image files.")
+        raise InputError(f"The folder '{path.name}' holds no image file: drop the files.")
     return inside
 
 

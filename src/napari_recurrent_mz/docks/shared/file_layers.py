@@ -16,6 +16,7 @@ from qtpy.QtWidgets import QPushButton
 from ...core.scans import InputError
 from ...io import ImageFile, check_readable
 from ...io._axes import AXIS_WORDS, StackSelection
+from ...io._bioio import is_of_maker, reading_bioio
 from ...io._parts import Content, Part, channels_in, contents_of, read_part
 from ...io._tiff import heights_in
 from ...io._zarr import ZarrImage
@@ -102,16 +103,18 @@ class FileStack:
         """Whether the file says anything that napari's own reader does not know."""
         image, named = self.image, (self.content.length(axis) for axis in "TCZ")
         facts = (image.pixel_um, image.z_step_um, image.z_um, image.provenance or None)
-        return any(n > 1 for n in named) or any(v is not None for v in facts) or self.is_zarr
+        return any(n > 1 for n in named) or any(v is not None for v in facts) or self.is_lazy
 
     @property
-    def is_zarr(self) -> bool:
-        return Path(self.part.path).is_dir()
+    def is_lazy(self) -> bool:
+        """Whether pixels are read when they are shown."""
+        path = Path(self.part.path)
+        return path.is_dir() or is_of_maker(path)
 
     def layer(self) -> LayerData:
         """Pixels, which are read later where the format allows it, and what they are."""
         about, image = layer_arguments(self.image), self.image
-        if image.n_planes == 1 and image.provenance and not self.is_zarr:
+        if image.n_planes == 1 and image.provenance and not self.is_lazy:
             heights = heights_in(Path(self.part.path))
             if heights is not None:  # the image of a surface, as this package writes it
                 about |= {key: about[key][-2:] for key in _PER_AXIS if key in about}
@@ -133,7 +136,7 @@ class FileStack:
             "channel": self.part.channel,
             "channels": self.content.length("C"),
         }
-        pixels = self._lazy(axes) if self.is_zarr else self._read(axes)
+        pixels = self._lazy(axes) if self.is_lazy else self._read(axes)
         return pixels, about, "image"
 
     def _as_channel(self) -> dict[str, Any]:
@@ -161,17 +164,22 @@ class FileStack:
     def _lazy(self, axes: str) -> Any:
         """Every level with these axes, to be read when it is shown.
 
-        Chunks that its first time point lacks are told now: they would be read as zeros.
+        Chunks of an OME-Zarr that its first time point lacks are told now: they would be zeros.
         """
+        return layer_data([self._turned(level, axes) for level in self._levels()])
+
+    def _levels(self) -> list[Any]:
+        path = Path(self.part.path)
+        if is_of_maker(path):
+            with reading_bioio(path) as file:
+                return [file.scene(self.part).pixels]
         import dask.array
 
-        image = ZarrImage(Path(self.part.path) / self.part.inside, self.part.name)
+        image = ZarrImage(path / self.part.inside, self.part.name)
         selection = StackSelection(self.part, image.letters, image.array.shape)
         if sentence := image.lacking(selection.index):
             warnings.warn(sentence, stacklevel=2)  # which napari shows
-        return layer_data(
-            [self._turned(dask.array.from_zarr(level), axes) for level in image.levels]  # type: ignore[no-untyped-call]
-        )
+        return [dask.array.from_zarr(level) for level in image.levels]  # type: ignore[no-untyped-call]
 
     def _turned(self, level: Any, axes: str) -> Any:
         """One level with these axes only."""

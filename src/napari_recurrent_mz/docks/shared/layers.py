@@ -26,6 +26,7 @@ from ...core.arrays import reading
 from ...core.scans import InputError
 from ...io import even_step, read_image, z_from_name
 from ...io._facts import PLAUSIBLE
+from ...io._image_file import stem_of
 from ...io._parts import contents_of
 
 METADATA_KEY = "napari-recurrent-mz"  # where a layer's metadata keeps what this package knows of it
@@ -566,8 +567,7 @@ def common_name(names: Sequence[str]) -> str:
     """What the names of the scans begin with, without endings and loose marks."""
     unique = list(dict.fromkeys(names))
     text = os.path.commonprefix(unique)  # noqa: RUF071  # of characters, not of folders
-    for ending in (".tif", ".tiff", ".zarr", ".ome"):
-        text = text.removesuffix(ending)
+    text = stem_of(text).removesuffix(".ome")
     if len(unique) > 1:
         text = re.sub(r"[\W_]*(\bz|_z)?[\W_\d]*$", "", text, flags=re.IGNORECASE)
     return text.strip()

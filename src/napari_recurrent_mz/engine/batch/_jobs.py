@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ...acquisition.pattern import NamePattern
 from ...core.scans import InputError
+from ...io._image_file import IMAGE_FILES, stem_of
 from ...io._parts import (
     Content,
     Part,
@@ -20,9 +21,6 @@ from ...io._parts import (
 )
 from ...io._zarr import fields_of, is_zarr
 from ._settings import BatchSettings, Job
-
-_TIFF = (".tif", ".tiff", ".stk", ".lsm")
-_ENDINGS = (".ome.tif", ".ome.tiff", ".ome.zarr", ".tif", ".tiff", ".stk", ".lsm", ".zarr")
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ def find_jobs(
     Parameters
     ----------
     sources : path or iterable of path
-        Folders of TIFFs and OME-Zarrs; TIFFs with one or more positions and time points;
+        Folders of image files and OME-Zarrs; files with one or more positions and time points;
         OME-Zarr images, with a time axis or without; OME-Zarr plates.
     output : path
         Folder for the results: each is called as its input, a plate keeps its layout.
@@ -112,18 +110,21 @@ def _files(source: Path, names: NamePattern | None, recursive: bool) -> list[_Fo
         raise InputError(f"'{source}' does not exist: check the name and the folder.")
     source = source.absolute()
     if not source.is_dir() or is_zarr(source):
-        return [_Found(source, Path(_base(source.name)))]
+        return [_Found(source, Path(stem_of(source.name)))]
     every = sorted(_images_in(source, recursive))
     paths = [path for path in every if names is None or names.matches(path.name)]
     if not every:
-        raise InputError(f"The folder '{source.name}' holds neither a TIFF nor an OME-Zarr.")
+        raise InputError(
+            f"The folder '{source.name}' holds no image: neither a TIFF, nor a microscope maker's "
+            "file, nor an OME-Zarr."
+        )
     if not paths:
         assert names is not None
         raise InputError(
             f"No file in '{source.name}' fits the pattern '{names.text}': its files are called "
             f"as '{every[0].name}'."
         )
-    return [_Found(p, p.relative_to(source).with_name(_base(p.name))) for p in paths]
+    return [_Found(p, p.relative_to(source).with_name(stem_of(p.name))) for p in paths]
 
 
 def _images_in(folder: Path, recursive: bool) -> Iterator[Path]:
@@ -135,14 +136,8 @@ def _images_in(folder: Path, recursive: bool) -> Iterator[Path]:
                 yield path
             elif recursive:
                 yield from _images_in(path, recursive)
-        elif path.suffix.lower() in _TIFF:
+        elif path.suffix.lower() in IMAGE_FILES:
             yield path
-
-
-def _base(name: str) -> str:
-    """A file name without its ending."""
-    ending = next((e for e in _ENDINGS if name.lower().endswith(e)), "")
-    return name[: len(name) - len(ending)] or name
 
 
 def _grouped(

@@ -45,7 +45,7 @@ class BatchSettings:
         Whether hot pixels are replaced, and scans given the light and the place of the others
         where they differ.
     format : {"ome.tif", "ome.zarr"}, optional
-        By default OME-TIFF for TIFFs, OME-Zarr for OME-Zarrs and for time-lapses.
+        By default OME-TIFF for files, OME-Zarr for OME-Zarrs and for time-lapses.
     ngff : {"0.5", "0.4"}, optional
         Version of OME-Zarr; 0.4, for programs that do not read the newer one, needs the format
         "ome.zarr".
