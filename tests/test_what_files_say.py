@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import tifffile
 
@@ -16,6 +17,7 @@ import files
 from files import MICROMETRES, STACK, heights, write_ome
 from napari_recurrent_mz.core.scans import InputError
 from napari_recurrent_mz.io import (
+    channels_of,
     read_image,
     read_positions,
     scans_from_stack,
@@ -480,3 +482,32 @@ def test_a_companion_that_is_a_tiff(tmp_path: Path) -> None:
         np.testing.assert_array_equal(image.data, positions[k][0][1])
         assert image.z_um is not None
         np.testing.assert_allclose(image.z_um, np.add(positions[k][1], 1))
+
+
+# --- NDTiff, which Micro-Manager and Pycro-Manager write ---
+
+
+def ndtiff(folder: Path) -> tuple[Path, npt.NDArray[np.uint16]]:
+    """A file of it, and its pixels; ``data/make_ndtiff.py`` says how it was made."""
+    shutil.unpack_archive(Path(__file__).parent / "data" / "ndtiff.zip", folder)
+    pixels = np.tensordot((1000, 500, 100, 3, 1), np.indices((2, 2, 5, 24, 32)), 1)
+    return folder / "scans_1" / "scans_NDTiffStack.tif", pixels.astype(np.uint16)
+
+
+def test_an_ndtiff_states_heights_and_channels(tmp_path: Path) -> None:
+    path, pixels = ndtiff(tmp_path)
+    assert channels_of(path) == ["DAPI", "GFP"]
+    for time, channel in np.ndindex(2, 2):
+        image = read_image(path, time=time, channel=channel)
+        np.testing.assert_array_equal(image.data, pixels[time, channel])
+        assert image.z_um == pytest.approx(10 + 0.4 * np.arange(5))
+        assert image.pixel_um == pytest.approx(0.1)
+        some = read_image(path, (3,), time=time, channel=channel)
+        np.testing.assert_array_equal(some.data[3], pixels[time, channel, 3])
+
+
+def test_an_ndtiff_without_its_index_is_no_guess(tmp_path: Path) -> None:
+    path, _ = ndtiff(tmp_path)
+    (path.parent / "NDTiff.index").unlink()
+    with pytest.raises(InputError, match=r"NDTiff\.index"):
+        read_image(path, time=0, channel=0)

@@ -113,7 +113,7 @@ def read_image(
     Parameters
     ----------
     path : path
-        A TIFF (plain, ImageJ, OME, Micro-Manager, MetaMorph, LSM), an OME-Zarr folder
+        A TIFF (plain, ImageJ, OME, Micro-Manager, NDTiff, MetaMorph, LSM), an OME-Zarr folder
         (NGFF 0.4 or 0.5), or a file of a microscope's maker (CZI, ND2, LIF, OIR and others,
         with BioIO, which is in the extra ``all``).
     planes : sequence of int, optional

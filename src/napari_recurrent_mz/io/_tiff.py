@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import math
 import re
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 HEIGHTS_NAME = "Surface heights (µm)"  # the second image in the file of a surface
 
+_NDTIFF_INDEX = "NDTiff.index"
 _MOST_POSITIONS = 100_000
 _CUT_SHORT = ("invalid page offset", "invalid value offset", "corrupted", "missing data")
 
@@ -114,6 +116,7 @@ class TiffPages:
             check_sizes(xml or stated, path.name)
             if xml is not None:
                 tif = opened.enter_context(tifffile.TiffFile(path, omexml=xml))
+            _check_index(tif)
             len(tif.pages)  # walks the whole chain, so that a broken one is reported
             self._tif = tif
             self.images = _images_of(tif)
@@ -178,7 +181,9 @@ class TiffPages:
                 read = self._planes(image, stack, numbers) if numbers else ()
                 data = stack.data(dict(zip(numbers, read, strict=True)))
             if part not in self._image_files:
-                records = _records_of([image.pages[n] for n in image.page_numbers(stack) or ()])
+                records = _records_of(
+                    self._tif, [image.pages[n] for n in image.page_numbers(stack) or ()]
+                )
                 self._image_files[part] = image_file_of(
                     self._tif, image, stack.data({}), self.path, part=part, records=records
                 )
@@ -199,6 +204,16 @@ class TiffPages:
             whole = series.asarray()
         planes = stack.squeeze(image.of(whole)[stack.index]).reshape(stack.shape)
         return np.asarray(planes[list(numbers)])
+
+
+def _check_index(tif: tifffile.TiffFile) -> None:
+    """Refuse an NDTiff without its index, by which alone its planes have their places."""
+    about = (tif.micromanager_metadata or {}) if tif.is_micromanager else {}
+    if about.get("MajorVersion", 0) >= 2 and not tif.is_ndtiff:
+        raise InputError(
+            f"'{tif.filename}' is an NDTiff, whose index '{_NDTIFF_INDEX}' does not lie beside it: "
+            "put it there under this name."
+        )
 
 
 def _stamp(paths: Sequence[Path]) -> list[tuple[str, int, int]]:
@@ -292,11 +307,13 @@ def _lengths(shape: Sequence[Any]) -> tuple[int, ...]:
     return tuple(int(length) for length in shape)
 
 
-def _records_of(pages: Sequence[Any]) -> list[dict[str, Any]]:
+def _records_of(tif: tifffile.TiffFile, pages: Sequence[Any]) -> list[dict[str, Any]]:
     """Micro-Manager's record of each image; empty when one has none."""
     from tifffile import TiffPage
 
     records: list[dict[str, Any]] = []
+    if tif.is_ndtiff:
+        return _ndtiff_records(tif, pages)
     for page in pages:
         with _opened(page.parent.filehandle) as file:
             tagged = page  # tifffile leaves out the tags of all but the first of a series
@@ -307,6 +324,21 @@ def _records_of(pages: Sequence[Any]) -> list[dict[str, Any]]:
         if record is None:
             return []
         records.append(record)
+    return records
+
+
+def _ndtiff_records(tif: tifffile.TiffFile, pages: Sequence[Any]) -> list[dict[str, Any]]:
+    """The same in an NDTiff, whose index says where they are."""
+    from tifffile import read_ndtiff_index
+
+    entries = read_ndtiff_index(Path(tif.filehandle.dirname) / _NDTIFF_INDEX)
+    place = {(entry[1], entry[2]): (entry[7], entry[8]) for entry in entries}
+    records = []
+    for page in pages:
+        with _opened(page.parent.filehandle) as file:
+            offset, length = place[file.name, page.dataoffsets[0]]
+            file.seek(offset)
+            records.append(json.loads(file.read(length)))
     return records
 
 

@@ -35,10 +35,14 @@ def take_micro_manager(
         step = (summary["z-step_um"], "µm")
         facts.take_length("z_step_um", step, "its Micro-Manager z-step_um")
     facts.take_time_step(summary.get("Interval_ms"), "ms", "its Micro-Manager Interval_ms")
-    heights = [to_um(record.get("ZPositionUm"), "µm") for record in records]
-    if not heights or any(z is None for z in heights):
-        return []
-    return [StatedHeights(np.array(heights, np.float64), "its Micro-Manager ZPositionUm")]
+    if records:
+        facts.channel = str(records[0].get("Channel") or "")
+    stated = []
+    for key in ("ZPositionUm", "ZPosition_um_Intended"):  # the second by Pycro-Manager
+        heights = [to_um(record.get(key), "µm") for record in records]
+        if heights and None not in heights:
+            stated.append(StatedHeights(np.array(heights, np.float64), f"its Micro-Manager {key}"))
+    return stated
 
 
 def record_of(page: tifffile.TiffPage) -> dict[str, Any] | None:
