@@ -109,7 +109,10 @@ def test_version_is_that_of_the_metadata(scripts: Path, wheel: Path, tmp_path: P
 
 
 def test_the_conda_recipe_asks_for_the_same_packages() -> None:
-    """Those of an installation with all that the window needs, by their names at conda-forge."""
+    """Those of an installation with all that the window needs, by their names at conda-forge.
+
+    But the readers of makers' files, which pip has alone.
+    """
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg", encoding="utf-8")
     asked = setup["options"]["install_requires"] + setup["options.extras_require"]["all"]
@@ -121,7 +124,7 @@ def test_the_conda_recipe_asks_for_the_same_packages() -> None:
     called = {"pytorch": "torch", "matplotlib-base": "matplotlib", "dask-core": "dask"}
     run = [line.split(" ") for line in recipe["requirements"]["run"]]
     theirs = {f"{called.get(name, name)} {bound}" for name, bound in run if name != "python"}
-    assert theirs == ours
+    assert theirs == {one for one in ours if not one.startswith("bioio")}
 
 
 def test_the_shell_completes_a_command() -> None:

@@ -20,9 +20,9 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QAbstractButton, QComboBox, QLineEdit, QTabBar
 
 from napari_recurrent_mz import Optics
-from napari_recurrent_mz.docks.fwhm import job as _fwhm_job
 from napari_recurrent_mz.docks.fwhm.dock import FwhmDock
 from napari_recurrent_mz.docks.shared.layers import METADATA_KEY
+from napari_recurrent_mz.docks.shared.places import index_in
 from napari_recurrent_mz.measure.beads import (
     PlantedBeads,
     in_words,
@@ -485,13 +485,13 @@ def test_a_step_is_asked_for_where_it_is_not_known(make, run, beads) -> None:
     assert_allclose(dock.measured.tables[0].fwhm_z_um.mean(), 0.8, rtol=0.03)
 
 
-def test_the_places_of_many_points_are_quick() -> None:
-    """One affine map for all: as napari maps them one by one."""
+def test_places_are_those_of_napari_one_by_one() -> None:
     viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((4, 5, 6)), scale=(2, 1, 1), translate=(1, 0, 0))
     layer = viewer.add_points(np.eye(3), scale=(2, 3, 4), translate=(1, 2, 3), rotate=20)
     places = np.random.default_rng(0).uniform(size=(7, 3))
-    expected = [layer.data_to_world(place) for place in places]
-    assert_allclose(_fwhm_job._mapped(layer.data_to_world, places), expected)
+    expected = [image.world_to_data(layer.data_to_world(place)) for place in places]
+    assert_allclose(index_in(image, layer, places), expected)
 
 
 def test_in_a_real_window(make_napari_viewer, qtbot, make, run, beads) -> None:

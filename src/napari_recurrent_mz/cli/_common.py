@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from ..core.device import CHOICES, GPU_MEMORY
 from ..core.methods import DEFAULT_METHOD, METHODS, needs_optics
 from ..core.optics import Optics
+from ..core.region import Region
 from ..core.scans import InputError, Scan, ZGrid, check_scans, counted, require_several
 from ..engine.recipe import HeightMap, Recipe
 from ..io import (
@@ -211,18 +212,21 @@ class Files:
         return rising(image, self.z_step_um)
 
 
+PartOfField = Annotated[
+    str | None,
+    Option(
+        "part of the field, START:STOP in pixels from the upper left corner, for example "
+        "0:512,256:512 or :,256: (default: all of it)",
+        "ROWS,COLUMNS",
+    ),
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Fields(Files):
     """Files."""
 
-    region: Annotated[
-        str | None,
-        Option(
-            "part of the field, START:STOP in pixels from the upper left corner, for example "
-            "0:512,256:512 or :,256: (default: all of it)",
-            "ROWS,COLUMNS",
-        ),
-    ] = None
+    region: PartOfField = None
 
     def read(
         self, path: str, planes: Sequence[int] | None = None, channel: OneChannel | None = None
@@ -306,12 +310,18 @@ class Given:
         y, x = self.scans[0].pixels.shape
         return y, x
 
-    def recipe(self, target: ZGrid | HeightMap) -> Recipe:
+    def part(self, region: str | None) -> Region | None:
+        """The part of the field that ``--region`` names."""
+        return None if region is None else Region.parsed(region, self.shape, self.scans[0].name)
+
+    def place_um(self, region: Region | None) -> tuple[float, float]:
+        """Where the first pixel (y, x) of a region, or of the whole field, is."""
+        return region.place_um(self.pixel_um, self.origin_um) if region else self.origin_um
+
+    def recipe(self, target: ZGrid | HeightMap, region: Region | None = None) -> Recipe:
         """What is to be made of them."""
-        by = self.source.by
-        return Recipe(
-            self.scans, target, self.optics, by.method, by.model, by.device, self.pixel_um
-        )
+        by, made_from = self.source.by, (self.scans, target, self.optics)
+        return Recipe(*made_from, by.method, by.model, by.device, self.pixel_um, region)
 
 
 def load_scans(
@@ -358,28 +368,8 @@ def cropped(image: ImageFile, region: str | None) -> ImageFile:
     """The part of an image that ``--region`` names, or one sentence."""
     if region is None:
         return image
-    rows, columns = image.stack.shape[1:]
-    spans = []
-    for text, length in zip(_two_spans(region), (rows, columns), strict=True):
-        start, stop, _ = slice(*text).indices(length)
-        if start >= stop or (text[1] or 0) > length:
-            raise InputError(
-                f"The region '{region}' is not inside '{image.name}' of {rows} × {columns} "
-                "pixels: give START:STOP,START:STOP (rows, columns) within it."
-            )
-        spans.append(slice(start, stop))
-    return replace(image, data=image.data[..., spans[0], spans[1]])
-
-
-def _two_spans(region: str) -> list[tuple[int | None, int | None]]:
-    match = re.fullmatch(r"\s*(\d*):(\d*)\s*,\s*(\d*):(\d*)\s*", region)
-    if match is None:
-        raise InputError(
-            f"The region '{region}' is not START:STOP,START:STOP (rows, columns) in pixels, for "
-            "instance 0:512,256:512."
-        )
-    numbers = [int(text) if text else None for text in match.groups()]
-    return [(numbers[0], numbers[1]), (numbers[2], numbers[3])]
+    y, x = image.stack.shape[1:]
+    return replace(image, data=Region.parsed(region, (y, x), image.name).of(image.data))
 
 
 def of_channel(path: str, channel: OneChannel) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from ..core.progress import listening
 from ..core.scans import InputError, ZGrid, check_heights, contrast_limits, default_grid
-from ..engine.recipe import HeightMap, SurfaceFacts
+from ..engine.recipe import HeightMap, Recipe, SurfaceFacts
 from ..io import (
     Channel,
     VolumeWriter,
@@ -21,7 +21,7 @@ from ..io import (
     write_surface,
 )
 from ..io._zarr import NGFF
-from ._common import OUTPUT, Given, Grid, Ngff, Source
+from ._common import OUTPUT, Given, Grid, Ngff, PartOfField, Source
 from ._options import Option, Written
 from ._terminal import Progress, note, note_check, result_line
 
@@ -30,6 +30,7 @@ def reconstruct(
     *,
     source: Source,
     grid: Grid = None,
+    region: PartOfField = None,
     output: Annotated[
         str, Written("result: .ome.tif (OME-TIFF) or .ome.zarr (OME-Zarr)", names=OUTPUT)
     ],
@@ -61,9 +62,10 @@ def reconstruct(
     error_path = None if errors is None else check_output(errors, files, ngff)
     given = source.every_channel()
     planes = _grid(given, source.scans.planes) if grid is None else ZGrid.parse(grid)
-    first, shape = given[0], (len(planes), *given[0].shape)
+    recipes = [one.recipe(planes, one.part(region)) for one in given]
+    first, shape = given[0], (len(planes), *recipes[0].shape)
     if error_path:
-        check_known(first.recipe(planes))
+        check_known(recipes[0])
     with ExitStack() as opened:
 
         def writer(where: Path, limits: Sequence[tuple[float, float]]) -> VolumeWriter:
@@ -74,7 +76,7 @@ def reconstruct(
                 planes.z_um,
                 first.pixel_um,
                 inputs=files,
-                origin_um=first.origin_um,
+                origin_um=first.place_um(recipes[0].region),
                 channels=[Channel(None, one.channel, contrast) for one, contrast in seen],
                 ngff=ngff,
             )
@@ -84,7 +86,8 @@ def reconstruct(
         volume, error_volume = writer(path, limits), None
         if error_path:
             error_volume = writer(error_path, [(0.0, (high - low) / 8) for low, high in limits])
-        done = [_made(one, planes, volume, error_volume, n) for n, one in enumerate(given)]
+        pairs = enumerate(zip(given, recipes, strict=True))
+        done = [_made(one, recipe, volume, error_volume, n) for n, (one, recipe) in pairs]
         records = [record for record, _ in done]
         volume.finish(_of_channels(records))
         if error_volume:
@@ -106,7 +109,7 @@ def _grid(given: Sequence[Given], numbers: Sequence[int] | None) -> ZGrid:
 
 def _made(
     given: Given,
-    planes: ZGrid,
+    recipe: Recipe,
     volume: VolumeWriter,
     errors: VolumeWriter | None,
     number: int,
@@ -115,7 +118,8 @@ def _made(
     from ..engine.to_disk import reconstruct_into
     from ..engine.voxel_errors import WithErrors
 
-    recipe, writer = given.recipe(planes), volume.channel(number)
+    assert isinstance(recipe.target, ZGrid)
+    writer = volume.channel(number)
     into = WithErrors(writer, errors.channel(number), recipe) if errors else writer
     records: list[dict[str, Any]] = []
     method, begun = given.source.by.method, time.perf_counter()
@@ -131,7 +135,7 @@ def _made(
         )
     (record,), seconds = records, time.perf_counter() - begun
     by, scans = record.get("used", method), len(given.scans)
-    return record, result_line(volume.path, volume.shape, planes, by, scans, seconds)
+    return record, result_line(volume.path, volume.shape, recipe.target, by, scans, seconds)
 
 
 def surface(

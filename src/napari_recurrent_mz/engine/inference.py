@@ -21,6 +21,7 @@ from ..core.device import choose_device
 from ..core.methods import DEFAULT_METHOD, Method, method_of
 from ..core.optics import Optics
 from ..core.progress import Stopped, never
+from ..core.region import Region
 from ..core.scans import (
     FloatArray,
     Heights,
@@ -133,11 +134,24 @@ def run(
     Stopped
         If ``stopped`` said so.
     """
+    if recipe.region is not None:
+        inner, region = recipe.around_region()
+        return _cropped(run(inner, order=order, stopped=stopped), region)
     recipe, events, stopped = loaded(recipe), deque[Event](), stopped or never
     maker = plane_maker(recipe, lambda s: events.append(Note(s)), events.append, stopped)
     if isinstance(recipe.target, ZGrid):
         return _planes(recipe, recipe.target, maker, order, stopped, events)
     return _surface(recipe, recipe.target, maker, events)
+
+
+def _cropped(events: Iterator[Event], region: Region) -> Iterator[Event]:
+    """The same events, with planes of a region alone."""
+    with closing(events):  # type: ignore[type-var]
+        for event in events:
+            if isinstance(event, Plane):
+                yield replace(event, pixels=np.ascontiguousarray(region.of(event.pixels)))
+            else:
+                yield event
 
 
 def _drained(events: deque[Event]) -> Iterator[Event]:
@@ -442,7 +456,9 @@ def first_look(recipe: Recipe, z_um: float) -> FloatArray | None:
     """Linear MMSE of one plane, shape (Y, X), to show while a slower method begins; else None."""
     if recipe.chosen.kind in ("lmmse", "interpolation"):
         return None
-    return _linear_mmse(_Task(recipe, _quiet, _quiet, never)).plane(z_um)
+    inner, region = recipe.around_region()
+    pixels: FloatArray = region.of(_linear_mmse(_Task(inner, _quiet, _quiet, never)).plane(z_um))
+    return pixels
 
 
 def model_for(method: str, given: Model | str | Path | None = None) -> Model | None:

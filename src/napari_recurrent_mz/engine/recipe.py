@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from ..core.methods import DEFAULT_METHOD, Method, image_made, method_of
 from ..core.optics import Optics
+from ..core.region import Region
 from ..core.scans import (
     Heights,
     InputError,
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from ..core.device import Device
     from ..networks.weights import Model
     from .check import OwnSampleCheck
+
+
+_MARGIN = 128  # pixels around a region whose light is taken into account, as between windows
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,21 +92,41 @@ class Recipe:
     model: Model | str | Path | None = None  # by default the weights bundled for the method
     device: str = "auto"  # auto, cuda, mps or cpu
     pixel_um: float | None = None  # where there are no optics
+    region: Region | None = None  # of a grid, the part of the field that is wanted
 
     def __post_init__(self) -> None:
         scans = check_scans(self.scans)
         require_several(scans)
         object.__setattr__(self, "scans", scans)
         method_of(self.method)
+        if self.region is not None:
+            self.region.check_within(self._field, self.scans[0].name)
         if isinstance(self.target, HeightMap):
+            if self.region is not None:
+                raise InputError("A surface has no region: crop the scans and the heights.")
             heights = check_heights(self.target.heights_um, self.shape)
             object.__setattr__(self, "target", replace(self.target, heights_um=heights))
 
     @property
-    def shape(self) -> tuple[int, int]:
+    def _field(self) -> tuple[int, int]:
         """(Y, X) of the scans."""
         y, x = self.scans[0].pixels.shape
         return y, x
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(Y, X) of what is made."""
+        return self._field if self.region is None else self.region.shape
+
+    def around_region(self) -> tuple[Recipe, Region]:
+        """The recipe of a region and of what its light comes from; and the region in its planes."""
+        y, x = self._field
+        region = self.region or Region((0, y), (0, x))
+        if self.region is None:
+            return self, region
+        wide = region.widened(_MARGIN, self._field)
+        scans = [replace(scan, image=wide.of(scan.pixels)) for scan in self.scans]
+        return replace(self, scans=scans, region=None), region.within(wide)
 
     @property
     def chosen(self) -> Method:
@@ -161,6 +185,7 @@ class Recipe:
             **({"used": used, "check": check.as_dict()} if check else {}),
             "model": {"name": model.name, "sha256": model.sha256} if model else None,
             "scans": [scan.as_dict() for scan in self.scans],
+            **({"region": str(self.region)} if self.region else {}),
             **self._target_record(measured),
             "optics": self.optics.as_dict() if self.optics else None,
             "device": device if isinstance(device, str) else device.name,

@@ -71,7 +71,10 @@ def voxel_errors(
 
 
 def _errors_of(recipe: Recipe, stopped: Callable[[], bool] = never) -> VoxelErrors:
-    return VoxelErrors(recipe.scans, recipe.known_optics, reach_um=recipe.ends_um, stopped=stopped)
+    inner, region = recipe.around_region()
+    return VoxelErrors(
+        inner.scans, inner.known_optics, reach_um=inner.ends_um, region=region, stopped=stopped
+    )
 
 
 class WithErrors(PlaneWriter):

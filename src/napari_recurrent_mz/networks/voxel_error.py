@@ -21,6 +21,7 @@ from scipy.ndimage import uniform_filter
 
 from ..core.optics import Optics
 from ..core.progress import Stopped, never
+from ..core.region import Region
 from ..core.scans import FloatArray, Scans, same_height, stack_of
 from .inputs import NetworkInputs, Prepared
 from .recurrent_mz import NetworkConfig
@@ -136,6 +137,8 @@ class VoxelErrors:
     optics : Optics
     reach_um : tuple of float
         The lowest and the highest plane.
+    region : Region, optional
+        The part of the field that the planes are of.
     stopped : callable, optional
         Asked before every 256 rows of a plane; True ends in :class:`~.Stopped`.
 
@@ -150,10 +153,13 @@ class VoxelErrors:
         optics: Optics,
         *,
         reach_um: tuple[float, float],
+        region: Region | None = None,
         stopped: Callable[[], bool] = never,
     ) -> None:
         self._stack, self._optics = stack_of(scans), optics
         self._model, self._stopped = error_model(), stopped
+        self._top = 0 if region is None else region.rows[0]
+        self._columns = slice(None) if region is None else slice(*region.columns)
         self._inputs = NetworkInputs(self._stack, optics, NetworkConfig(), reach_um=reach_um)
 
     def of(self, plane: FloatArray, z_um: float) -> FloatArray:
@@ -182,7 +188,8 @@ class VoxelErrors:
             if self._stopped():
                 raise Stopped
             first, last = max(low - _MARGIN, 0), min(low + _ROWS + _MARGIN, len(plane))
-            given = parts.window(slice(first, last))
+            rows = slice(self._top + first, self._top + last)
+            given = parts.window(rows, self._columns)
             unit = given.unit[0, 0].numpy().clip(_DARK)
             correction = (normal[first:last] - given.linear[0, 0].numpy()) / unit
             found = self._model(features(given, correction, away, scale.contrast)) * unit

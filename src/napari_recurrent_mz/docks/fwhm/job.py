@@ -25,6 +25,7 @@ from ...measure.beads import (
 )
 from ...measure.plots import SERIES_ON_DARK
 from ..shared import layers as _layers
+from ..shared.places import index_in
 from ..shared.result import show_plane_of
 
 if TYPE_CHECKING:
@@ -123,15 +124,7 @@ def points_um(points: Points, image: Image, volume: LayerVolume) -> Array:
     axes = 2 if volume.is_flat else 3
     if points.ndim < axes:
         raise InputError(f"{words} is two-dimensional but '{image.name}' has planes: add z to it.")
-    used = min(points.ndim, image.ndim)
-    _layers.check_units(points, image, used)
-    world = _mapped(points.data_to_world, np.asarray(points.data, np.float64))
-    padded = np.zeros((len(world), image.ndim))
-    padded[:, -used:] = world[:, -used:] * [
-        _layers.um_per_unit(points, axis) / _layers.um_per_unit(image, axis)
-        for axis in range(-used, 0)
-    ]
-    index = _mapped(image.world_to_data, padded)
+    index = index_in(image, points, points.data)
     places = np.tile(volume.origin_um, (len(index), 1))
     places[:, -axes:] += index[:, -axes:] * volume.voxel_um[-axes:]
     inside = volume.inside(places)
@@ -141,13 +134,6 @@ def points_um(points: Points, image: Image, volume: LayerVolume) -> Array:
             "choose points of this volume, or none to search for beads."
         )
     return np.asarray(places[inside])
-
-
-def _mapped(transform: Callable[[Any], Any], places: Array) -> Array:
-    """What an affine map, which takes one place at a time, makes of many."""
-    start = np.array(transform(np.zeros(places.shape[1])))
-    columns = np.array([transform(unit) for unit in np.eye(places.shape[1])]) - start
-    return np.asarray(start + places @ columns)
 
 
 def measure(job: FwhmJob, stop: threading.Event) -> Steps[Measured | None]:

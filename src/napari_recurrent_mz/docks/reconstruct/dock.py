@@ -24,7 +24,7 @@ from ..shared.layers import METADATA_KEY, known_metadata
 from ..shared.pace import Turns
 from ..shared.result import FinishedPlane, ResultLayer, look_of, reconstruct_steps
 from ..shared.scan_source import ScanSource
-from ..shared.scan_table import is_incomplete, planes_of_one_stack
+from ..shared.scan_table import is_incomplete, layers_of, planes_of_one_stack
 from ..shared.worker import Outcome, Rest, in_background
 from .jobs import (
     Planned,
@@ -362,6 +362,15 @@ class ReconstructDock(ScanSource):
         else:
             self.say("\n".join([sentence, *lines]), "done")
 
+    def draw_region(self) -> None:
+        """Add a rectangle over the scans, whose inside is reconstructed."""
+        with telling(self):
+            layers = layers_of(self.used())
+            if not layers:
+                raise InputError("Add the scans first: the rectangle is drawn over them.")
+            self.ui.region.add(self._viewer, layers[0])
+            self.say("Drag the rectangle, or its corners, to what is to be reconstructed.", "hint")
+
     def add_interpolation(self) -> None:
         """Add the linear interpolation of the same scans beside every volume of the last run."""
         with telling(self):
@@ -453,6 +462,8 @@ class ReconstructDock(ScanSource):
         on(self, self._viewer.dims.events.point, self._in_view_changed)
         ui.method.changed.connect(self._check_timer.start)
         ui.result.changed.connect(self._check_timer.start)
+        on(self, ui.region.changed, self._check_timer.start)
+        on(self, ui.region.draw, self.draw_region)
         on(self, ui.methods_text.clicked, self.copy_methods)
         on(self, ui.interpolation.clicked, self.add_interpolation)
         on(self, ui.errors.clicked, self.add_errors)

@@ -20,7 +20,7 @@ from ...core.memory import size_in_words
 from ...core.methods import method_of
 from ...core.optics import Optics
 from ...core.progress import Progress, Steps, expected_in_words
-from ...core.scans import FloatArray, InputError, Scan, ZGrid, counted
+from ...core.scans import FloatArray, InputError, ZGrid, counted
 from ...engine.recipe import Recipe
 from ...io import check_disk, disk_bytes
 from ..shared.layers import (
@@ -90,10 +90,12 @@ def _job(
     found, grid = together(own, ui.grid.grid)
     optics = found if method.needs_optics else None
     pixel_um = found if optics is None else optics.pixel_um  # which every method needs
+    needed, region = ui.method.needed(method), ui.region.region(layers_of(rows)[0])
+    recipe = Recipe(scans, grid, optics, method.key, *needed, pixel_um, region)
     if preview:
-        grid = _coarser(ui, grid, scans)
+        grid = _coarser(ui, recipe, grid)
+        recipe = replace(recipe, target=grid)
     order = order_from(plane_in_view(viewer, grid), len(grid))
-    recipe = Recipe(scans, grid, optics, method.key, *ui.method.needed(method), pixel_um)
     frames = ui.channels.frames if lapse else 1
     output = None
     if not preview and ui.result.is_on_disk:
@@ -102,8 +104,11 @@ def _job(
         check_disk(output, (frames * len(grid), y, x))
     lapse_rows = tuple(map(_pixels, rows)) if lapse else ()
     lowest = layers_of(rows)[0]
-    where = lateral_origin_um(lowest), time_step_s(lowest)
-    return VolumeJob(recipe, order, output, lapse_rows, frames, ui.result.ngff, *where)
+    origin_um = lateral_origin_um(lowest)
+    if region is not None:
+        origin_um = region.place_um(recipe.pixel_size_um, origin_um)
+    about = ui.result.ngff, origin_um, time_step_s(lowest)
+    return VolumeJob(recipe, order, output, lapse_rows, frames, *about)
 
 
 def _check_frames(layers: Sequence[Image]) -> None:
@@ -174,8 +179,9 @@ def interpolated(recipe: Recipe) -> tuple[FloatArray, dict[str, Any]]:
     assert isinstance(recipe.target, ZGrid)
     linear = replace(recipe, method="linear", model=None, device="cpu")
     began = time.monotonic()
-    volume = reconstruct(linear.scans, recipe.target, method=linear.method, device=linear.device)
-    return volume, linear.provenance("CPU", time.monotonic() - began)
+    inner, region = linear.around_region()
+    volume = reconstruct(inner.scans, recipe.target, method=linear.method, device=linear.device)
+    return region.of(volume), linear.provenance("CPU", time.monotonic() - began)
 
 
 def check_errors(recipes: Sequence[Recipe]) -> None:
@@ -220,7 +226,7 @@ def warnings_about(ui: ReconstructLayout, job: VolumeJob) -> list[str]:
 def cost_in_words(ui: ReconstructLayout, viewer: Any, planned: Sequence[Planned]) -> str:
     """Planes, memory and expected time, of all channels and time points."""
     job, count = planned[0].job, len(planned[0].job.grid)
-    y, x = job.recipe.shape
+    (y, x), region = job.recipe.shape, job.recipe.region
     volumes = sum(one.job.frames for one in planned)
     words = f"{count} plane" + ("s" if count > 1 else "")
     if len(planned) > 1:
@@ -229,7 +235,9 @@ def cost_in_words(ui: ReconstructLayout, viewer: Any, planned: Sequence[Planned]
         words = f"{job.frames} time points × {words}"
     elif ui.channels.frames > 1:
         words = f"time point {frame_in_view(viewer, ui.channels)}: {words}"
-    cost = _cost(ui, job.recipe.scans, count, job.recipe.method, job.recipe.device)
+    if region is not None:
+        words = f"{y} × {x} pixels, {words}"
+    cost = _cost(ui, job.recipe, count)
     if job.output is None:
         size = size_in_words(4 * volumes * count * y * x)
         computing = None if cost is None else cost.computing_megabytes
@@ -243,9 +251,9 @@ def cost_in_words(ui: ReconstructLayout, viewer: Any, planned: Sequence[Planned]
     return f"{words} · {expected_in_words(seconds)}"
 
 
-def _coarser(ui: ReconstructLayout, grid: ZGrid, scans: Sequence[Scan]) -> ZGrid:
+def _coarser(ui: ReconstructLayout, recipe: Recipe, grid: ZGrid) -> ZGrid:
     """Leave planes out so that the preview takes about two seconds."""
-    cost = _cost(ui, scans, len(grid), "lmmse", ui.method.device_choice())
+    cost = _cost(ui, recipe, len(grid))
     every = math.ceil((cost.seconds if cost else 0.0) / _PREVIEW_S)
     if every <= 1 or len(grid) == 1:
         return grid
@@ -254,17 +262,15 @@ def _coarser(ui: ReconstructLayout, grid: ZGrid, scans: Sequence[Scan]) -> ZGrid
     return ZGrid(grid.start_um, last_um, (last_um - grid.start_um) / steps)
 
 
-def _cost(
-    ui: ReconstructLayout, scans: Sequence[Scan], planes: int, method: str, device: str
-) -> Cost | None:
+def _cost(ui: ReconstructLayout, recipe: Recipe, planes: int) -> Cost | None:
     """What it is expected to take; None while torch or the model still loads in its thread."""
     model = ui.method.model
-    if not ui.method.is_ready or (method_of(method).needs_model and model is None):
+    if not ui.method.is_ready or (recipe.chosen.needs_model and model is None):
         return None
     from ...engine.cost import estimate_cost
 
-    shape, z_um, where = scans[0].pixels.shape, [scan.z_um for scan in scans], choose_device(device)
+    scans, where = recipe.around_region()[0].scans, choose_device(recipe.device)
+    shape, z_um = scans[0].pixels.shape, [scan.z_um for scan in scans]
+    about = recipe.method, where, model
     optics = ui.optics.known()
-    return estimate_cost(
-        shape, len(scans), planes, method, where, model, optics=optics, scan_z_um=z_um
-    )
+    return estimate_cost(shape, len(scans), planes, *about, optics=optics, scan_z_um=z_um)

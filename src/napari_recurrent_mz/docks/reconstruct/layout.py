@@ -32,6 +32,7 @@ from ..shared.repairs import Repairs
 from ..shared.scan_source import ScanParts
 from ..shared.worker import in_background
 from .channels import ChannelsPanel
+from .region import RegionPanel
 
 _HEIGHT = 80
 _TIP = (
@@ -202,6 +203,7 @@ class ReconstructLayout(Form):
         self.add_button, self.planes_button, self.remove_button = parts.buttons
         self.channels = ChannelsPanel()
         self.grid, self.method, self.result = GridPanel(), MethodPanel(), ResultPanel()
+        self.region = RegionPanel(viewer)
         self.error = ErrorPlot(palette)
         self.save = SaveButton("volume")
         self.methods_text = push_button(
@@ -221,8 +223,10 @@ class ReconstructLayout(Form):
             *parts.inputs,
             self.channels,
             self.grid,
+            self.region,
             self.method,
             self.result,
+            self.errors,
             self.give_size,
             self.repairs,
         )
@@ -232,7 +236,8 @@ class ReconstructLayout(Form):
         line.addWidget(self.interpolation, 1)
         line.addWidget(self.errors, 1)
         add_parts(rows, "Scans", parts.laid_out(), self.channels, self.give_size, self.repairs)
-        add_parts(rows, "Optics", self.optics, "Target planes (µm)", self.grid, self.error)
+        add_parts(rows, "Optics", self.optics, "Target planes (µm)", self.grid)
+        add_parts(rows, self.region, self.error)
         add_parts(rows, "Reconstruction", self.method, self.result, line)
         footer.add_over_buttons(self.save)
         rows.addStretch(1)
