@@ -227,10 +227,6 @@ class LiveDock(ScanIntake):
     def _is_unfinished(self) -> bool:
         return self.setup.is_incomplete()
 
-    def restyle(self) -> None:
-        self.pages.fill()  # what comes later would have the colours of before
-        super().restyle()
-
     def _layer_goes(self, event: Any = None) -> None:
         """See that its memory is freed, too."""
         super()._layer_goes()
@@ -268,7 +264,7 @@ class LiveDock(ScanIntake):
         self.pages.show_session(started.session)
         self.frame.forget()
         self.footer.ended()
-        self.pages.show_page(self.scans)
+        self.pages.setCurrentWidget(self.scans)
         self._view_moved()
         self._show_state()
         self.offer_waiting()
@@ -293,7 +289,7 @@ class LiveDock(ScanIntake):
         self.footer.say("")
         self.scans.list.show_lines(())
         self.scans.pause.setChecked(False)
-        self.pages.show_page(self.setup)
+        self.pages.setCurrentWidget(self.setup)
         self._show_state()
 
     # the microscope -------------------------------------------------------------------
@@ -499,8 +495,7 @@ class LiveDock(ScanIntake):
             on(self, signal, slot)
         self.files.place(self.pages)
         fit = guarded(self, self.ui.fit)
-        for moved in (self.pages.currentChanged, self.pages.filled):
-            on(self, moved, lambda *_: QTimer.singleShot(0, fit))
+        on(self, self.pages.currentChanged, lambda _: QTimer.singleShot(0, fit))
         self.shortcut("Ctrl+Z", self.undo)
         self.shortcut("Ctrl+Space", scans.pause.click)
         self.shortcut("Ctrl+G", self.go_there)
