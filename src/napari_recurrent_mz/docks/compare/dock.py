@@ -65,10 +65,6 @@ class ComparisonJob:
     optics: Optics | None
     fit: bool
 
-    def baseline_scans(self) -> tuple[float, ...]:
-        """Heights from which a single baseline starts."""
-        return self.scans_um or next((tuple(v.scans_um) for v in self.volumes if v.scans_um), ())
-
 
 def scans_of(layer: Layer) -> tuple[float, ...]:
     """Heights of the scans that a layer was made from, in micrometres; empty if unknown."""
@@ -221,11 +217,8 @@ class CompareDock(Dock):
         keys = {title: key for key, title in BASELINE_NAMES.items()}
         volumes: dict[str, Volume | str] = {v.name: v for v in job.volumes}
         chosen = volumes.get(name, keys.get(name, ""))
-        how: dict[str, Any] = {
-            "scans_um": job.baseline_scans(),
-            "optics": job.optics,
-            "fit": job.fit,
-        }
+        scans = job.scans_um or next((tuple(v.scans_um) for v in job.volumes if v.scans_um), ())
+        how: dict[str, Any] = {"scans_um": scans, "optics": job.optics, "fit": job.fit}
         work = partial(differing, chosen, job.reference, **how)
         self.start(work, then=self._add_map, title="Subtracting")
 

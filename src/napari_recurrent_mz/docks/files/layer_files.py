@@ -214,12 +214,10 @@ def _record(layer: Image) -> dict[str, Any]:
     optics = {name: entry[name] for name in _OPTICS if name in entry}
     if optics:
         record.setdefault("optics", optics)
-    plain: dict[str, Any] = json.loads(json.dumps(record, default=_as_json))
+    plain: dict[str, Any] = json.loads(
+        json.dumps(record, default=lambda one: one.tolist() if hasattr(one, "tolist") else str(one))
+    )
     return plain
-
-
-def _as_json(value: Any) -> Any:
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
 
 
 def _surface_heights(layer: Image) -> Heights | None:

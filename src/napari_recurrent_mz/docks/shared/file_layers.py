@@ -74,8 +74,7 @@ class HeightsButton(QPushButton):
 
     def look(self, layers: Iterable[Layer]) -> None:
         """Offer what is in the file of one of these layers."""
-        candidates: list[Any] = [mislabelled(layer) for layer in layers]
-        self.offer(next((one for one in candidates if one is not None), None))
+        self.offer(next(filter(None, map(mislabelled, layers)), None))
 
     def offer(self, one: Mislabelled | None) -> None:
         """Offer this, or nothing."""
