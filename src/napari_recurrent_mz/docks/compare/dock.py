@@ -41,7 +41,7 @@ from ..shared.layer_choice import (
 from ..shared.optics_panel import OpticsPanel
 from ..shared.parts import ink_of, push_button, without_wheel
 from ..shared.plot import PlotPanel
-from ..shared.result import plane_at, show_plane_of
+from ..shared.slider import plane_at, show_plane_of
 from .parts import LayerList, MeansTable, Options, Reference
 
 _COLOURS = "RdBu_r"  # blue where darker than the reference, white, red where brighter

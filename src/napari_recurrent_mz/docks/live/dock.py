@@ -17,7 +17,8 @@ from ..files.save_volume import finished_volume
 from ..shared.guard import guarded, on, telling
 from ..shared.insides import SHORT_PAUSES
 from ..shared.pace import Turns
-from ..shared.result import order_from, plane_in_view, show_height
+from ..shared.result import order_from, plane_in_view
+from ..shared.slider import show_height
 from .files import LiveFiles
 from .intake import Candidate, ScanIntake
 from .layer import LiveLayer, NextScanFrame, get_ready

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from napari.layers import Image, Layer
+from napari.layers import Image
 
 from ...core.progress import Stopped
 from ...core.scans import Scan, ZGrid, contrast_limits
@@ -31,11 +31,12 @@ from .layers import (
     frame_count,
     full_resolution,
     has_size,
+    layer_data,
     plane_of,
-    um_per_unit,
     um_scale_and_place,
 )
 from .pace import LayerInTurns, Pace, Turns
+from .slider import show_height, um_along
 from .worker import Outcome, Rest
 
 Limits = tuple[float, float]
@@ -523,44 +524,6 @@ def axis_of_time(scan: Image) -> dict[str, Any]:
         "units": str(scan.units[0]) if is_lapse else "pixel",
         "axis_labels": "t",
     }
-
-
-def layer_data(levels: list[Any]) -> Any:
-    """An array, or the levels of one, as napari shows them."""
-    return levels[0] if len(levels) == 1 else levels
-
-
-def show_height(viewer: Any, z_um: float) -> None:
-    """Move the viewer's slider to a height, in micrometres."""
-    dims = viewer.dims
-    if dims.ndim >= 3:
-        dims.set_point(dims.ndim - 3, z_um / um_along(dims, dims.ndim - 3))
-
-
-def um_along(dims: Any, axis: int) -> float:
-    """Micrometres per world unit along an axis of the viewer; a pixel counts as one."""
-    unit = None if dims.units is None else dims.units[axis]
-    if unit is None or not unit.is_compatible_with("um"):
-        return 1.0
-    return float((1 * unit).to("um").magnitude)
-
-
-def units_of(layer: Layer, dims: Any) -> npt.NDArray[np.float64]:
-    """Units of a layer's world per unit of the viewer's, along the layer's axes."""
-    axes = range(-layer.ndim, 0)
-    return np.array([um_along(dims, axis) / um_per_unit(layer, axis) for axis in axes])
-
-
-def plane_at(viewer: Any, layer: Layer) -> float:
-    """Which plane of a layer the viewer's slider is at, between two of them where it is."""
-    world = np.asarray(viewer.dims.point[-layer.ndim :]) * units_of(layer, viewer.dims)
-    return float(layer.world_to_data(world)[-3])
-
-
-def show_plane_of(viewer: Any, layer: Layer, index: npt.ArrayLike) -> None:
-    """Move the viewer's slider to the plane of a place in a layer's data."""
-    world = np.asarray(layer.data_to_world(index)) / units_of(layer, viewer.dims)
-    viewer.dims.set_point(viewer.dims.ndim - 3, float(world[-3]))
 
 
 def plane_in_view(viewer: Any, grid: ZGrid) -> int:

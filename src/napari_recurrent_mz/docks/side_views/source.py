@@ -20,7 +20,7 @@ from ...measure.projections import How, Limits, SideViews, Slab, ViewName, iter_
 from ..shared import layers as _layers
 from ..shared.guard import sentence_of
 from ..shared.layers import Frame, own_metadata, plane_count, plane_shape
-from ..shared.result import units_of
+from ..shared.slider import units_of
 
 Point = tuple[float, float, float]
 AT_ONCE_VOXELS = 16_000_000
