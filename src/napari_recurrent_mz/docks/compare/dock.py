@@ -34,6 +34,7 @@ from ..shared.guard import guarded, on, one_shot, telling
 from ..shared.layer_choice import (
     LayerChoice,
     check_stack,
+    frame_of,
     is_measured_stack,
     says_its_size,
     selected_or_only,
@@ -78,16 +79,9 @@ def volume_of(layer: Layer, step_um: float | None, pixel_um: float | None) -> Vo
         raise InputError(f"Layer '{layer.name}' is still filling: compare it once it is done.")
     image = check_stack(layer)
     _layers.check_upright(image)
-    frame = _layers.stack_frame(image)
-    if frame is None and step_um and pixel_um:
-        frame = _layers.Frame((step_um, pixel_um, pixel_um), (0.0, 0.0, 0.0))
-    if frame is None:
-        raise InputError(
-            f"The size of layer '{image.name}' is not known: type its z step and its pixel size "
-            "in µm, or set the layer's scale and units."
-        )
+    typed_um = (step_um, pixel_um, pixel_um) if step_um and pixel_um else None
+    (step, _, pixel), (z, y, x) = frame_of(image, typed_um)
     _layers.pixel_um(image)  # pixels must be square
-    (step, _, pixel), (z, y, x) = frame
     heights = z + step * np.arange(_layers.plane_count(image), dtype=np.float64)
     pixels, (scans, holds_scans) = _layers.stack_pixels(image), made_from(record)
     return Volume(image.name, pixels, heights, pixel, (y, x), scans, holds_scans)

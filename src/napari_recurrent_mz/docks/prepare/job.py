@@ -24,7 +24,7 @@ from ...measure.preparation import (
     resampling,
 )
 from ..shared import layers as _layers
-from ..shared.layer_choice import check_stack
+from ..shared.layer_choice import check_stack, frame_of
 from ..shared.layers import about_layer
 from .pages import Align, Register
 
@@ -95,15 +95,9 @@ def scans_source(images: Sequence[Image]) -> PlaneSource:
 def place_of(layer: Image) -> Place:
     """Where the voxels of a stack lie."""
     _layers.check_upright(layer)
-    frame = _layers.stack_frame(layer)
-    pixel = _layers.pixel_um(layer)
-    if frame is None or pixel is None:
-        raise InputError(
-            f"The voxel size of layer '{layer.name}' is not known: set the layer's scale and units."
-        )
-    (step, _, _), (z, y, x) = frame
+    (step, _, pixel), (z, y, x) = frame_of(layer, remedy="set the layer's scale and units.")
     heights = z + step * np.arange(_layers.plane_count(layer), dtype=np.float64)
-    return Place(heights, pixel, (y, x))
+    return Place(heights, _layers.pixel_um(layer) or pixel, (y, x))
 
 
 def frames_of(*stacks: Image) -> list[_layers.Frame | None]:

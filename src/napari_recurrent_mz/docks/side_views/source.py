@@ -13,7 +13,6 @@ from napari.layers import Image
 
 from ...core.memory import size_in_words
 from ...core.progress import Progress, Steps, finished
-from ...core.scans import InputError
 from ...measure.comparison import made_from
 from ...measure.plots.side_views import Panel, contrast
 from ...measure.projections import How, Limits, SideViews, Slab, ViewName, iter_side_views
@@ -162,23 +161,6 @@ class VolumeSource:
             how=self.how,
             name=self.name,
         )
-
-
-def frame_of(layer: Any, typed_um: tuple[float, float, float] | None) -> _layers.Frame:
-    """Where a layer's voxels are; ``typed_um`` holds where the layer does not say."""
-    stack = _layers.check_layer(layer)
-    if _layers.plane_count(stack) < 2:
-        raise InputError(
-            f"Layer '{layer.name}' is one plane: side views need a volume (z, y, x) of several."
-        )
-    frame = _layers.stack_frame(stack)
-    if frame is not None:
-        return frame
-    if typed_um is None:
-        raise InputError(
-            f"Layer '{layer.name}' does not say the size of its voxels: type it in µm."
-        )
-    return _layers.Frame(typed_um, (0.0, 0.0, 0.0))
 
 
 def scans_um(layer: Any) -> tuple[float, ...]:
