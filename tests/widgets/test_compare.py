@@ -49,13 +49,7 @@ def add_pair(viewer: Any) -> tuple[Any, Any]:
     return truth, viewer.add_image(MADE, name="mine", metadata=provenance(*SCANS), **IN_UM)
 
 
-@pytest.fixture
-def make(docks: list[Any]) -> Callable[..., CompareDock]:
-    def make(viewer: Any) -> CompareDock:
-        docks.append(CompareDock(viewer))
-        return docks[-1]
-
-    return make
+DOCK = CompareDock  # that ``make`` makes
 
 
 @pytest.fixture

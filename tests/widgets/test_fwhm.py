@@ -54,15 +54,7 @@ def sharper() -> PlantedBeads:
     return plant_beads(shape, VOXEL, (0.7, 0.3, 0.28), 30, pitch_um=pitch, seed=3)
 
 
-@pytest.fixture
-def make(docks: list[Any]) -> Callable[..., FwhmDock]:
-    """A dock on a viewer without a window, or on the one given."""
-
-    def make(viewer: Any = None) -> FwhmDock:
-        docks.append(FwhmDock(ViewerModel() if viewer is None else viewer))
-        return docks[-1]
-
-    return make
+DOCK = FwhmDock  # that ``make`` makes
 
 
 @pytest.fixture

@@ -37,13 +37,7 @@ IN_UM = {
 }
 
 
-@pytest.fixture
-def make(docks: list[Any]) -> Callable[..., PrepareDock]:
-    def make(viewer: Any) -> PrepareDock:
-        docks.append(PrepareDock(viewer))
-        return docks[-1]
-
-    return make
+DOCK = PrepareDock  # that ``make`` makes
 
 
 @pytest.fixture

@@ -22,14 +22,7 @@ from napari_recurrent_mz.docks.side_views import dock as side_views
 from napari_recurrent_mz.docks.side_views import source as _side_views_source
 from napari_recurrent_mz.docks.side_views.dock import SideViewsDock
 
-
-@pytest.fixture
-def make(docks: list[Any]) -> Callable[..., SideViewsDock]:
-    def made(viewer: Any) -> SideViewsDock:
-        docks.append(SideViewsDock(viewer))
-        return docks[-1]
-
-    return made
+DOCK = SideViewsDock  # that ``make`` makes
 
 
 @pytest.fixture
