@@ -23,14 +23,18 @@ from ..shared.layers import (
     check_is_there,
     check_layer,
     check_plausible,
+    check_upright,
     frame_count,
     full_resolution,
     has_size,
     heights_um,
+    is_tilted,
     own_metadata,
     plane_count,
     time_step_s,
     um_per_unit,
+    world_place,
+    world_scale,
 )
 
 _EVEN = 1e-6  # of the step: what is off by more is no rounding
@@ -107,13 +111,9 @@ class LayersFile:
 
 def place_of(layer: Image) -> Place:
     """Where the voxels of a layer ([[T,] Z,] Y, X) are; InputError if no file can state it."""
-    matrices = layer.affine.affine_matrix, layer.rotate
-    is_turned = any(not np.allclose(matrix, np.eye(len(matrix))) for matrix in matrices)
-    if is_turned or np.any(layer.shear):
-        raise InputError(
-            f"Layer '{layer.name}' is rotated, sheared or moved by an affine transform: resample "
-            "it along the axes first."
-        )
+    check_upright(layer)
+    if is_tilted(layer):
+        raise InputError(f"The planes of layer '{layer.name}' are not level: resample it first.")
     space = range(max(layer.ndim - 3, 0), layer.ndim)  # beside time
     in_length = [bool(layer.units[axis].is_compatible_with("um")) for axis in space]
     if any(in_length) and not all(in_length):
@@ -122,7 +122,8 @@ def place_of(layer: Image) -> Place:
             f"Layer '{layer.name}' has axes in {units}: give all of them a length, or none."
         )
     factors = np.array([um_per_unit(layer, axis) for axis in space])
-    scale, start = (np.asarray(of)[list(space)] * factors for of in (layer.scale, layer.translate))
+    places = world_scale(layer), world_place(layer)
+    scale, start = (place[list(space)] * factors for place in places)
     if not has_size(layer):
         if np.any(start != 0) or np.any(scale != 1):
             raise InputError(
@@ -155,8 +156,6 @@ def _uneven_heights(layer: Image, start: float, step: float) -> npt.NDArray[np.f
 
 def _pixel_um(layer: Image, scale: npt.NDArray[np.float64]) -> float:
     y, x = (float(size) for size in scale[-2:])
-    if min(y, x) < 0:
-        raise InputError(f"Layer '{layer.name}' is mirrored: give it a scale above 0 in y and x.")
     if abs(y - x) > 1e-6 * x:
         raise InputError(
             f"Layer '{layer.name}' has pixels of {y:g} × {x:g} µm: square pixels are needed, so "
