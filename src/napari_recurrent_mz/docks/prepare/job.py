@@ -25,7 +25,6 @@ from ...measure.preparation import (
 )
 from ..shared import layers as _layers
 from ..shared.layer_choice import check_stack, frame_of
-from ..shared.layers import about_layer
 from .pages import Align, Register
 
 _SAME_PLACE_PX = 0.5
@@ -165,13 +164,13 @@ def register_job(
 def about_edf(layer: Image, source: PlaneSource) -> dict[str, Any]:
     """Keyword arguments for the extended-depth-of-field image of a stack."""
     step = {"task": "edf", "source": source.name, "planes": len(source.labels)}
-    return about_layer(layer, f"EDF of {layer.name}", step, is_flat=True)
+    return _layers.about_layer(layer, f"EDF of {layer.name}", step, is_flat=True)
 
 
 def about_heights(layer: Image, source: PlaneSource) -> dict[str, Any]:
     """Keyword arguments for the map of the heights of an EDF's pixels."""
     step = {"task": "edf", "source": source.name, "planes": len(source.labels)}
-    about = about_layer(
+    about = _layers.about_layer(
         layer,
         f"Heights of {layer.name} (µm)",
         step | {"holds": "heights, µm"},
@@ -188,8 +187,8 @@ def about_registered(
     step = {"task": "register", "to": wide.name, **registration.as_dict(), "cropped": crop}
     name = f"{confocal.name} (registered)"
     planes, region = (registration.planes, registration.region) if crop else (None, None)
-    about = about_layer(wide, name, step, region=region, planes=planes)
-    own = about_layer(confocal, name, step)
+    about = _layers.about_layer(wide, name, step, region=region, planes=planes)
+    own = _layers.about_layer(confocal, name, step)
     key, place = _layers.METADATA_KEY, {"z_um", "z_step_um", "pixel_um"}
     record = {k: v for k, v in own["metadata"][key].items() if k not in place}
     record |= {k: v for k, v in about["metadata"][key].items() if k in place}

@@ -23,18 +23,9 @@ from ...engine.recipe import Recipe
 from ...io import Place, VolumeWriter
 from ...io._time_lapse import TimePoint, make_time_lapse, resize_time_lapse
 from ...io._zarr import NGFF, is_there, levels_of
+from . import layers as _layers
 from .guard import sentence_of
 from .insides import fit
-from .layers import (
-    LAID_KEY,
-    METADATA_KEY,
-    frame_count,
-    full_resolution,
-    has_size,
-    layer_data,
-    plane_of,
-    um_scale_and_place,
-)
 from .pace import LayerInTurns, Pace, Turns
 from .slider import show_height, um_along
 from .worker import Outcome, Rest
@@ -54,7 +45,7 @@ class ScanPixels:
     def scan(self, frame: int) -> Scan:
         """Read it at one time point."""
         name = f"{self.name}, time point {frame}"
-        return Scan(plane_of(self.pixels, self.plane, frame, name), self.z_um, name)
+        return Scan(_layers.plane_of(self.pixels, self.plane, frame, name), self.z_um, name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -338,7 +329,7 @@ class ResultLayer(LayerInTurns[Image]):
         self._scans = weakref.WeakSet(scans)
         self._look = look_of(scans[0])
         self._time_axis = axis_of_time(scans[0])
-        self.is_scan_unsized = not has_size(scans[0])
+        self.is_scan_unsized = not _layers.has_size(scans[0])
         self.hides_scans = False
         self.done = 0  # planes that are finished
         self._planes: list[FinishedPlane] = []
@@ -375,7 +366,7 @@ class ResultLayer(LayerInTurns[Image]):
             self.remove()
             return
         if outcome.path is not None:
-            layer.data = layer_data(levels_of(outcome.path))  # it has another name now
+            layer.data = _layers.layer_data(levels_of(outcome.path))  # it has another name now
         if outcome.state == "done":
             self._record(layer, outcome.provenance or {})
         elif self.job.lapse:
@@ -393,7 +384,7 @@ class ResultLayer(LayerInTurns[Image]):
 
     def _record(self, layer: Image, record: Mapping[str, Any]) -> None:
         """Say how it was made."""
-        layer.metadata = {**layer.metadata, METADATA_KEY: dict(record)}
+        layer.metadata = {**layer.metadata, _layers.METADATA_KEY: dict(record)}
 
     @property
     def _shown(self) -> FinishedPlane:
@@ -408,12 +399,14 @@ class ResultLayer(LayerInTurns[Image]):
 
     def _make(self) -> Image:
         place = self._place(self.job.grid.start_um)
-        return self._image(layer_data(self._shown.levels), self.name, place)
+        return self._image(_layers.layer_data(self._shown.levels), self.name, place)
 
     def _place(self, z_um: float, frame: int = 0) -> dict[str, tuple[Any, ...]]:
         """Where a volume ([T,] Z, Y, X) lies that begins at a height, and at a time point."""
         pixel_um = self.job.recipe.pixel_size_um
-        place = um_scale_and_place(self.job.grid.step_um, pixel_um, z_um, self.job.origin_um)
+        place = _layers.um_scale_and_place(
+            self.job.grid.step_um, pixel_um, z_um, self.job.origin_um
+        )
         if not self.job.lapse:
             return place
         time = self._time_axis
@@ -426,8 +419,8 @@ class ResultLayer(LayerInTurns[Image]):
             name=name,
             contrast_limits=self._shown.contrast,
             metadata={
-                METADATA_KEY: {"state": "running"},
-                LAID_KEY: {name: place[name] for name in ("axis_labels", "units")},
+                _layers.METADATA_KEY: {"state": "running"},
+                _layers.LAID_KEY: {name: place[name] for name in ("axis_labels", "units")},
             },
             **self._look,
             **place,
@@ -455,10 +448,10 @@ class ResultLayer(LayerInTurns[Image]):
         layer, levels = self.layer, self._shown.levels
         if layer is None:
             return
-        if tuple(levels[0].shape) == tuple(full_resolution(layer).shape):
+        if tuple(levels[0].shape) == tuple(_layers.full_resolution(layer).shape):
             layer.refresh()
         else:
-            layer.data = layer_data(levels)
+            layer.data = _layers.layer_data(levels)
 
     def _crop(self, layer: Image, state: str) -> None:
         """Cut the layer to the planes that exist, so that no empty plane can be measured."""
@@ -517,7 +510,7 @@ def look_of(scan: Image) -> dict[str, Any]:
 
 def axis_of_time(scan: Image) -> dict[str, Any]:
     """How the first axis of a time-lapse (T, Z, Y, X) lies, by that of its scans."""
-    is_lapse = frame_count(scan) > 1
+    is_lapse = _layers.frame_count(scan) > 1
     return {
         "scale": float(scan.scale[0]) if is_lapse else 1.0,
         "translate": float(scan.translate[0]) if is_lapse else 0.0,
