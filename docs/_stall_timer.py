@@ -34,16 +34,7 @@ class StallTimer:
         self._ticks.append(time.perf_counter())
 
     def print_parts(self, method: str, begins: Mapping[str, float]) -> None:
-        """Print a line for each part of the time.
-
-        Parameters
-        ----------
-        method : str
-            What the lines begin with.
-        begins : mapping of str to float
-            When each part began, as ``time.perf_counter`` has it, in order; it ends with the next.
-            A gap belongs to the part in which it ends.
-        """
+        """Print a line for each part, which ends as the next one begins; a gap is of its end's."""
         times = np.array(self._ticks)
         gaps, ends = np.diff(times), times[1:]
         limits = [*begins.values(), np.inf]

@@ -152,22 +152,9 @@ def write_micro_manager(
     summary: Mapping[str, Any] | None = None,
     records: bool = True,
 ) -> Path:
-    """Micro-Manager's stack file.
+    """Micro-Manager's stack file x_MMStack…, of some of ``count`` positions (planes, heights).
 
-    Parameters
-    ----------
-    path : Path
-        Called x_MMStack… , as Micro-Manager does it.
-    positions : mapping
-        Planes and heights of the positions that lie in this file.
-    count : int
-        How many positions were taken in all.
-    xml : str
-        OME metadata.
-    summary : mapping
-        Beside what is always there.
-    records : bool
-        Whether each image says at what height it was taken.
+    With ``records``, each image says at what height it was taken.
     """
     told = {
         "Prefix": "x",

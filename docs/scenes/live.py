@@ -9,17 +9,5 @@ from napari_recurrent_mz.docks.demo.windows import run_live_demo
 
 
 def run(theme: str, size: tuple[int, int], path: Path, data: Path | None) -> None:  # noqa: ARG001
-    """Save a picture of the window, as ``recurrent-mz demo --live --screenshot`` does.
-
-    Parameters
-    ----------
-    theme : str
-        ``dark`` or ``light``.
-    size : tuple of int
-        Width and height of the window, in pixels.
-    path : Path
-        Where the picture goes (PNG).
-    data : Path or None
-        Not used: the sample is simulated.
-    """
+    """Save a picture of the window, as ``recurrent-mz demo --live --screenshot`` does."""
     run_live_demo(GRID, max_scans=MOST, screenshot=path, theme=theme, size=size)

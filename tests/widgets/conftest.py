@@ -108,6 +108,17 @@ def docks(qtbot: Any) -> Iterator[list[Any]]:
 
 
 @pytest.fixture
+def make(request: pytest.FixtureRequest, docks: list[Any]) -> Callable[..., Any]:
+    """The ``DOCK`` of the tests' module, on the viewer given or on one without a window."""
+
+    def make(viewer: Any = None) -> Any:
+        docks.append(request.module.DOCK(ViewerModel() if viewer is None else viewer))
+        return docks[-1]
+
+    return make
+
+
+@pytest.fixture
 def make_dock(qtbot: Any, quick_survey: None, docks: list[Any]) -> Callable[..., ReconstructDock]:
     """A dock on a viewer without a window, its method set, its survey done."""
 

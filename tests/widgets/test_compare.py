@@ -49,13 +49,7 @@ def add_pair(viewer: Any) -> tuple[Any, Any]:
     return truth, viewer.add_image(MADE, name="mine", metadata=provenance(*SCANS), **IN_UM)
 
 
-@pytest.fixture
-def make(docks: list[Any]) -> Callable[..., CompareDock]:
-    def make(viewer: Any) -> CompareDock:
-        docks.append(CompareDock(viewer))
-        return docks[-1]
-
-    return make
+DOCK = CompareDock  # that ``make`` makes
 
 
 @pytest.fixture
@@ -196,7 +190,7 @@ def test_a_falling_stack_in_pixels_is_followed_too(make, qtbot) -> None:
     dock = make(viewer)
     assert dock.options.step.native.isVisibleTo(dock)
     dock.act()
-    assert "The size of layer 'truth' is not known" in dock.footer.message.text()
+    assert "Layer 'truth' does not say the size of its voxels" in dock.footer.message.text()
     dock.options.step.value = 0.5
     dock.options.pixel.value = 0.3
     finish(qtbot, dock, dock.act)

@@ -240,6 +240,15 @@ def test_the_ome_zarr_is_valid(viewer: ViewerModel, tmp_path: Path) -> None:
     assert [channel["label"] for channel in told.omero["channels"]] == ["red", "green"]
 
 
+def test_a_layer_that_a_transform_has_moved_is_saved_where_it_is_drawn(
+    viewer: ViewerModel, tmp_path: Path
+) -> None:
+    moved = turned(affine=np.array([[1, 0, 0, 5], [0, 2, 0, 0], [0, 0, 2, -1], [0, 0, 0, 1.0]]))
+    (found,) = again(viewer, tmp_path / "v.ome.tif", moved)
+    for index in ((0, 0, 0), (3, 2, 5)):
+        np.testing.assert_allclose(found.data_to_world(index), moved.data_to_world(index))
+
+
 # --- what cannot be saved ---------------------------------------------------------------------
 
 
@@ -553,5 +562,5 @@ def test_a_drop_on_the_window_and_napari_s_save_dialog(
     assert "Recurrent-MZ OME-TIFF (*.ome.tif *.ome.tiff)" in asked
     np.testing.assert_array_equal(read_image(tmp_path / "b.ome.zarr").data, STACK)
     layer.rotate = (0, 0, 30)
-    with pytest.raises(OSError, match="is rotated"):  # which napari shows
+    with pytest.raises(OSError, match="is turned"):  # which napari shows
         window._save_layers_dialog(selected=True)

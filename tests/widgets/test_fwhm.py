@@ -54,15 +54,7 @@ def sharper() -> PlantedBeads:
     return plant_beads(shape, VOXEL, (0.7, 0.3, 0.28), 30, pitch_um=pitch, seed=3)
 
 
-@pytest.fixture
-def make(docks: list[Any]) -> Callable[..., FwhmDock]:
-    """A dock on a viewer without a window, or on the one given."""
-
-    def make(viewer: Any = None) -> FwhmDock:
-        docks.append(FwhmDock(ViewerModel() if viewer is None else viewer))
-        return docks[-1]
-
-    return make
+DOCK = FwhmDock  # that ``make`` makes
 
 
 @pytest.fixture
@@ -487,7 +479,7 @@ def test_a_step_is_asked_for_where_it_is_not_known(make, run, beads) -> None:
 
 def test_places_are_those_of_napari_one_by_one() -> None:
     viewer = ViewerModel()
-    image = viewer.add_image(np.zeros((4, 5, 6)), scale=(2, 1, 1), translate=(1, 0, 0))
+    image = viewer.add_image(np.zeros((4, 5, 6)), scale=(2, 0.5, 0.4), translate=(1, 0, 0))
     layer = viewer.add_points(np.eye(3), scale=(2, 3, 4), translate=(1, 2, 3), rotate=20)
     places = np.random.default_rng(0).uniform(size=(7, 3))
     expected = [image.world_to_data(layer.data_to_world(place)) for place in places]

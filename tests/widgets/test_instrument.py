@@ -14,11 +14,11 @@ import pytest
 from napari.components import ViewerModel
 from qtpy.QtCore import QThreadPool
 
-from napari_recurrent_mz.core.progress import Stopped
+from napari_recurrent_mz.core.progress import Progress, Stopped
 from napari_recurrent_mz.core.scans import InputError
 from napari_recurrent_mz.docks.shared import dock as dock_module
 from napari_recurrent_mz.docks.shared import plot as plot_module
-from napari_recurrent_mz.docks.shared.dock import Dock, Progress
+from napari_recurrent_mz.docks.shared.dock import Dock
 from napari_recurrent_mz.docks.shared.layer_choice import LayerChoice
 from napari_recurrent_mz.docks.shared.parts import Palette
 from napari_recurrent_mz.docks.shared.plot import PlotPanel

@@ -125,14 +125,14 @@ def test_the_pages_come_by_themselves_and_the_dock_keeps_its_size(make: Any, qtb
     assert dock.setup.isVisible()
     assert not dock.scans.isVisible()
     assert dock.pages.minimumSizeHint() == expected
-    dock.pages.show_page(dock.scans)
+    dock.pages.setCurrentWidget(dock.scans)
     assert dock.scans.isVisible()
 
 
 def test_a_page_that_is_wanted_at_once_is_there(make: Any) -> None:
     dock = make(starts=False)
     dock.show()
-    dock.pages.show_page(dock.scans)
+    dock.pages.setCurrentWidget(dock.scans)
     assert dock.scans.isVisible()
 
 

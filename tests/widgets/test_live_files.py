@@ -18,8 +18,9 @@ from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 from scipy.ndimage import gaussian_filter
 
 from napari_recurrent_mz import Optics, Scan, Session, ZGrid
+from napari_recurrent_mz.docks.files.reader import is_session_path
 from napari_recurrent_mz.docks.live.dock import LiveDock
-from napari_recurrent_mz.docks.live.files import LiveFiles, is_session_path, sessions_folder
+from napari_recurrent_mz.docks.live.files import LiveFiles, sessions_folder
 from napari_recurrent_mz.docks.live.pages import QuestionBox
 from napari_recurrent_mz.docks.live.work import Add, Listed, LiveRun, NotStarted
 from napari_recurrent_mz.docks.shared.layers import um_scale_and_place

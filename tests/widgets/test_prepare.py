@@ -37,13 +37,7 @@ IN_UM = {
 }
 
 
-@pytest.fixture
-def make(docks: list[Any]) -> Callable[..., PrepareDock]:
-    def make(viewer: Any) -> PrepareDock:
-        docks.append(PrepareDock(viewer))
-        return docks[-1]
-
-    return make
+DOCK = PrepareDock  # that ``make`` makes
 
 
 @pytest.fixture
@@ -223,7 +217,7 @@ def test_a_confocal_stack_is_registered(make, qtbot: Any) -> None:
         (np.where(STACK == STACK[1, 2, 3], np.nan, STACK), {}, ALIGN, "that are NaN"),
         (np.where(STACK == STACK[1, 2, 3], np.nan, STACK), {}, EDF, "that are NaN"),
         (STACK, {"axis_labels": ("t", "y", "x")}, ALIGN, "are along axis 't', not z"),
-        (STACK, {}, REGISTER, "voxel size of layer 'bad' is not known"),
+        (STACK, {}, REGISTER, "'bad' does not say the size of its voxels"),
         (STACK, IN_UM | {"scale": (0.5, 0.2, -0.2)}, REGISTER, "turned, sheared or mirrored"),
     ],
 )

@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 import tifffile
 from napari.components import ViewerModel
-from napari.layers import Image
+from napari.layers import Image, Layer
 from qtpy.QtCore import Qt
 
 from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
-from napari_recurrent_mz.docks.shared import drop as _drop
+from napari_recurrent_mz.docks.shared.file_layers import open_files
 from napari_recurrent_mz.docks.shared.layers import METADATA_KEY
 from napari_recurrent_mz.docks.shared.scan_table import HEIGHT
-from napari_recurrent_mz.io import read_image
 
 OPTICS = {"na": 1.2, "wavelength_um": 0.519, "immersion_index": 1.33}
 UM = {"units": ("um", "um", "um"), "axis_labels": ("z", "y", "x")}
@@ -64,6 +63,11 @@ def type_in(dock: ReconstructDock, name: str, text: str) -> None:
     edit.editingFinished.emit()
 
 
+def opened(viewer: ViewerModel, path: Any) -> Any:
+    """The first layer of a file, as a drop adds it."""
+    return viewer.add_layer(Layer.create(*open_files([path]).layers[0]))
+
+
 # what a person sets wins ------------------------------------------------------------------
 def test_a_scale_that_was_set_on_a_dropped_stack_is_its_scale(
     dock: ReconstructDock, viewer: ViewerModel, stack: Any, tmp_path: Any
@@ -71,7 +75,7 @@ def test_a_scale_that_was_set_on_a_dropped_stack_is_its_scale(
     path = tmp_path / "one.ome.tif"
     about = {"axes": "ZYX"} | {f"PhysicalSize{axis}": 1.0 for axis in "XYZ"}
     tifffile.imwrite(path, stack, metadata=about)
-    layer = _drop.add_image_file(viewer, read_image(path))
+    layer = opened(viewer, path)
     layer.scale = (0.4, 0.1, 0.1)
     dock.add_layers([layer])
     assert heights(dock) == pytest.approx([0.4, 1.6, 2.8])
@@ -202,7 +206,7 @@ def test_a_volume_file_that_is_dropped_is_no_stack_of_scans(
 
     path = tmp_path / "volume.ome.tif"
     write_volume(path, stack, 0.5 * np.arange(9), 0.2, provenance={"method": "lmmse"})
-    dock.add_layers([_drop.add_image_file(viewer, read_image(path))])
+    dock.add_layers([opened(viewer, path)])
     assert dock.ui.table.scans.rows == []
     assert "was made from scans" in dock.ui.footer.message.text()
 

@@ -22,14 +22,7 @@ from napari_recurrent_mz.docks.side_views import dock as side_views
 from napari_recurrent_mz.docks.side_views import source as _side_views_source
 from napari_recurrent_mz.docks.side_views.dock import SideViewsDock
 
-
-@pytest.fixture
-def make(docks: list[Any]) -> Callable[..., SideViewsDock]:
-    def made(viewer: Any) -> SideViewsDock:
-        docks.append(SideViewsDock(viewer))
-        return docks[-1]
-
-    return made
+DOCK = SideViewsDock  # that ``make`` makes
 
 
 @pytest.fixture
@@ -439,8 +432,8 @@ def with_nan(stack: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
     ("change", "options", "sentence"),
     [
-        (lambda s: s[0], {"scale": (0.2, 0.2), "units": ("um",) * 2}, "is one plane: side views"),
-        (lambda s: s[:1], PLACED, "is one plane: side views need a volume"),
+        (lambda s: s[0], {"scale": (0.2, 0.2), "units": ("um",) * 2}, "is one image, not a stack"),
+        (lambda s: s[:1], PLACED, "is one image, not a stack: choose one"),
         (lambda s: np.zeros((24, 32, 3), np.uint8), {"rgb": True}, "is an RGB image: split it"),
         (lambda s: np.stack([s, s]), {"scale": (1, 0.5, 0.2, 0.2)}, "has 4 dimensions"),
         (with_nan, PLACED, "has voxels that are NaN or infinite, the first in plane 4"),

@@ -30,9 +30,10 @@ from qtpy.QtWidgets import (
 )
 
 from napari_recurrent_mz import Optics, ZGrid
+from napari_recurrent_mz.core.progress import Progress
 from napari_recurrent_mz.docks.files import samples as _samples
 from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
-from napari_recurrent_mz.docks.shared.dock import Dock, Progress
+from napari_recurrent_mz.docks.shared.dock import Dock
 from napari_recurrent_mz.docks.shared.insides import camera
 from napari_recurrent_mz.engine import inference
 from napari_recurrent_mz.simulation.simulate import DEMO_OPTICS, simulate_sample

@@ -103,8 +103,7 @@ def _measured(
 
     with Progress("beads") as progress:
         tables, notes = measure_volumes(volumes, settings, on_progress=progress.stage)
-    for sentence in notes:
-        note(sentence)
+    note(*notes)
     for one, table in zip(volumes, tables, strict=True):
         print(f"{one.name}: {in_words(table)}")
     return _unlike([one.name for one in volumes]), tables
@@ -117,8 +116,7 @@ def _volume(image: ImageFile, pixel_um: float, files: Files) -> BeadVolume:
     if image.n_planes > 1:
         pixels, heights = files.rising(image)
         bottom, step = even_planes(heights, f"'{image.name}'")
-        for sentence in scatter_note(heights, f"'{image.name}'"):
-            note(sentence)
+        note(*scatter_note(heights, f"'{image.name}'"))
     voxel = np.array([step, pixel_um, pixel_um])
     return BeadVolume(image.name, pixels, voxel, np.array([bottom, 0.0, 0.0]))
 

@@ -184,8 +184,7 @@ class Files:
             time=self.time,
             z_axis=self.z_axis,
         )
-        for remark in image.remarks:
-            note(remark)
+        note(*image.remarks)
         return image
 
     def one_channel(self, path: str) -> OneChannel:
@@ -286,8 +285,7 @@ class Source:
         if self.scans.repair:
             scans, done = repaired(scans, optics)
         faults = fault_notes(scans, optics)
-        for sentence in (*done, *chain(*faults)):
-            note(sentence)
+        note(*done, *chain(*faults))
         if any(faults[: len(REPAIRS)]) and not self.scans.repair:
             note("--repair makes these right.")
         return scans

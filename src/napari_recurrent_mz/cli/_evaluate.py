@@ -104,7 +104,6 @@ def _read(
     heights = stack_heights(image, files.z_step_um)
     resolved = optics.of_channel(channel).of([image], methods)[0]
     notes = saturation_notes(scans) + scatter_note(heights, f"'{image.name}'")
-    for sentence in chain(notes, *fault_notes(scans, resolved)):
-        note(sentence)
+    note(*notes, *chain(*fault_notes(scans, resolved)))
     other = files.read(reference, channel=channel).stack if reference else None
     return image, partial(evaluate, image.stack, heights, optics=resolved, reference=other)

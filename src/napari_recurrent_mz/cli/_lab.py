@@ -135,9 +135,8 @@ def experiments(
     ours. What is there already is kept.
     """
     from ..lab.experiments.lab import QUICK, Settings
-    from ..lab.experiments.registry import EXPERIMENTS, chosen
     from ..lab.experiments.report import write_report
-    from ..lab.experiments.run import run
+    from ..lab.experiments.run import EXPERIMENTS, chosen, run
 
     selected = chosen(names)
     if list:

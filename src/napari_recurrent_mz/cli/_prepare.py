@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 
 from ..core.arrays import check_largest
-from ..core.progress import Steps, T
+from ..core.progress import Steps, T, finished
 from ..core.scans import InputError
 from ..io import (
     Channel,
@@ -329,10 +329,7 @@ class _About:
     def write(
         self, path: str | Path, volumes: Sequence[Any], z_um: Any, *records: Any, source: int = 0
     ) -> None:
-        """Write a volume of each channel, with the provenance of its source and one entry more.
-
-        ``made`` is one entry for all channels, or one for each.
-        """
+        """Write a volume of each channel; ``records`` are one entry for all, or one for each."""
         provenance = []
         for number, images in enumerate(self.images):
             before = dict(images[source].provenance)
@@ -358,8 +355,6 @@ def _in_written_type(volume: Any) -> Any:
 
 def _finish(steps: Steps[T]) -> T:
     """Run the steps with a counter on the terminal."""
-    from ..measure.preparation import finished
-
     with Progress("prepare") as bar:
         return finished(steps, lambda step: bar.stage(step.words, step.done, step.total))
 

@@ -86,11 +86,13 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
-def note(text: str, channel: str = "") -> None:
-    """Say something worth knowing on standard error, perhaps of one of several channels."""
-    print(f"note: {channel}: {text}" if channel else f"note: {text}", file=sys.stderr, flush=True)
+def note(*texts: str, channel: str = "") -> None:
+    """Say what is worth knowing on standard error, perhaps of one of several channels."""
+    of = f"{channel}: " if channel else ""
+    for text in texts:
+        print(f"note: {of}{text}", file=sys.stderr, flush=True)
 
 
 def note_check(check: OwnSampleCheck, channel: str = "") -> None:
     """The same of what a check on the own sample found."""
-    note(check.sentence, channel)
+    note(check.sentence, channel=channel)

@@ -326,13 +326,11 @@ def _field(adapting: Adapting, path: str) -> MeasuredField:
     image = adapting.read(path)
     optics, _ = adapting.optics.of([image], ["recurrent-mz"])
     assert optics is not None  # the network needs them
-    for sentence in stack_saturation_notes(image.name, image.stack):
-        note(sentence)
+    note(*stack_saturation_notes(image.name, image.stack))
     # One image has no step, and the next check says so in better words.
     heights = [0.0] if image.n_planes == 1 else stack_heights(image, adapting.z_step_um)
     field = measured_field(image.data, heights, optics, image.name)
-    for sentence in held_out_notes(field):
-        note(sentence)
+    note(*held_out_notes(field))
     return field
 
 

@@ -34,6 +34,7 @@ from ..shared.guard import guarded, on, one_shot, telling
 from ..shared.layer_choice import (
     LayerChoice,
     check_stack,
+    frame_of,
     is_measured_stack,
     says_its_size,
     selected_or_only,
@@ -41,7 +42,7 @@ from ..shared.layer_choice import (
 from ..shared.optics_panel import OpticsPanel
 from ..shared.parts import ink_of, push_button, without_wheel
 from ..shared.plot import PlotPanel
-from ..shared.result import plane_at, show_plane_of
+from ..shared.slider import plane_at, show_plane_of
 from .parts import LayerList, MeansTable, Options, Reference
 
 _COLOURS = "RdBu_r"  # blue where darker than the reference, white, red where brighter
@@ -65,10 +66,6 @@ class ComparisonJob:
     optics: Optics | None
     fit: bool
 
-    def baseline_scans(self) -> tuple[float, ...]:
-        """Heights from which a single baseline starts."""
-        return self.scans_um or next((tuple(v.scans_um) for v in self.volumes if v.scans_um), ())
-
 
 def scans_of(layer: Layer) -> tuple[float, ...]:
     """Heights of the scans that a layer was made from, in micrometres; empty if unknown."""
@@ -82,16 +79,9 @@ def volume_of(layer: Layer, step_um: float | None, pixel_um: float | None) -> Vo
         raise InputError(f"Layer '{layer.name}' is still filling: compare it once it is done.")
     image = check_stack(layer)
     _layers.check_upright(image)
-    frame = _layers.stack_frame(image)
-    if frame is None and step_um and pixel_um:
-        frame = _layers.Frame((step_um, pixel_um, pixel_um), (0.0, 0.0, 0.0))
-    if frame is None:
-        raise InputError(
-            f"The size of layer '{image.name}' is not known: type its z step and its pixel size "
-            "in µm, or set the layer's scale and units."
-        )
+    typed_um = (step_um, pixel_um, pixel_um) if step_um and pixel_um else None
+    (step, _, pixel), (z, y, x) = frame_of(image, typed_um)
     _layers.pixel_um(image)  # pixels must be square
-    (step, _, pixel), (z, y, x) = frame
     heights = z + step * np.arange(_layers.plane_count(image), dtype=np.float64)
     pixels, (scans, holds_scans) = _layers.stack_pixels(image), made_from(record)
     return Volume(image.name, pixels, heights, pixel, (y, x), scans, holds_scans)
@@ -221,11 +211,8 @@ class CompareDock(Dock):
         keys = {title: key for key, title in BASELINE_NAMES.items()}
         volumes: dict[str, Volume | str] = {v.name: v for v in job.volumes}
         chosen = volumes.get(name, keys.get(name, ""))
-        how: dict[str, Any] = {
-            "scans_um": job.baseline_scans(),
-            "optics": job.optics,
-            "fit": job.fit,
-        }
+        scans = job.scans_um or next((tuple(v.scans_um) for v in job.volumes if v.scans_um), ())
+        how: dict[str, Any] = {"scans_um": scans, "optics": job.optics, "fit": job.fit}
         work = partial(differing, chosen, job.reference, **how)
         self.start(work, then=self._add_map, title="Subtracting")
 

@@ -17,21 +17,7 @@ from ...core.scans import Heights, InputError
 from ...io import Channel, Place, even_step, write_channels, write_surface
 from ...io._channels import OnPlane
 from ...io._zarr import NGFF
-from ..shared.layers import (
-    FILE,
-    PLACES,
-    check_is_there,
-    check_layer,
-    check_plausible,
-    frame_count,
-    full_resolution,
-    has_size,
-    heights_um,
-    own_metadata,
-    plane_count,
-    time_step_s,
-    um_per_unit,
-)
+from ..shared import layers as _layers
 
 _EVEN = 1e-6  # of the step: what is off by more is no rounding
 _ENDINGS = (".tif", ".tiff", ".zarr")
@@ -86,10 +72,10 @@ class LayersFile:
             _check_alike(first, other, place)
         channels = []
         for layer in images:
-            check_is_there(layer)
+            _layers.check_is_there(layer)
             low, high = (float(limit) for limit in layer.contrast_limits)
             name = layer.name if others else ""
-            channels.append(Channel(full_resolution(layer), name, (low, high)))
+            channels.append(Channel(_layers.full_resolution(layer), name, (low, high)))
         record = {"channels": [_record(one) for one in images]} if others else _record(first)
         return cls(tuple(channels), place, record, None if others else _surface_heights(first))
 
@@ -107,13 +93,9 @@ class LayersFile:
 
 def place_of(layer: Image) -> Place:
     """Where the voxels of a layer ([[T,] Z,] Y, X) are; InputError if no file can state it."""
-    matrices = layer.affine.affine_matrix, layer.rotate
-    is_turned = any(not np.allclose(matrix, np.eye(len(matrix))) for matrix in matrices)
-    if is_turned or np.any(layer.shear):
-        raise InputError(
-            f"Layer '{layer.name}' is rotated, sheared or moved by an affine transform: resample "
-            "it along the axes first."
-        )
+    _layers.check_upright(layer)
+    if _layers.is_tilted(layer):
+        raise InputError(f"The planes of layer '{layer.name}' are not level: resample it first.")
     space = range(max(layer.ndim - 3, 0), layer.ndim)  # beside time
     in_length = [bool(layer.units[axis].is_compatible_with("um")) for axis in space]
     if any(in_length) and not all(in_length):
@@ -121,9 +103,10 @@ def place_of(layer: Image) -> Place:
         raise InputError(
             f"Layer '{layer.name}' has axes in {units}: give all of them a length, or none."
         )
-    factors = np.array([um_per_unit(layer, axis) for axis in space])
-    scale, start = (np.asarray(of)[list(space)] * factors for of in (layer.scale, layer.translate))
-    if not has_size(layer):
+    factors = np.array([_layers.um_per_unit(layer, axis) for axis in space])
+    places = _layers.world_scale(layer), _layers.world_place(layer)
+    scale, start = (place[list(space)] * factors for place in places)
+    if not _layers.has_size(layer):
         if np.any(start != 0) or np.any(scale != 1):
             raise InputError(
                 f"Layer '{layer.name}' has a position or a z scale, but its pixels have no size: "
@@ -131,22 +114,22 @@ def place_of(layer: Image) -> Place:
             )
         return Place()
     pixel, origin = _pixel_um(layer, scale), (float(start[-2]), float(start[-1]))
-    if layer.ndim == 2 or heights_um(layer)[0] is None:
+    if layer.ndim == 2 or _layers.heights_um(layer)[0] is None:
         return Place(pixel, origin_um=origin)
     step = float(scale[0])
-    check_plausible(layer, "z_step_um", abs(step), "planes", "apart")
+    _layers.check_plausible(layer, "z_step_um", abs(step), "planes", "apart")
     uneven = _uneven_heights(layer, float(start[0]), step)
-    time = time_step_s(layer)
+    time = _layers.time_step_s(layer)
     if uneven is not None:
         return Place(pixel, uneven, origin_um=origin, time_step_s=time)
-    heights = start[0] + step * np.arange(plane_count(layer), dtype=np.float64)
+    heights = start[0] + step * np.arange(_layers.plane_count(layer), dtype=np.float64)
     return Place(pixel, heights, step, origin, time)
 
 
 def _uneven_heights(layer: Image, start: float, step: float) -> npt.NDArray[np.float64] | None:
     """The heights that the even ones of a layer stand for, if it stands where it was put."""
-    heights = np.atleast_1d(np.asarray(own_metadata(layer).get("z_um", ()), np.float64))
-    if len(heights) != plane_count(layer) or len(heights) < 2:
+    heights = np.atleast_1d(np.asarray(_layers.own_metadata(layer).get("z_um", ()), np.float64))
+    if len(heights) != _layers.plane_count(layer) or len(heights) < 2:
         return None
     is_even = even_step(heights, _EVEN) is not None
     is_there = np.allclose([heights[0], np.median(np.diff(heights))], [start, step])
@@ -155,14 +138,12 @@ def _uneven_heights(layer: Image, start: float, step: float) -> npt.NDArray[np.f
 
 def _pixel_um(layer: Image, scale: npt.NDArray[np.float64]) -> float:
     y, x = (float(size) for size in scale[-2:])
-    if min(y, x) < 0:
-        raise InputError(f"Layer '{layer.name}' is mirrored: give it a scale above 0 in y and x.")
     if abs(y - x) > 1e-6 * x:
         raise InputError(
             f"Layer '{layer.name}' has pixels of {y:g} × {x:g} µm: square pixels are needed, so "
             "resample it first."
         )
-    check_plausible(layer, "pixel_um", x, "pixels", "wide")
+    _layers.check_plausible(layer, "pixel_um", x, "pixels", "wide")
     return x
 
 
@@ -175,8 +156,8 @@ def _checked(layer: Layer) -> Image:
             f"{name} is an RGB image: save it as .png or .tif with napari's own writer, or "
             "split it (right-click, Split RGB)."
         )
-    check_layer(layer, times=True)
-    if layer.ndim > 3 and frame_count(layer) == 1:
+    _layers.check_layer(layer, times=True)
+    if layer.ndim > 3 and _layers.frame_count(layer) == 1:
         raise InputError(
             f"{name} has {layer.ndim} dimensions: take the one of length 1 away, for a file of its "
             "own holds (z, y, x) or (y, x)."
@@ -188,7 +169,7 @@ def _check_alike(first: Image, other: Image, place: Place) -> None:
     """Whether two layers can be channels of one image."""
     pair = first, other
     facts = {
-        "size": [full_resolution(layer).shape for layer in pair],
+        "size": [_layers.full_resolution(layer).shape for layer in pair],
         "pixel type": [np.dtype(layer.dtype).name for layer in pair],
         "place or voxel size": [_as_numbers(place), _as_numbers(place_of(other))],
     }
@@ -208,25 +189,27 @@ def _as_numbers(place: Place) -> tuple[Any, ...]:
 
 def _record(layer: Image) -> dict[str, Any]:
     """What is known of how a layer was made, without what the file says elsewhere."""
-    entry = own_metadata(layer)
-    record = {key: value for key, value in entry.items() if key not in (*_OPTICS, *PLACES, FILE)}
+    entry = _layers.own_metadata(layer)
+    record = {
+        key: value
+        for key, value in entry.items()
+        if key not in (*_OPTICS, *_layers.PLACES, _layers.FILE)
+    }
     record["saved_by"] = f"napari-recurrent-mz {__version__}"
     optics = {name: entry[name] for name in _OPTICS if name in entry}
     if optics:
         record.setdefault("optics", optics)
-    plain: dict[str, Any] = json.loads(json.dumps(record, default=_as_json))
+    plain: dict[str, Any] = json.loads(
+        json.dumps(record, default=lambda one: one.tolist() if hasattr(one, "tolist") else str(one))
+    )
     return plain
-
-
-def _as_json(value: Any) -> Any:
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
 
 
 def _surface_heights(layer: Image) -> Heights | None:
     """The heights that belong to the image of a surface."""
-    heights = own_metadata(layer).get("heights_um")
+    heights = _layers.own_metadata(layer).get("heights_um")
     if heights is None or layer.ndim != 2 or layer.dtype != np.float32:
         return None
-    if np.shape(heights) != full_resolution(layer).shape:
+    if np.shape(heights) != _layers.full_resolution(layer).shape:
         return None
     return np.asarray(heights, np.float64)

@@ -22,7 +22,6 @@ from ..shared.file_layers import FileStack, LayerData, check_channels, stacks_of
 
 Reader = Callable[[str], list[LayerData]]
 
-_SESSIONS = (".rmz", ".rmz.zip")
 _KNOWN = ("pixel_um", "na", "wavelength_um", "immersion_index")
 _MOST_IMAGES = 24
 
@@ -37,9 +36,9 @@ def get_reader(path: str | Sequence[str]) -> Reader | None:
     file = Path(path)
     if is_of_maker(file) and find_spec("bioio") is None:
         return None
-    if not file.exists() or (file.is_dir() and not (is_zarr(file) or _is_session(file))):
+    if not file.exists() or (file.is_dir() and not (is_zarr(file) or is_session_path(file))):
         return None
-    if _is_session(file):
+    if is_session_path(file):
         return read_session
     try:
         stacks = _stacks_in(file)
@@ -127,8 +126,10 @@ def _is_stack(content: Content) -> bool:
     return "S" not in others and len(others) < 2 and {"Y", "X"} <= set(content.axes)
 
 
-def _is_session(path: Path) -> bool:
-    return path.name.lower().endswith(_SESSIONS)
+def is_session_path(path: Path) -> bool:
+    """Whether this is a saved session, by its name."""
+    name = path.name.lower()
+    return name.endswith((".rmz", ".rmz.zip")) or name == "session.json"
 
 
 def _refuse(error: InputError, _path: str) -> list[LayerData]:

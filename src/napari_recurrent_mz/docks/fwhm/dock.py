@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from napari.layers import Layer
 from qtpy.QtWidgets import QTabWidget
 
 from ...core.scans import InputError, counted, listed
@@ -16,7 +15,7 @@ from ..shared import layers as _layers
 from ..shared.dock import Dock
 from ..shared.guard import guarded, on, on_click, sentence_of, telling
 from ..shared.layer_choice import is_image, lacks_step, selected_or_only
-from ..shared.result import plane_at
+from ..shared.slider import plane_at
 from .job import BeadPoints, FwhmJob, Measured, measure, points_um, volume_of
 from .layout import ResultsPage, SetupPage
 
@@ -243,15 +242,13 @@ class FwhmDock(Dock):
     # wiring ---------------------------------------------------------------------------
     def _choose_what_is_there(self) -> None:
         """A selected image, or the only one that is no reference, is meant."""
-        reference = self.setup.form.reference.value
-
-        def may_be_meant(layer: Layer) -> bool:
-            return is_image(layer) and layer is not reference
-
-        if self.setup.form.volume.value is not None or self.run is not None:
-            return
-        for layer in selected_or_only(self._viewer, may_be_meant)[:1]:
-            self.setup.form.volume.value = layer
+        form = self.setup.form
+        if form.volume.value is None and self.run is None:
+            images = selected_or_only(
+                self._viewer, lambda one: is_image(one) and one is not form.reference.value
+            )
+            for layer in images[:1]:
+                form.volume.value = layer
 
     def _layer_chosen(self) -> None:
         layer = self.setup.form.volume.value

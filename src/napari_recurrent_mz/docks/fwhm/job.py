@@ -26,7 +26,7 @@ from ...measure.beads import (
 from ...measure.plots import SERIES_ON_DARK
 from ..shared import layers as _layers
 from ..shared.places import index_in
-from ..shared.result import show_plane_of
+from ..shared.slider import show_plane_of
 
 if TYPE_CHECKING:
     import pandas as pd

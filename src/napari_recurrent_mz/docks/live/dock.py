@@ -17,7 +17,8 @@ from ..files.save_volume import finished_volume
 from ..shared.guard import guarded, on, telling
 from ..shared.insides import SHORT_PAUSES
 from ..shared.pace import Turns
-from ..shared.result import order_from, plane_in_view, show_height
+from ..shared.result import order_from, plane_in_view
+from ..shared.slider import show_height
 from .files import LiveFiles
 from .intake import Candidate, ScanIntake
 from .layer import LiveLayer, NextScanFrame, get_ready
@@ -227,10 +228,6 @@ class LiveDock(ScanIntake):
     def _is_unfinished(self) -> bool:
         return self.setup.is_incomplete()
 
-    def restyle(self) -> None:
-        self.pages.fill()  # what comes later would have the colours of before
-        super().restyle()
-
     def _layer_goes(self, event: Any = None) -> None:
         """See that its memory is freed, too."""
         super()._layer_goes()
@@ -268,7 +265,7 @@ class LiveDock(ScanIntake):
         self.pages.show_session(started.session)
         self.frame.forget()
         self.footer.ended()
-        self.pages.show_page(self.scans)
+        self.pages.setCurrentWidget(self.scans)
         self._view_moved()
         self._show_state()
         self.offer_waiting()
@@ -293,7 +290,7 @@ class LiveDock(ScanIntake):
         self.footer.say("")
         self.scans.list.show_lines(())
         self.scans.pause.setChecked(False)
-        self.pages.show_page(self.setup)
+        self.pages.setCurrentWidget(self.setup)
         self._show_state()
 
     # the microscope -------------------------------------------------------------------
@@ -499,8 +496,7 @@ class LiveDock(ScanIntake):
             on(self, signal, slot)
         self.files.place(self.pages)
         fit = guarded(self, self.ui.fit)
-        for moved in (self.pages.currentChanged, self.pages.filled):
-            on(self, moved, lambda *_: QTimer.singleShot(0, fit))
+        on(self, self.pages.currentChanged, lambda _: QTimer.singleShot(0, fit))
         self.shortcut("Ctrl+Z", self.undo)
         self.shortcut("Ctrl+Space", scans.pause.click)
         self.shortcut("Ctrl+G", self.go_there)

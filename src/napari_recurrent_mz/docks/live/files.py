@@ -39,11 +39,6 @@ def sessions_folder() -> Path:
     return Path(data) / "napari-recurrent-mz" / "sessions"
 
 
-def is_session_path(path: Path) -> bool:
-    """Whether this is a session, by its name: for files that are dropped."""
-    return path.name.endswith((".rmz", ".rmz.zip")) or path.name == "session.json"
-
-
 class LiveFiles(QObject):
     """Keeps a dock's session: every scan is on disk before its volume is made."""
 

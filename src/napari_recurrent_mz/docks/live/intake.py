@@ -14,13 +14,14 @@ from napari.layers import Layer
 
 from ...core.scans import InputError, Scan, check_image, listed
 from ...io import z_from_name
+from ..files.reader import is_session_path
 from ..shared import drop as _drop
 from ..shared import layers as _layers
 from ..shared.guard import telling
 from ..shared.layer_choice import selected
-from ..shared.result import plane_at
+from ..shared.slider import plane_at
 from ..shared.worker import in_background
-from .files import LiveFiles, is_session_path
+from .files import LiveFiles
 from .layer import LiveLayer
 from .pages import ABOUT_SCANS, LEAVE_OUT, USE_HEIGHT, LivePages, QuestionBox
 from .work import Add, LiveRun, ScanQuestion
@@ -59,12 +60,11 @@ def of_layer(layer: Layer, viewer: Any) -> Candidate:
                 "and the plane in view is the scan."
             )
         plane = min(max(round(plane_at(viewer, image)), 0), count - 1)
-    pixel = _layers.pixel_um(image)
     return Candidate(
         _layers.plane_pixels(image, plane),
         _layers.plane_name(image, plane),
         None if heights is None else float(heights[plane]),
-        pixel,
+        _layers.pixel_um(image),
         _layers.lateral_origin_um(image),
         _layers.image_optics(image),
     )

@@ -12,9 +12,9 @@ from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from ...core.methods import METHOD_NAMES
 from ...core.scans import ZGrid
 from ..shared.insides import SHORT_PAUSES
-from ..shared.layers import METADATA_KEY
+from ..shared.layers import METADATA_KEY, um_scale_and_place
 from ..shared.pace import LayerInTurns, Pace, Turns
-from ..shared.result import show_height
+from ..shared.slider import show_height
 from .work import Listed
 
 Limits = tuple[float, float]
@@ -106,13 +106,10 @@ class LiveLayer(LayerInTurns[Image]):
         return Image(
             volume,
             name=self._name,
-            scale=(grid.step_um, pixel, pixel),
-            translate=(grid.start_um, *self.origin_um),
-            units=("um", "um", "um"),
-            axis_labels=("z", "y", "x"),
             contrast_limits=self.contrast,
             blending="translucent_no_depth",  # as napari adds an image: its box is seen in front
             metadata={METADATA_KEY: self._record()},
+            **um_scale_and_place(grid.step_um, pixel, grid.start_um, self.origin_um),
         )
 
     def _centre(self) -> None:

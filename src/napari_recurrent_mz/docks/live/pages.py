@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from qtpy.QtCore import QSize, Signal  # type: ignore[attr-defined]
-from qtpy.QtGui import QIcon, QImage, QPixmap, QShowEvent
+from qtpy.QtGui import QIcon, QImage, QPixmap
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
@@ -33,7 +33,7 @@ from ..files.save_volume import SaveButton
 from ..shared import settings as _settings
 from ..shared.form import DataForm, NumberEdit, faint
 from ..shared.grid_panel import GridPanel
-from ..shared.guard import on, one_shot
+from ..shared.guard import on
 from ..shared.method_panel import NETWORK, MethodPanel
 from ..shared.optics_panel import OpticsPanel
 from ..shared.parts import (
@@ -57,7 +57,6 @@ _PLOT_HEIGHT = 200
 _NEXT_WIDTH = 60
 _PLANNED = 30.0
 _EPSILON_WIDTH = 84
-_TURN_MS = 20
 _REMEMBERED = ("method", "epsilon", "frame")
 
 
@@ -365,72 +364,17 @@ def _line(left: Sequence[QWidget], right: QWidget) -> QHBoxLayout:
     return line
 
 
-class PageHolder(QWidget):
-    """The place of a page that is still to come; it is as large as the page will be."""
-
-    def __init__(self, page: QWidget) -> None:
-        super().__init__()
-        self.page = page
-        self._column = column_of(self)
-
-    @property
-    def is_empty(self) -> bool:
-        return self._column.count() == 0
-
-    def fill(self) -> None:
-        if self.is_empty:
-            self._column.addWidget(self.page)
-            self.updateGeometry()
-
-    def sizeHint(self) -> QSize:  # noqa: N802
-        return self.page.sizeHint()
-
-    def minimumSizeHint(self) -> QSize:  # noqa: N802
-        return self.page.minimumSizeHint()
-
-
 class LivePages(QTabWidget):
-    """Both pages, and what is remembered of them.
-
-    They come into the window one by one, after it has shown the rest of the dock: to take in all
-    of their parts at once, napari's window stands still for a tenth of a second.
-    """
-
-    filled = Signal()  # a page has come into the window
+    """Both pages, and what is remembered of them."""
 
     def __init__(self, palette: Palette) -> None:
         super().__init__()
         self.setup = SetupPage()
         self.scans = ScansPage(palette, self.setup.sources.rows)
-        self._holders = tuple(PageHolder(page) for page in (self.setup, self.scans))
-        for holder, name in zip(self._holders, ("Set up", "Scans"), strict=True):
-            self.addTab(holder, name)
+        self.addTab(self.setup, "Set up")
+        self.addTab(self.scans, "Scans")
         self.setDocumentMode(True)
         self.tabBar().setDrawBase(False)  # type: ignore[union-attr]  # a line in no theme's colour
-        self._soon = one_shot(self, _TURN_MS, self._fill_next)
-
-    def show_page(self, page: QWidget) -> None:
-        """Bring one of the two pages to the front."""
-        for holder in self._holders:
-            if holder.page is page:
-                holder.fill()
-                self.setCurrentWidget(holder)
-
-    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802
-        super().showEvent(event)
-        self._soon.start()
-
-    def _fill_next(self) -> None:
-        holder = next((holder for holder in self._holders if holder.is_empty), None)
-        if holder is not None:
-            holder.fill()
-            self.filled.emit()
-            self._soon.start()
-
-    def fill(self) -> None:
-        """Bring in both pages now."""
-        for holder in self._holders:
-            holder.fill()
 
     def show_session(self, session: Any) -> None:
         """Show what a session is made of, if it is not what is shown."""

@@ -375,10 +375,6 @@ def thumbnail(scan: Scan) -> Bytes:
     return np.ascontiguousarray(np.rint(255 * grey), np.uint8)
 
 
-def _nothing() -> None:
-    """Makes no session."""
-
-
 class LiveRun(QObject):
     """At most one session, in a thread of its own; what is asked without one is forgotten.
 
@@ -392,7 +388,7 @@ class LiveRun(QObject):
         super().__init__()
         self._turns = turns
         self.session: Any = None  # once it has started
-        self.work = LiveWork(_nothing)
+        self.work = LiveWork(lambda: None)
         self.run: Run | None = None
         self._rest = Rest()
         self._items: deque[object] = deque()
@@ -439,7 +435,7 @@ class LiveRun(QObject):
         if self.run is not None:
             self.run.let_go()
         self.run = self.session = None
-        self.work = LiveWork(_nothing)
+        self.work = LiveWork(lambda: None)
         self._items.clear()
 
     def _hold(self, is_held: bool) -> None:

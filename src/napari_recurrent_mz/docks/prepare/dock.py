@@ -22,7 +22,6 @@ from ..shared.dock import Dock
 from ..shared.form import DataForm, faint
 from ..shared.guard import on, telling
 from ..shared.layer_choice import LayerChoice, is_any_image, selected
-from ..shared.layers import about_layer
 from ..shared.plot import PlotPanel
 from . import job as _job
 from .job import PlaneSource, stack_source
@@ -100,7 +99,7 @@ class PrepareDock(Dock):
 
         with telling(self):
             source = stack_source(layer)
-            about = about_layer(layer, f"{layer.name} (normalised)", step, same_units=False)
+            about = _layers.about_layer(layer, f"{layer.name} (normalised)", step, same_units=False)
             self.start(
                 _job.apply_job, source, measured.normalisation, then=add, title="Normalising"
             )
@@ -127,7 +126,7 @@ class PrepareDock(Dock):
             images = [self._stack()]
             source = stack_source(images[0])
         step = {"task": "align", "cropped": form.crop}
-        abouts = [about_layer(image, f"{image.name} (aligned)", step) for image in images]
+        abouts = [_layers.about_layer(image, f"{image.name} (aligned)", step) for image in images]
         is_apart = _job.lie_apart(images)
 
         def add(result: tuple[Alignment, npt.NDArray[Any]]) -> None:

@@ -24,8 +24,7 @@ from ...measure.preparation import (
     resampling,
 )
 from ..shared import layers as _layers
-from ..shared.layer_choice import check_stack
-from ..shared.layers import about_layer
+from ..shared.layer_choice import check_stack, frame_of
 from .pages import Align, Register
 
 _SAME_PLACE_PX = 0.5
@@ -95,15 +94,9 @@ def scans_source(images: Sequence[Image]) -> PlaneSource:
 def place_of(layer: Image) -> Place:
     """Where the voxels of a stack lie."""
     _layers.check_upright(layer)
-    frame = _layers.stack_frame(layer)
-    pixel = _layers.pixel_um(layer)
-    if frame is None or pixel is None:
-        raise InputError(
-            f"The voxel size of layer '{layer.name}' is not known: set the layer's scale and units."
-        )
-    (step, _, _), (z, y, x) = frame
+    (step, _, pixel), (z, y, x) = frame_of(layer, remedy="set the layer's scale and units.")
     heights = z + step * np.arange(_layers.plane_count(layer), dtype=np.float64)
-    return Place(heights, pixel, (y, x))
+    return Place(heights, _layers.pixel_um(layer) or pixel, (y, x))
 
 
 def frames_of(*stacks: Image) -> list[_layers.Frame | None]:
@@ -171,13 +164,13 @@ def register_job(
 def about_edf(layer: Image, source: PlaneSource) -> dict[str, Any]:
     """Keyword arguments for the extended-depth-of-field image of a stack."""
     step = {"task": "edf", "source": source.name, "planes": len(source.labels)}
-    return about_layer(layer, f"EDF of {layer.name}", step, is_flat=True)
+    return _layers.about_layer(layer, f"EDF of {layer.name}", step, is_flat=True)
 
 
 def about_heights(layer: Image, source: PlaneSource) -> dict[str, Any]:
     """Keyword arguments for the map of the heights of an EDF's pixels."""
     step = {"task": "edf", "source": source.name, "planes": len(source.labels)}
-    about = about_layer(
+    about = _layers.about_layer(
         layer,
         f"Heights of {layer.name} (µm)",
         step | {"holds": "heights, µm"},
@@ -194,8 +187,8 @@ def about_registered(
     step = {"task": "register", "to": wide.name, **registration.as_dict(), "cropped": crop}
     name = f"{confocal.name} (registered)"
     planes, region = (registration.planes, registration.region) if crop else (None, None)
-    about = about_layer(wide, name, step, region=region, planes=planes)
-    own = about_layer(confocal, name, step)
+    about = _layers.about_layer(wide, name, step, region=region, planes=planes)
+    own = _layers.about_layer(confocal, name, step)
     key, place = _layers.METADATA_KEY, {"z_um", "z_step_um", "pixel_um"}
     record = {k: v for k, v in own["metadata"][key].items() if k not in place}
     record |= {k: v for k, v in about["metadata"][key].items() if k in place}

@@ -14,16 +14,9 @@ from superqt.utils import signals_blocked
 
 from ...core.errors import counted
 from ...core.scans import InputError
+from ..shared import layers as _layers
 from ..shared.form import FormPanel, asked, faint, parse_wavelength_um
 from ..shared.guard import on
-from ..shared.layers import (
-    channel_of,
-    check_scan_layer,
-    frame_count,
-    full_resolution,
-    image_optics,
-    plane_count,
-)
 from ..shared.parts import NumberTable
 from ..shared.scan_table import TYPED, TYPED_STEP, Row, layers_of, rows_of
 
@@ -65,7 +58,7 @@ class Channel:
         """Emission wavelength: as typed, else as the file says it."""
         if self.typed_um is not None or self.first is None:
             return self.typed_um
-        value = image_optics(self.first).get("wavelength_um")
+        value = _layers.image_optics(self.first).get("wavelength_um")
         return None if value is None else float(value)
 
     def rows(self, rows: Iterable[Row]) -> list[Row]:
@@ -90,7 +83,7 @@ def channels_of(rows: Sequence[Row], layers: Iterable[Layer]) -> list[Channel]:
     others = [layer for layer in layers if not any(layer is main for main in mains)]
     fitting = [layer for layer in others if _is_like(layer, mains[0])]
     beside = list(_of_file(mains, fitting))
-    if len(mains) == 1 and plane_count(mains[0]) > 1:  # else others may be scans, too
+    if len(mains) == 1 and _layers.plane_count(mains[0]) > 1:  # else others may be scans, too
         taken = {id(channel.first) for channel in beside}
         loose = [layer for layer in fitting if id(layer) not in taken]
         beside += [Channel(_references(mains, [layer])) for layer in loose]
@@ -100,20 +93,20 @@ def channels_of(rows: Sequence[Row], layers: Iterable[Layer]) -> list[Channel]:
 def _is_like(layer: Layer, main: Image) -> bool:
     """Whether the same planes of a layer can be scans."""
     try:
-        image = check_scan_layer(layer, times=True)
+        image = _layers.check_scan_layer(layer, times=True)
     except InputError:
         return False
-    return tuple(full_resolution(image).shape) == tuple(full_resolution(main).shape)
+    return tuple(_layers.full_resolution(image).shape) == tuple(_layers.full_resolution(main).shape)
 
 
 def _not_offered(main: Image, layers: Iterable[Layer]) -> str:
     """Why a stack like that of the scans is no channel beside it: it has other time points."""
-    points, shape = frame_count(main), full_resolution(main).shape[-3:]
+    points, shape = _layers.frame_count(main), _layers.full_resolution(main).shape[-3:]
     for layer in layers:
         with contextlib.suppress(InputError):
-            image = check_scan_layer(layer, times=True)
-            own = frame_count(image)
-            if own != points and full_resolution(image).shape[-3:] == shape:
+            image = _layers.check_scan_layer(layer, times=True)
+            own = _layers.frame_count(image)
+            if own != points and _layers.full_resolution(image).shape[-3:] == shape:
                 return (
                     f"'{image.name}' has {counted(own, 'time point')} and '{main.name}' {points}: "
                     "it is offered as a channel once both have as many, so crop the longer one."
@@ -123,8 +116,8 @@ def _not_offered(main: Image, layers: Iterable[Layer]) -> str:
 
 def _of_file(mains: Sequence[Image], layers: Sequence[Layer]) -> Iterator[Channel]:
     """The other channels of the images that the rows are of, each complete."""
-    places = [channel_of(main) for main in mains]
-    layer_at = {channel_of(layer): layer for layer in layers}
+    places = [_layers.channel_of(main) for main in mains]
+    layer_at = {_layers.channel_of(layer): layer for layer in layers}
     images = [place[0] for place in places if place is not None]
     if len(set(images)) < len(mains):
         return
@@ -201,7 +194,7 @@ class ChannelsPanel(FormPanel):
             if before is not None:
                 channel.use, channel.typed_um = before.use, before.typed_um
         first = self.channels[0].first if self.channels else None
-        self.frames = 1 if first is None else frame_count(first)
+        self.frames = 1 if first is None else _layers.frame_count(first)
         is_one_stack = bool(self.channels) and len(self.channels[0].layers) == 1
         self.note.setText(_not_offered(first, layers) if first is not None and is_one_stack else "")
         self._show(wavelength_um)

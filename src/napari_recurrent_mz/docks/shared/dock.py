@@ -21,8 +21,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from ...core.progress import Progress as Progress
-from ...core.progress import time_in_words
+from ...core.progress import Progress, time_in_words
 from ...core.scans import InputError
 from .form import tab_in_order
 from .guard import Tells, on, one_shot, reported, telling
@@ -282,7 +281,7 @@ class Dock(QWidget, Tells, metaclass=_Kept):
         for layer in list(viewer.layers):
             self._splits.inserted(layer)
         on(self, viewer.layers.events.inserted, self._may_be_part)
-        on(self, viewer.layers.events.removed, self._may_be_split)
+        on(self, viewer.layers.events.removed, lambda event: self._splits.removed(event.value))
         on(self, viewer.layers.events.removing, self._layer_goes)
         on(self, self.footer.action.clicked, self.act)
         on(self, self.footer.cancel.clicked, self.cancel)
@@ -441,10 +440,6 @@ class Dock(QWidget, Tells, metaclass=_Kept):
         self._choose_soon.start()
         if self._splits.inserted(event.value):
             self._layers_changed()
-
-    def _may_be_split(self, event: Any) -> None:
-        """A layer has left, and may come back in parts."""
-        self._splits.removed(event.value)
 
     def _choose_what_is_there(self) -> None:
         """Choose the layers that can only be meant, where a person has chosen none."""

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from napari.layers import Image
 from qtpy.QtCore import QMimeData, Qt
 from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
 
@@ -139,13 +138,6 @@ def said_of(images: Iterable[Any], sentences: Sequence[str]) -> tuple[str, str]:
         return " ".join(doubts), "warning"
     more = f" ({len(sentences) - 1} more could not be used either.)" if len(sentences) > 1 else ""
     return " ".join([sentences[0] + more, *doubts]), "error"
-
-
-def add_image_file(viewer: Any, image: ImageFile) -> Image:
-    """Add a read file to the viewer, in µm where the file says so."""
-    about = layer_arguments(image)
-    data = image.data if image.data.ndim == len(about["axis_labels"]) else image.stack
-    return viewer.add_image(data, **about)
 
 
 def layer_arguments(image: ImageFile) -> dict[str, Any]:

@@ -22,9 +22,16 @@ from ...io._tiff import heights_in
 from ...io._zarr import ZarrImage
 from .drop import files_in, layer_arguments, noting
 from .guard import on
-from .layers import FILE, LAID_KEY, METADATA_KEY, full_resolution, own_metadata, plane_count
+from .layers import (
+    FILE,
+    LAID_KEY,
+    METADATA_KEY,
+    full_resolution,
+    layer_data,
+    own_metadata,
+    plane_count,
+)
 from .parts import name_button
-from .result import layer_data
 
 _TIP = (
     "Some programs label the planes of a z-stack as channels or time points. Press to open the "
@@ -74,8 +81,7 @@ class HeightsButton(QPushButton):
 
     def look(self, layers: Iterable[Layer]) -> None:
         """Offer what is in the file of one of these layers."""
-        candidates: list[Any] = [mislabelled(layer) for layer in layers]
-        self.offer(next((one for one in candidates if one is not None), None))
+        self.offer(next(filter(None, map(mislabelled, layers)), None))
 
     def offer(self, one: Mislabelled | None) -> None:
         """Offer this, or nothing."""

@@ -161,6 +161,20 @@ def check_stack(layer: Layer, hint: str = "choose one with at least two planes."
     return image
 
 
+def frame_of(
+    layer: Layer,
+    typed_um: tuple[float, float, float] | None = None,
+    remedy: str = "type it in µm, or set the layer's scale and units.",
+) -> _layers.Frame:
+    """Where the voxels of a stack are; ``typed_um`` is their size where the layer does not say."""
+    frame = _layers.stack_frame(check_stack(layer))
+    if frame is None and typed_um is not None:
+        return _layers.Frame(typed_um, (0.0, 0.0, 0.0))
+    if frame is None:
+        raise InputError(f"Layer '{layer.name}' does not say the size of its voxels: {remedy}")
+    return frame
+
+
 def says_its_size(layer: Layer) -> bool:
     """Whether the size of a stack need not be asked for; True for what is no stack."""
     try:

@@ -13,17 +13,8 @@ from napari.layers import Image
 from qtpy.QtWidgets import QPushButton
 
 from ...core.scans import InputError
+from . import layers as _layers
 from .guard import on, say
-from .layers import (
-    METADATA_KEY,
-    PLACES,
-    has_size,
-    heights_um,
-    known_metadata,
-    plane_count,
-    thickness_um,
-    um_per_unit,
-)
 from .parts import name_button
 from .scan_table import Row, layers_of
 
@@ -42,11 +33,15 @@ Placement = dict[str, Any]
 def placement_from(layer: Image, rows: Sequence[Row], pixel_um: float) -> Placement:
     """Where a layer in pixels belongs, by the heights of its rows in the table."""
     scale, translate, units = tuple(layer.scale), tuple(layer.translate), tuple(layer.units)
-    facts = {key: value for key, value in known_metadata(layer).items() if key not in PLACES}
-    metadata = {**layer.metadata, METADATA_KEY: facts}  # what is known beside the size
+    facts = {
+        key: value
+        for key, value in _layers.known_metadata(layer).items()
+        if key not in _layers.PLACES
+    }
+    metadata = {**layer.metadata, _layers.METADATA_KEY: facts}  # what is known beside the size
     lead, unit = layer.ndim - 3, 1.0
-    if has_size(layer):  # its z alone is not known
-        unit = um_per_unit(layer, -3)
+    if _layers.has_size(layer):  # its z alone is not known
+        unit = _layers.um_per_unit(layer, -3)
     else:
         scale = (*scale[:-2], pixel_um, pixel_um)
         translate = (*translate[:-2], *(float(first) * pixel_um for first in translate[-2:]))
@@ -61,13 +56,13 @@ def placement_from(layer: Image, rows: Sequence[Row], pixel_um: float) -> Placem
 def _first_and_step(layer: Image, rows: Sequence[Row], pixel_um: float) -> tuple[float, float]:
     """Height of plane 0 and the z step; a single plane has a thickness, too."""
     z_of_plane = {row.plane: row.z_um for row in rows if row.z_um is not None}
-    heights = heights_um(layer)[0]
+    heights = _layers.heights_um(layer)[0]
     if len(z_of_plane) < 2 and heights is not None:
         z_of_plane = dict(enumerate(float(z) for z in heights)) | z_of_plane
-    if plane_count(layer) == 1 and z_of_plane:
-        return float(z_of_plane[0]), thickness_um(pixel_um)
+    if _layers.plane_count(layer) == 1 and z_of_plane:
+        return float(z_of_plane[0]), _layers.thickness_um(pixel_um)
     if len(z_of_plane) < 2:
-        more = "type it" if plane_count(layer) == 1 else "type those of two planes"
+        more = "type it" if _layers.plane_count(layer) == 1 else "type those of two planes"
         raise InputError(f"The height of '{layer.name}' is not known: {more} in the table first.")
     planes, z_um = (np.array(values) for values in zip(*sorted(z_of_plane.items()), strict=True))
     step = float((z_um[-1] - z_um[0]) / (planes[-1] - planes[0]))
@@ -144,10 +139,10 @@ class SizeButton(QPushButton):
 
     def _has_its_size(self, layer: Image) -> bool:
         """Whether a layer lies where it belongs, as far as anybody knows."""
-        if not has_size(layer):
+        if not _layers.has_size(layer):
             return False
         with_height = [row for row in self._rows if row.layer is layer and row.z_um is not None]
-        is_z_known = layer.ndim < 3 or heights_um(layer)[0] is not None
+        is_z_known = layer.ndim < 3 or _layers.heights_um(layer)[0] is not None
         return is_z_known or len(with_height) < 2
 
     def _given(self) -> list[tuple[Image, Placement]]:
@@ -163,9 +158,9 @@ class SizeButton(QPushButton):
 def _sized_sentence(layers: Sequence[Image]) -> str:
     """What was done, for the first layer in numbers."""
     layer = layers[0]
-    pixel = float(layer.scale[-1]) * um_per_unit(layer, -1)
+    pixel = float(layer.scale[-1]) * _layers.um_per_unit(layer, -1)
     text = f"“{layer.name}” is drawn in µm now: pixels of {pixel:.4g} µm"
-    heights = heights_um(layer)[0]
+    heights = _layers.heights_um(layer)[0]
     if heights is not None and len(heights) == 1:
         text += f", z = {heights[0]:.4g} µm"
     elif heights is not None:

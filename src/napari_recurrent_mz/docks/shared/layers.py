@@ -98,6 +98,11 @@ def full_resolution(layer: Image) -> Any:
     return layer.data[0] if layer.multiscale else layer.data
 
 
+def layer_data(levels: list[Any]) -> Any:
+    """An array, or the levels of one, as napari shows them."""
+    return levels[0] if len(levels) == 1 else levels
+
+
 def _has_z(layer: Image) -> bool:
     return len(full_resolution(layer).shape) >= 3
 
@@ -244,7 +249,11 @@ def check_plausible(layer: Image, what: str, value: float, things: str, how: str
 
 def um_per_unit(layer: Layer, axis: int) -> float:
     """Micrometres per unit of the layer's world along an axis; a pixel counts as one."""
-    unit = layer.units[axis]
+    return um_in(layer.units[axis])
+
+
+def um_in(unit: Any) -> float:
+    """Micrometres in a unit of length; 1 in a pixel, and in what else is none."""
     return float((1 * unit).to("um").magnitude) if _is_length(unit) else 1.0
 
 

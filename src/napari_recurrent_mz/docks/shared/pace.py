@@ -88,25 +88,20 @@ class Turns(QObject):
         self._viewer, self._is_quiet = viewer, is_quiet
         self._until = 0.0
         self._steps: deque[Callable[[], object]] = deque()
-        self._is_on = False
+        self.is_on = False  # whether there are steps, or the last one is still being painted
         self._timer = one_shot(self, _TURN_MS, self._turn)
-
-    @property
-    def is_on(self) -> bool:
-        """Whether there are steps, or the last one is still being painted."""
-        return self._is_on
 
     def add(self, *steps: Callable[[], object]) -> None:
         """Take these steps too, after those that wait."""
         self._steps.extend(steps)
-        if self._steps and not self._is_on:
+        if self._steps and not self.is_on:
             self._say(True)
             self._until = time.monotonic() + _PATIENCE_S
             self._timer.start()
 
     def after(self, step: Callable[[], object]) -> None:
         """Take this step when no other waits: now, or as the last one."""
-        if self._is_on:
+        if self.is_on:
             self.add(step)
         elif is_open(self._viewer):
             step()
@@ -114,7 +109,7 @@ class Turns(QObject):
     def finish(self) -> None:
         while self._waiting():
             self._steps.popleft()()
-        if self._is_on:
+        if self.is_on:
             self._timer.stop()
             self._say(False)
 
@@ -135,11 +130,11 @@ class Turns(QObject):
         try:
             self._steps.popleft()()
         finally:
-            if self._is_on:
+            if self.is_on:
                 self._timer.start()  # from the end of the step
 
     def _say(self, is_on: bool) -> None:
-        self._is_on = is_on
+        self.is_on = is_on
         self.changed.emit(is_on)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from napari.layers import Image, Layer
+from napari.layers import Image
 
 from ...core.progress import Stopped
 from ...core.scans import Scan, ZGrid, contrast_limits
@@ -23,19 +23,11 @@ from ...engine.recipe import Recipe
 from ...io import Place, VolumeWriter
 from ...io._time_lapse import TimePoint, make_time_lapse, resize_time_lapse
 from ...io._zarr import NGFF, is_there, levels_of
+from . import layers as _layers
 from .guard import sentence_of
 from .insides import fit
-from .layers import (
-    LAID_KEY,
-    METADATA_KEY,
-    frame_count,
-    full_resolution,
-    has_size,
-    plane_of,
-    um_per_unit,
-    um_scale_and_place,
-)
 from .pace import LayerInTurns, Pace, Turns
+from .slider import show_height, um_along
 from .worker import Outcome, Rest
 
 Limits = tuple[float, float]
@@ -53,7 +45,7 @@ class ScanPixels:
     def scan(self, frame: int) -> Scan:
         """Read it at one time point."""
         name = f"{self.name}, time point {frame}"
-        return Scan(plane_of(self.pixels, self.plane, frame, name), self.z_um, name)
+        return Scan(_layers.plane_of(self.pixels, self.plane, frame, name), self.z_um, name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -337,7 +329,7 @@ class ResultLayer(LayerInTurns[Image]):
         self._scans = weakref.WeakSet(scans)
         self._look = look_of(scans[0])
         self._time_axis = axis_of_time(scans[0])
-        self.is_scan_unsized = not has_size(scans[0])
+        self.is_scan_unsized = not _layers.has_size(scans[0])
         self.hides_scans = False
         self.done = 0  # planes that are finished
         self._planes: list[FinishedPlane] = []
@@ -374,7 +366,7 @@ class ResultLayer(LayerInTurns[Image]):
             self.remove()
             return
         if outcome.path is not None:
-            layer.data = layer_data(levels_of(outcome.path))  # it has another name now
+            layer.data = _layers.layer_data(levels_of(outcome.path))  # it has another name now
         if outcome.state == "done":
             self._record(layer, outcome.provenance or {})
         elif self.job.lapse:
@@ -392,7 +384,7 @@ class ResultLayer(LayerInTurns[Image]):
 
     def _record(self, layer: Image, record: Mapping[str, Any]) -> None:
         """Say how it was made."""
-        layer.metadata = {**layer.metadata, METADATA_KEY: dict(record)}
+        layer.metadata = {**layer.metadata, _layers.METADATA_KEY: dict(record)}
 
     @property
     def _shown(self) -> FinishedPlane:
@@ -407,12 +399,14 @@ class ResultLayer(LayerInTurns[Image]):
 
     def _make(self) -> Image:
         place = self._place(self.job.grid.start_um)
-        return self._image(layer_data(self._shown.levels), self.name, place)
+        return self._image(_layers.layer_data(self._shown.levels), self.name, place)
 
     def _place(self, z_um: float, frame: int = 0) -> dict[str, tuple[Any, ...]]:
         """Where a volume ([T,] Z, Y, X) lies that begins at a height, and at a time point."""
         pixel_um = self.job.recipe.pixel_size_um
-        place = um_scale_and_place(self.job.grid.step_um, pixel_um, z_um, self.job.origin_um)
+        place = _layers.um_scale_and_place(
+            self.job.grid.step_um, pixel_um, z_um, self.job.origin_um
+        )
         if not self.job.lapse:
             return place
         time = self._time_axis
@@ -425,8 +419,8 @@ class ResultLayer(LayerInTurns[Image]):
             name=name,
             contrast_limits=self._shown.contrast,
             metadata={
-                METADATA_KEY: {"state": "running"},
-                LAID_KEY: {name: place[name] for name in ("axis_labels", "units")},
+                _layers.METADATA_KEY: {"state": "running"},
+                _layers.LAID_KEY: {name: place[name] for name in ("axis_labels", "units")},
             },
             **self._look,
             **place,
@@ -454,10 +448,10 @@ class ResultLayer(LayerInTurns[Image]):
         layer, levels = self.layer, self._shown.levels
         if layer is None:
             return
-        if tuple(levels[0].shape) == tuple(full_resolution(layer).shape):
+        if tuple(levels[0].shape) == tuple(_layers.full_resolution(layer).shape):
             layer.refresh()
         else:
-            layer.data = layer_data(levels)
+            layer.data = _layers.layer_data(levels)
 
     def _crop(self, layer: Image, state: str) -> None:
         """Cut the layer to the planes that exist, so that no empty plane can be measured."""
@@ -516,51 +510,13 @@ def look_of(scan: Image) -> dict[str, Any]:
 
 def axis_of_time(scan: Image) -> dict[str, Any]:
     """How the first axis of a time-lapse (T, Z, Y, X) lies, by that of its scans."""
-    is_lapse = frame_count(scan) > 1
+    is_lapse = _layers.frame_count(scan) > 1
     return {
         "scale": float(scan.scale[0]) if is_lapse else 1.0,
         "translate": float(scan.translate[0]) if is_lapse else 0.0,
         "units": str(scan.units[0]) if is_lapse else "pixel",
         "axis_labels": "t",
     }
-
-
-def layer_data(levels: list[Any]) -> Any:
-    """An array, or the levels of one, as napari shows them."""
-    return levels[0] if len(levels) == 1 else levels
-
-
-def show_height(viewer: Any, z_um: float) -> None:
-    """Move the viewer's slider to a height, in micrometres."""
-    dims = viewer.dims
-    if dims.ndim >= 3:
-        dims.set_point(dims.ndim - 3, z_um / um_along(dims, dims.ndim - 3))
-
-
-def um_along(dims: Any, axis: int) -> float:
-    """Micrometres per world unit along an axis of the viewer; a pixel counts as one."""
-    unit = None if dims.units is None else dims.units[axis]
-    if unit is None or not unit.is_compatible_with("um"):
-        return 1.0
-    return float((1 * unit).to("um").magnitude)
-
-
-def units_of(layer: Layer, dims: Any) -> npt.NDArray[np.float64]:
-    """Units of a layer's world per unit of the viewer's, along the layer's axes."""
-    axes = range(-layer.ndim, 0)
-    return np.array([um_along(dims, axis) / um_per_unit(layer, axis) for axis in axes])
-
-
-def plane_at(viewer: Any, layer: Layer) -> float:
-    """Which plane of a layer the viewer's slider is at, between two of them where it is."""
-    world = np.asarray(viewer.dims.point[-layer.ndim :]) * units_of(layer, viewer.dims)
-    return float(layer.world_to_data(world)[-3])
-
-
-def show_plane_of(viewer: Any, layer: Layer, index: npt.ArrayLike) -> None:
-    """Move the viewer's slider to the plane of a place in a layer's data."""
-    world = np.asarray(layer.data_to_world(index)) / units_of(layer, viewer.dims)
-    viewer.dims.set_point(viewer.dims.ndim - 3, float(world[-3]))
 
 
 def plane_in_view(viewer: Any, grid: ZGrid) -> int:

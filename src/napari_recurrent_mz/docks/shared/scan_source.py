@@ -17,21 +17,12 @@ from superqt.utils import signals_blocked
 
 from ...core.optics import Optics
 from ...core.scans import InputError
+from . import layers as _layers
 from .drop import DropTarget, doubts_about, said_of
 from .file_layers import HeightsButton, Mislabelled, Opened, open_files
 from .form import FormPanel, asked
 from .guard import on
 from .layer_choice import on_list_changes, scans_like, selected
-from .layers import (
-    MOVES,
-    check_layer,
-    check_scan_layer,
-    first_channels,
-    heights_um,
-    is_reconstruction,
-    optics_by_image,
-    plane_count,
-)
 from .optics_panel import OpticsPanel
 from .parts import Palette, add_parts, push_button
 from .scan_table import Row, ScanTable, layers_of, rows_of
@@ -144,7 +135,9 @@ class StackPanel(FormPanel):
         with signals_blocked(self.stack):
             self.stack.clear()
             self._stacks = [weakref.ref(layer) for layer in stacks]
-            self.stack.addItems([f"{one.name} ({plane_count(one)} planes)" for one in stacks])
+            self.stack.addItems(
+                [f"{one.name} ({_layers.plane_count(one)} planes)" for one in stacks]
+            )
             index = next((i for i, layer in enumerate(stacks) if layer is before), 0)
             self.stack.setCurrentIndex(index if stacks else -1)
         self.use.setEnabled(bool(stacks))
@@ -169,8 +162,8 @@ class StackPanel(FormPanel):
         layer = self.layer()
         if layer is None:
             raise InputError("No stack is open: drop a z-stack on this dock or open one in napari.")
-        count = plane_count(layer)
-        heights = heights_um(layer)[0]
+        count = _layers.plane_count(layer)
+        heights = _layers.heights_um(layer)[0]
         typed = self.step.value()
         if heights is not None and typed == self._known_step:
             typed = None  # nobody has typed it
@@ -190,9 +183,9 @@ class StackPanel(FormPanel):
 
     def suggested(self, layer: Image) -> list[int]:
         """The planes that are suggested of a stack."""
-        heights = heights_um(layer)[0]
+        heights = _layers.heights_um(layer)[0]
         step = None if heights is None else float(np.abs(np.diff(heights)).mean())
-        return spread_planes(plane_count(layer), self.optics, step)
+        return spread_planes(_layers.plane_count(layer), self.optics, step)
 
     def _suggest(self) -> None:
         layer = self.layer()
@@ -201,7 +194,7 @@ class StackPanel(FormPanel):
             self.step.set_value(None)
             self.planes.clear()
             return
-        count = plane_count(layer)
+        count = _layers.plane_count(layer)
         self._show_step(layer)
         planes = self.suggested(layer)
         self.planes.setText(", ".join(map(str, planes)))
@@ -211,7 +204,7 @@ class StackPanel(FormPanel):
         self._show_how()
 
     def _show_step(self, layer: Image) -> None:
-        heights = heights_um(layer)[0]
+        heights = _layers.heights_um(layer)[0]
         self._known_step = None
         if heights is not None and len(heights) > 1:
             self._known_step = float(f"{abs(heights[-1] - heights[0]) / (len(heights) - 1):.6g}")
@@ -295,9 +288,9 @@ class ScanSource(DropTarget):
     def _add_all(self, layers: Iterable[Layer]) -> list[str]:
         """Put layers in the table; sentences on those that cannot be."""
         sentences = []
-        for layer in first_channels(list(layers)):
+        for layer in _layers.first_channels(list(layers)):
             try:
-                self._add_layer(check_scan_layer(layer, times=self.takes_times))
+                self._add_layer(_layers.check_scan_layer(layer, times=self.takes_times))
             except InputError as error:
                 sentences.append(str(error))
         return sentences
@@ -318,7 +311,7 @@ class ScanSource(DropTarget):
 
     def _add_layer(self, layer: Image) -> None:
         table = self.scan_parts.table.scans
-        count = plane_count(layer)
+        count = _layers.plane_count(layer)
         if count <= _ALL_PLANES_UP_TO:
             table.add(rows_of(layer, range(count)))
             return
@@ -326,7 +319,7 @@ class ScanSource(DropTarget):
         parts, stack = self.scan_parts, self.scan_parts.stack
         present = [row for row in table.rows if row.layer is layer]
         if not present:
-            parts.optics.follow(optics_by_image([layer]))
+            parts.optics.follow(_layers.optics_by_image([layer]))
         stack.optics = parts.optics.known()
         stack.choose(layer)
         parts.planes_button.setChecked(True)
@@ -339,14 +332,14 @@ class ScanSource(DropTarget):
 
     def _images_changed(self) -> None:
         """The optics are those of the images whose rows are ticked."""
-        self.scan_parts.optics.follow(optics_by_image(layers_of(self.used())))
+        self.scan_parts.optics.follow(_layers.optics_by_image(layers_of(self.used())))
 
     def _stacks(self) -> list[Image]:
         stacks = []
         for layer in self._viewer.layers:
             with contextlib.suppress(InputError):
-                image = check_layer(layer, times=self.takes_times)
-                if plane_count(image) > 1 and not is_reconstruction(image):
+                image = _layers.check_layer(layer, times=self.takes_times)
+                if _layers.plane_count(image) > 1 and not _layers.is_reconstruction(image):
                     stacks.append(image)
         return stacks
 
@@ -376,7 +369,7 @@ class ScanSource(DropTarget):
         table.scans.remove(rows)
 
     def _planes_chosen(self, layer: Image, rows: list[Row]) -> None:
-        image = check_scan_layer(layer, times=self.takes_times)
+        image = _layers.check_scan_layer(layer, times=self.takes_times)
         others = self.scan_parts.table.scans.take_stack(image, rows)
         self.say(_UNTICKED if others else "", "hint")
 
@@ -402,7 +395,7 @@ class ScanSource(DropTarget):
 
     def _layer_event(self, event: Any) -> None:
         """A layer was renamed, moved or got other data: the table shows and reads it again."""
-        if event.type not in ("name", "data", "units", *MOVES):
+        if event.type not in ("name", "data", "units", *_layers.MOVES):
             return
         used = {id(row.layer) for row in self.scan_parts.table.scans.rows}
         if any(id(source) in used for source in event.sources):

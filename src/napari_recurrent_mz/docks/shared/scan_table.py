@@ -16,18 +16,9 @@ from qtpy.QtGui import QKeyEvent, QKeySequence, QPainter, QPaintEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 from ...core.scans import SAME_HEIGHT_UM, InputError, Scan, check_scans, require_several
+from . import layers as _layers
 from .form import parse_length_um
 from .guard import telling
-from .layers import (
-    heights_um,
-    is_upright,
-    known_metadata,
-    lateral_origin_um,
-    plane_count,
-    plane_name,
-    plane_pixels,
-)
-from .layers import pixel_um as pixel_um_of
 from .parts import Palette
 
 USE, PLANE, HEIGHT = range(3)
@@ -75,11 +66,11 @@ class Row:
     def name(self) -> str:
         """What messages call this scan."""
         layer = self.layer
-        return "a removed layer" if layer is None else plane_name(layer, self.plane)
+        return "a removed layer" if layer is None else _layers.plane_name(layer, self.plane)
 
     @property
     def planes(self) -> int:
-        return plane_count(self.layer) if self.layer is not None else 0
+        return _layers.plane_count(self.layer) if self.layer is not None else 0
 
     def scan(self, frame: int = 0) -> Scan:
         """The pixels and the height, checked; kept while neither changes."""
@@ -94,9 +85,9 @@ class Row:
         z_um = math.nan if self.z_um is None else self.z_um
         key = (id(layer.data), self.plane, z_um, frame)
         if self._scan is None or self._scan[0] != key:
-            steps = known_metadata(layer).get("prepared")
+            steps = _layers.known_metadata(layer).get("prepared")
             acquired = {"prepared": steps} if steps else {}
-            pixels = plane_pixels(layer, self.plane, frame)
+            pixels = _layers.plane_pixels(layer, self.plane, frame)
             self._scan = (key, Scan(pixels, z_um, self.name, acquired))
         return self._scan[1]
 
@@ -109,7 +100,7 @@ class Row:
         layer = self.layer
         if layer is None or self.origin in (TYPED, TYPED_STEP) or self.plane >= self.planes:
             return
-        heights, self.origin = heights_um(layer)
+        heights, self.origin = _layers.heights_um(layer)
         self.z_um = None if heights is None else float(heights[self.plane])
 
     @property
@@ -314,7 +305,7 @@ class ScanModel(QAbstractTableModel):
         if layer is None or not text.strip().isdigit() or int(text) >= row.planes:
             return False
         row.plane = int(text)
-        heights, origin = heights_um(layer)
+        heights, origin = _layers.heights_um(layer)
         if heights is not None:
             row.z_um, row.origin = float(heights[row.plane]), origin
         return True
@@ -384,9 +375,12 @@ def _without(rows: Iterable[Row], layer: Image) -> list[Row]:
 
 def rows_of(layer: Image, planes: Sequence[int], step_um: float | None = None) -> list[Row]:
     """Rows for some planes of a layer; a ``step_um`` replaces the heights that it says."""
-    heights, origin = heights_um(layer)
+    heights, origin = _layers.heights_um(layer)
     if step_um is not None:
-        heights, origin = step_um * np.arange(plane_count(layer), dtype=np.float64), TYPED_STEP
+        heights, origin = (
+            step_um * np.arange(_layers.plane_count(layer), dtype=np.float64),
+            TYPED_STEP,
+        )
     return [
         Row(weakref.ref(layer), p, None if heights is None else float(heights[p]), origin)
         for p in planes
@@ -409,7 +403,7 @@ def scans_of(rows: Sequence[Row], frame: int = 0) -> tuple[Scan, ...]:
             )
     scans = check_scans(row.scan(frame) for row in rows)
     require_several(scans)
-    named_sizes = ((row.name, pixel_um_of(row.layer)) for row in rows if row.layer is not None)
+    named_sizes = ((row.name, _layers.pixel_um(row.layer)) for row in rows if row.layer is not None)
     sizes = {f"{size:.3g}": name for name, size in named_sizes if size is not None}
     if len(sizes) > 1:
         pairs = " and ".join(f"'{name}' has {size} µm" for size, name in sizes.items())
@@ -428,11 +422,11 @@ def scan_warnings(rows: Sequence[Row], pixel_um: float) -> list[str]:
     sentences = [
         f"The pixel size is {pixel_um:g} µm here but {size:g} µm in layer '{layer.name}': the "
         "volume takes the one here."
-        for layer, size in zip(layers, map(pixel_um_of, layers), strict=True)
+        for layer, size in zip(layers, map(_layers.pixel_um, layers), strict=True)
         if size is not None and abs(size - pixel_um) > 0.01 * size
     ][:1]
     for name, words in _ONE_CHANNEL.items():
-        stated = {one.name: known_metadata(one).get(name) for one in layers}
+        stated = {one.name: _layers.known_metadata(one).get(name) for one in layers}
         values = {f"{value:.4g}": layer for layer, value in stated.items() if value is not None}
         if len(values) > 1:
             pairs = [f"{value} in '{layer}'" for value, layer in values.items()]
@@ -440,13 +434,13 @@ def scan_warnings(rows: Sequence[Row], pixel_um: float) -> list[str]:
                 f"The {words} differs between the scans ({' and '.join(pairs[:2])}): are they of "
                 "one channel?"
             )
-    places = [lateral_origin_um(layer) for layer in layers]
+    places = [_layers.lateral_origin_um(layer) for layer in layers]
     if np.ptp(places, axis=0).max() > pixel_um / 2:
         sentences.append(
             "The scans lie at different places in x and y: they are taken as aligned, pixel on "
             "pixel."
         )
-    turned = [one.name for one in layers if not is_upright(one)]
+    turned = [one.name for one in layers if not _layers.is_upright(one)]
     if turned:
         sentences.append(
             f"Layer '{turned[0]}' is turned, sheared or mirrored in the viewer: the volume is not, "

@@ -16,15 +16,7 @@ from napari.layers import Image, Layer
 from ...core.scans import InputError
 from ...io._axes import AXIS_WORDS
 from ...io._parts import Part, read_part
-from .layers import (
-    FILE,
-    LAID_KEY,
-    METADATA_KEY,
-    axes_in_file,
-    file_metadata,
-    full_resolution,
-    own_metadata,
-)
+from . import layers as _layers
 
 _SPLIT = re.compile(r"(?P<name>.*) layer (?P<number>\d+)(?: \[\d+\])?", re.DOTALL)
 _PART = {"T": "time", "C": "channel"}
@@ -47,8 +39,8 @@ class Splits:
     def removed(self, layer: Layer) -> None:
         """A layer has left: that of another reader may come back in parts."""
         self._gone = None
-        if isinstance(layer, Image) and layer.source.path and not own_metadata(layer):
-            shape = tuple(full_resolution(layer).shape)
+        if isinstance(layer, Image) and layer.source.path and not _layers.own_metadata(layer):
+            shape = tuple(_layers.full_resolution(layer).shape)
             self._gone = _Gone(layer.name, shape, str(layer.source.path))
 
     def inserted(self, layer: Layer) -> bool:
@@ -57,7 +49,7 @@ class Splits:
         if match is None or not isinstance(layer, Image):
             return False
         number, gone = int(match["number"]), self._gone
-        if layer.metadata.get(LAID_KEY):
+        if layer.metadata.get(_layers.LAID_KEY):
             return _lay_out(layer, number)
         if gone is not None and gone.name == match["name"]:
             return _take_from_file(layer, number, gone)
@@ -66,13 +58,13 @@ class Splits:
 
 def _lay_out(layer: Image, number: int) -> bool:
     """Give a layer its axes back, and the part of the metadata that is its own."""
-    laid = layer.metadata[LAID_KEY]
+    laid = layer.metadata[_layers.LAID_KEY]
     labels, units = (tuple(laid.get(name) or ()) for name in ("axis_labels", "units"))
     if len(labels) != layer.ndim + 1:
         return False  # it was no split, or it is done already
-    metadata = dict(own_metadata(layer))
-    if FILE in metadata:  # which of its parts this is
-        metadata[FILE] = {**metadata[FILE], labels[0]: number}
+    metadata = dict(_layers.own_metadata(layer))
+    if _layers.FILE in metadata:  # which of its parts this is
+        metadata[_layers.FILE] = {**metadata[_layers.FILE], labels[0]: number}
     if labels[0] == "z":
         heights = metadata.pop("z_um", None)
         if heights is not None and number < len(heights):
@@ -81,7 +73,7 @@ def _lay_out(layer: Image, number: int) -> bool:
     elif labels[0] == "t":
         metadata.pop("time_points", None)
     rest = {"axis_labels": labels[1:], "units": units[1:] or None}
-    layer.metadata = {**layer.metadata, METADATA_KEY: metadata, LAID_KEY: rest}
+    layer.metadata = {**layer.metadata, _layers.METADATA_KEY: metadata, _layers.LAID_KEY: rest}
     layer.axis_labels = labels[1:]
     if units:
         layer.units = units[1:]
@@ -90,8 +82,8 @@ def _lay_out(layer: Image, number: int) -> bool:
 
 def _take_from_file(layer: Image, number: int, gone: _Gone) -> bool:
     """Look into the file of the stack that was split for what it says of one part."""
-    axes, shape = axes_in_file(gone.path)
-    if shape != gone.shape or tuple(full_resolution(layer).shape) != shape[1:]:
+    axes, shape = _layers.axes_in_file(gone.path)
+    if shape != gone.shape or tuple(_layers.full_resolution(layer).shape) != shape[1:]:
         return False
     letter = axes[0]
     layer.axis_labels = tuple(axes[1:].lower())
@@ -102,12 +94,12 @@ def _take_from_file(layer: Image, number: int, gone: _Gone) -> bool:
         return True  # of which channel it would be is not known
     with contextlib.suppress(InputError):
         image = read_part(Part(gone.path, **chosen), ())
-        metadata = file_metadata(image)
+        metadata = _layers.file_metadata(image)
         if letter == "Z" and image.z_um is not None:
             metadata["z_um"] = [float(image.z_um[number])]
         if letter == "C":
-            metadata[FILE] = {
+            metadata[_layers.FILE] = {
                 "path": gone.path, "inside": "", "channel": number, "channels": shape[0],
             }  # fmt: skip
-        layer.metadata = {**layer.metadata, METADATA_KEY: metadata}
+        layer.metadata = {**layer.metadata, _layers.METADATA_KEY: metadata}
     return True

@@ -18,7 +18,7 @@ from ..shared import layers as _layers
 from ..shared import settings
 from ..shared.dock import Dock, shell_of
 from ..shared.guard import guarded, on, on_click, on_move, one_shot, sentence_of, telling
-from ..shared.layer_choice import is_stack, says_its_size, selected
+from ..shared.layer_choice import frame_of, is_stack, says_its_size, selected
 from ..shared.plot import PlotPanel
 from .form import GROUP, VOLUMES, SideViewsForm
 from .source import (
@@ -26,7 +26,6 @@ from .source import (
     ViewsOrReason,
     VolumeSource,
     fingerprint,
-    frame_of,
     next_um,
     panels,
     pixel_under,

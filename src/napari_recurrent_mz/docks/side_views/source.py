@@ -13,14 +13,12 @@ from napari.layers import Image
 
 from ...core.memory import size_in_words
 from ...core.progress import Progress, Steps, finished
-from ...core.scans import InputError
 from ...measure.comparison import made_from
 from ...measure.plots.side_views import Panel, contrast
 from ...measure.projections import How, Limits, SideViews, Slab, ViewName, iter_side_views
 from ..shared import layers as _layers
 from ..shared.guard import sentence_of
-from ..shared.layers import Frame, own_metadata, plane_count, plane_shape
-from ..shared.result import units_of
+from ..shared.slider import units_of
 
 Point = tuple[float, float, float]
 AT_ONCE_VOXELS = 16_000_000
@@ -36,7 +34,7 @@ class Placed(NamedTuple):
     """A volume, and where its voxels are: the viewer's world is read through it."""
 
     layer: Any
-    frame: Frame
+    frame: _layers.Frame
 
     def to_um(self, world: Any, dims: Any) -> Point:
         """A position in the viewer's world as (z, y, x) in µm."""
@@ -56,7 +54,7 @@ class Placed(NamedTuple):
 
     def extent_um(self) -> list[tuple[float, float]]:
         """Centres of the first and the last voxel along z, y and x, the lower first."""
-        counts = (plane_count(self.layer), *plane_shape(self.layer))
+        counts = (_layers.plane_count(self.layer), *_layers.plane_shape(self.layer))
         voxel, first = np.asarray(self.frame.voxel_um), np.asarray(self.frame.origin_um)
         ends = np.sort([first, first + voxel * (np.asarray(counts) - 1)], axis=0)
         return [(float(low), float(high)) for low, high in ends.T]
@@ -164,31 +162,14 @@ class VolumeSource:
         )
 
 
-def frame_of(layer: Any, typed_um: tuple[float, float, float] | None) -> _layers.Frame:
-    """Where a layer's voxels are; ``typed_um`` holds where the layer does not say."""
-    stack = _layers.check_layer(layer)
-    if _layers.plane_count(stack) < 2:
-        raise InputError(
-            f"Layer '{layer.name}' is one plane: side views need a volume (z, y, x) of several."
-        )
-    frame = _layers.stack_frame(stack)
-    if frame is not None:
-        return frame
-    if typed_um is None:
-        raise InputError(
-            f"Layer '{layer.name}' does not say the size of its voxels: type it in µm."
-        )
-    return _layers.Frame(typed_um, (0.0, 0.0, 0.0))
-
-
 def scans_um(layer: Any) -> tuple[float, ...]:
     """Heights of the scans that a layer was reconstructed from, if it says so."""
-    return tuple(sorted(made_from(own_metadata(layer))[0]))
+    return tuple(sorted(made_from(_layers.own_metadata(layer))[0]))
 
 
 def next_um(layers: Iterable[Any]) -> float | None:
     """Height suggested for the next scan, of the first layer that says one."""
-    heights = (own_metadata(layer).get("next_z_um") for layer in layers)
+    heights = (_layers.own_metadata(layer).get("next_z_um") for layer in layers)
     return next((float(z) for z in heights if isinstance(z, int | float)), None)
 
 

@@ -18,7 +18,6 @@ from ..shared import layers as _layers
 from ..shared.form import DataForm, as_named, asked, faint, parse_length_um
 from ..shared.guard import on
 from ..shared.layer_choice import is_points
-from ..shared.layers import Frame
 from ..shared.parts import NumberTable, column_of, push_button
 
 POINTS, MAP = "points", "map"
@@ -36,7 +35,7 @@ def is_map(layer: Layer) -> bool:
     return sum(size > 1 for size in data.shape) == 2 and max(data.shape[:-2], default=1) == 1
 
 
-def points_um(layer: Points, pixels: Frame) -> npt.NDArray[np.float64]:
+def points_um(layer: Points, pixels: _layers.Frame) -> npt.NDArray[np.float64]:
     """The points of a layer, (N, 3) as (z, y, x) in µm; ``pixels`` are those of the scans."""
     if layer.ndim < 3:
         raise InputError(
@@ -48,7 +47,7 @@ def points_um(layer: Points, pixels: Frame) -> npt.NDArray[np.float64]:
     return np.asarray(origin_um + world[:, -3:] * size_um)
 
 
-def move_point(layer: Points, number: int, point_um: npt.ArrayLike, pixels: Frame) -> None:
+def move_point(layer: Points, number: int, point_um: npt.ArrayLike, pixels: _layers.Frame) -> None:
     """Put one point of a layer elsewhere, (z, y, x) in micrometres."""
     world = np.array(layer.data_to_world(layer.data[number]), dtype=float)
     size_um, origin_um = _world_of(layer, pixels)
@@ -58,7 +57,7 @@ def move_point(layer: Points, number: int, point_um: npt.ArrayLike, pixels: Fram
     layer.data = data
 
 
-def _world_of(layer: Points, pixels: Frame) -> npt.NDArray[np.float64]:
+def _world_of(layer: Points, pixels: _layers.Frame) -> npt.NDArray[np.float64]:
     """Size of a unit of a layer's world, and the place of its zero, along z, y and x in µm."""
     units_um = [_layers.um_per_unit(layer, axis) for axis in (-3, -2, -1)]
     return np.where(_layers.axes_in_um(layer), [units_um, (0.0, 0.0, 0.0)], pixels)
@@ -212,7 +211,7 @@ class SurfaceChoice(QWidget):
         self.facts.setText(words)
         self.facts.setVisible(bool(words))
 
-    def show_points(self, pixels: Frame) -> None:
+    def show_points(self, pixels: _layers.Frame) -> None:
         """Read the table from the layer of points again."""
         layer = self.points.layer()
         points = np.zeros((0, 3))

@@ -25,7 +25,6 @@ from ..shared import settings as _settings
 from ..shared.guard import on, telling
 from ..shared.insides import fit
 from ..shared.layer_size import SizeButton
-from ..shared.layers import METADATA_KEY, um_scale_and_place
 from ..shared.method_panel import MethodPanel
 from ..shared.repairs import Repairs
 from ..shared.scan_source import ScanParts, ScanSource
@@ -71,14 +70,14 @@ def surface_steps(recipe: Recipe, stop: threading.Event) -> Steps[MadeSurface]:
 def add_image(viewer: Any, surface: MadeSurface, look: Look, title: str) -> Image:
     """Add the image of the surface as a 2-D layer in µm, its heights in its metadata."""
     recipe, pixel_um = surface.recipe, surface.recipe.pixel_size_um
-    place = um_scale_and_place(pixel_um, pixel_um, 0.0, look.origin_um)
+    place = _layers.um_scale_and_place(pixel_um, pixel_um, 0.0, look.origin_um)
     return viewer.add_image(
         surface.pixels,
         name=f"{look.name} · surface, {title}",
         **{name: values[1:] for name, values in place.items()},
         contrast_limits=contrast_limits(recipe.scans),
         colormap=look.colormap,
-        metadata={METADATA_KEY: {**surface.provenance, "heights_um": heights_of(recipe)}},
+        metadata={_layers.METADATA_KEY: {**surface.provenance, "heights_um": heights_of(recipe)}},
     )
 
 

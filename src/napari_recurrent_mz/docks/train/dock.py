@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
-from napari.layers import Image
+from napari.layers import Image, Layer
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QFileDialog
 
@@ -25,10 +25,11 @@ from ...core.optics import Optics
 from ...core.progress import Listener, Stopped, listening
 from ...core.scans import InputError
 from ...measure.plots import Draw, Ink, open_axes
-from ..shared import drop as _drop
 from ..shared import layers as _layers
 from ..shared import settings as _settings
 from ..shared.dock import Dock
+from ..shared.drop import said_of
+from ..shared.file_layers import Opened, open_files
 from ..shared.form import DataForm, as_named, asked, typed_path
 from ..shared.guard import emit_alive, on, telling
 from ..shared.layer_choice import (
@@ -368,16 +369,16 @@ class TrainDock(Dock):
         self.footer.say("Reading…", "hint")
         in_background(
             self,
-            _drop.read_all,
+            open_files,
             [Path(path)],
-            then=lambda result: self._read(result, target),
+            then=lambda opened: self._opened(opened, target),
         )
 
-    def _read(self, result: tuple[list[Any], list[str]], choice: LayerChoice) -> None:
-        images, sentences = result
-        if images:
-            choice.choose(_drop.add_image_file(self._viewer, images[0]))
-        self.say(*_drop.said_of(images, sentences))
+    def _opened(self, opened: Opened, choice: LayerChoice) -> None:
+        added = [self._viewer.add_layer(Layer.create(*one)) for one in opened.layers]
+        for layer in added[:1]:
+            choice.choose(layer)
+        self.say(*said_of(opened.images, opened.sentences))
 
     def _browse(self) -> None:
         path, _ = QFileDialog.getSaveFileName(

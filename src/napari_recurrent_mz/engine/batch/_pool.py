@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import wait
@@ -18,6 +18,21 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 
 
 @contextmanager
+def environment(changed: Mapping[str, str]) -> Iterator[None]:
+    """Variables of the environment as they are for processes that begin meanwhile."""
+    before = {name: os.environ.get(name) for name in changed}
+    os.environ.update(changed)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
 def processes(shares: Shares) -> Iterator[ProcessPoolExecutor]:
     """A pool whose processes have their threads and GPU from the start; waited for at the end."""
     # A fresh interpreter: a fork would take over locks of torch's threads.
@@ -25,23 +40,13 @@ def processes(shares: Shares) -> Iterator[ProcessPoolExecutor]:
     gpus = context.Queue()
     for gpu in shares.gpus:
         gpus.put(gpu)
-    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(shares.threads)))
-    pool = ProcessPoolExecutor(
-        shares.workers,
-        mp_context=context,
-        initializer=_begin,
-        initargs=(gpus if shares.gpus else None,),
-    )
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    given = (gpus if shares.gpus else None,)
+    with environment(dict.fromkeys(_THREAD_VARIABLES, str(shares.threads))):
+        pool = ProcessPoolExecutor(shares.workers, context, _begin, given)
+        try:
+            yield pool
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _begin(gpus: Any) -> None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from multiprocessing import get_context
 from typing import Any, TypeVar
 
+from ...engine.batch._pool import environment as changed
 from .base import Bench, say_nothing
 
 _MARK = "result: "
@@ -28,18 +29,11 @@ def in_child(
     environment: Mapping[str, str] | None = None,
 ) -> T:
     """What a function returns in a fresh process, given the bench and more."""
-    changed = environment or {}
-    before = {name: os.environ[name] for name in changed if name in os.environ}
-    os.environ.update(changed)
     try:
-        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        with changed(environment or {}), ProcessPoolExecutor(1, get_context("spawn")) as pool:
             return pool.submit(measure, replace(bench, note=say_nothing), *given).result()
     except Exception as error:
         raise ChildError(f"{type(error).__name__}: {error}") from error
-    finally:
-        for name in changed:
-            del os.environ[name]
-        os.environ.update(before)
 
 
 def script_result(command: list[str], environment: Mapping[str, str] | None = None) -> Any:

@@ -1,0 +1,41 @@
+"""The viewer's slider through z: which height or plane it shows, and going to another one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from napari.layers import Layer
+
+from .layers import um_in, um_per_unit
+
+
+def show_height(viewer: Any, z_um: float) -> None:
+    """Move the viewer's slider to a height, in micrometres."""
+    dims = viewer.dims
+    if dims.ndim >= 3:
+        dims.set_point(dims.ndim - 3, z_um / um_along(dims, dims.ndim - 3))
+
+
+def um_along(dims: Any, axis: int) -> float:
+    """Micrometres per world unit along an axis of the viewer; a pixel counts as one."""
+    return 1.0 if dims.units is None else um_in(dims.units[axis])
+
+
+def units_of(layer: Layer, dims: Any) -> npt.NDArray[np.float64]:
+    """Units of a layer's world per unit of the viewer's, along the layer's axes."""
+    axes = range(-layer.ndim, 0)
+    return np.array([um_along(dims, axis) / um_per_unit(layer, axis) for axis in axes])
+
+
+def plane_at(viewer: Any, layer: Layer) -> float:
+    """Which plane of a layer the viewer's slider is at, between two of them where it is."""
+    world = np.asarray(viewer.dims.point[-layer.ndim :]) * units_of(layer, viewer.dims)
+    return float(layer.world_to_data(world)[-3])
+
+
+def show_plane_of(viewer: Any, layer: Layer, index: npt.ArrayLike) -> None:
+    """Move the viewer's slider to the plane of a place in a layer's data."""
+    world = np.asarray(layer.data_to_world(index)) / units_of(layer, viewer.dims)
+    viewer.dims.set_point(viewer.dims.ndim - 3, float(world[-3]))
