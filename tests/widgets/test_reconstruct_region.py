@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
+from napari.layers.shapes._shapes_mouse_bindings import select
 from scipy.ndimage import gaussian_filter
 
 from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
@@ -67,11 +69,33 @@ def test_a_new_rectangle_is_the_middle_of_the_field(dock: Any) -> None:
     dock.ui.region.draw_button.click()
     layer = dock._viewer.layers[-1]
     assert layer.name == "Region"
+    dock._viewer.layers.selection.active = dock._viewer.layers[0]
+    dock.ui.region.draw_button.click()  # again: it is taken up, and stays the only one
+    assert len(dock._viewer.layers) == 2
+    assert dock._viewer.layers.selection.active is layer
     assert str(dock.ui.region.region(dock._viewer.layers[0])) == "50:150,60:180"
     dock._viewer.layers.remove(layer)
     assert dock.ui.region.region(dock._viewer.layers[0]) is None
     dock.check()
     assert dock.footer.action.isEnabled()
+
+
+def test_the_cost_follows_the_mouse(dock: Any, qtbot: Any) -> None:
+    layer = draw(dock, (40, 140), (60, 180))
+    viewer = dock._viewer
+    event = SimpleNamespace(
+        position=layer.data_to_world((90.0, 120.0)), view_direction=None, up_direction=None,
+        dims_displayed=[0, 1], type="mouse_press", is_dragging=False, modifiers=(), button=1,
+        pos=(0, 0), dims_point=viewer.dims.point,
+    )  # fmt: skip
+    drag = select(layer, event)
+    next(drag)
+    event.type, event.is_dragging = "mouse_move", True
+    event.position = layer.data_to_world((190.0, 120.0))
+    next(drag)
+    event.type = "mouse_release"
+    next(drag, None)
+    qtbot.waitUntil(lambda: dock.ui.grid.cost.text().startswith("60 × 120 pixels"))
 
 
 def test_all_that_is_drawn_counts_and_what_lies_outside_is_cut_off(dock: Any) -> None:

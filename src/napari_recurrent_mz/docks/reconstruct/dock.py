@@ -368,7 +368,7 @@ class ReconstructDock(ScanSource):
             layers = layers_of(self.used())
             if not layers:
                 raise InputError("Add the scans first: the rectangle is drawn over them.")
-            self.ui.region.add(self._viewer, layers[0])
+            self.ui.region.draw_over(self._viewer, layers[0])
             self.say("Drag the rectangle, or its corners, to what is to be reconstructed.", "hint")
 
     def add_interpolation(self) -> None:

@@ -66,13 +66,22 @@ class RegionPanel(QWidget):
         layer = self.choice.layer()
         return None if layer is None else _around(layer, image)
 
-    def add(self, viewer: Any, image: Image) -> None:
-        """Add a rectangle in the middle of the field of a layer, and take it."""
+    def draw_over(self, viewer: Any, image: Image) -> None:
+        """Take the rectangle that is chosen, or a new one in the middle of the field of a layer."""
         check_upright(image)
+        viewer.dims.ndisplay = 2
+        layer = self.choice.layer()
+        if layer is None:
+            layer = self._new_rectangle(viewer, image)
+            self._form.shapes.value = layer
+        viewer.layers.selection.active = layer
+        layer.mode = "select"
+        layer.selected_data = set(range(len(layer.data)))
+
+    def _new_rectangle(self, viewer: Any, image: Image) -> Shapes:
         sides = np.array(plane_shape(image), np.float64)
         corners = sides * (1 + _SHARE * _CORNERS) / 2 - 0.5
-        viewer.dims.ndisplay = 2
-        layer = viewer.add_shapes(
+        layer: Shapes = viewer.add_shapes(
             corners,
             shape_type="rectangle",
             name=LAYER_NAME,
@@ -85,9 +94,7 @@ class RegionPanel(QWidget):
             edge_width=max(plane_shape(image)) / 200,
             face_color="transparent",
         )
-        layer.mode = "select"
-        layer.selected_data = {0}
-        self._form.shapes.value = layer
+        return layer
 
     def _layer_event(self, event: Any) -> None:
         is_chosen = event.sources[0] is self.choice.layer()
