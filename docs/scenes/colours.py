@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
@@ -24,23 +25,33 @@ _Z_UM = 4.6  # in view: between two scans
 def run(theme: str, size: tuple[int, int], path: Path, data: Path | None) -> None:  # noqa: ARG001
     """Save a picture of the window to a path; ``data`` is a folder of real stacks, if any."""
     with TemporaryDirectory() as folder, window(theme, size) as viewer:
-        dock = ReconstructDock(viewer)
-        dock.remembers = False
-        viewer.window.add_dock_widget(dock, name="Reconstruct", area="right")
-        dock.drop([_two_colours(Path(folder))])
-        settle(viewer, until=lambda: len(viewer.layers) == len(_COLOURS))
-        dock.set_optics(_OPTICS, "63×/1.4 oil")
-        dock.ui.method.set_method("recurrent-mz")
-        settle(viewer, until=lambda: dock.ui.method.model is not None)
-        settle(viewer, until=dock.footer.action.isEnabled)
-        dock.act()
-        settle(viewer, until=lambda: dock.run is None)
-        for layer in viewer.layers[-2:]:
-            layer.contrast_limits = [float(v) for v in np.percentile(layer.data, (50, 99.9))]
-        viewer.dims.set_point(0, _Z_UM)
+        make_volumes(viewer, ready_dock(viewer, Path(folder)))
         viewer.reset_view()
         settle(viewer)
         grab(viewer, path)
+
+
+def ready_dock(viewer: Any, folder: Path) -> ReconstructDock:
+    """A dock in a window, with scans of both colours."""
+    dock = ReconstructDock(viewer)
+    dock.remembers = False
+    viewer.window.add_dock_widget(dock, name="Reconstruct", area="right")
+    dock.drop([_two_colours(folder)])
+    settle(viewer, until=lambda: len(viewer.layers) == len(_COLOURS))
+    dock.set_optics(_OPTICS, "63×/1.4 oil")
+    dock.ui.method.set_method("recurrent-mz")
+    settle(viewer, until=lambda: dock.ui.method.model is not None)
+    settle(viewer, until=dock.footer.action.isEnabled)
+    return dock
+
+
+def make_volumes(viewer: Any, dock: ReconstructDock) -> None:
+    """Press the button, and show both volumes."""
+    dock.act()
+    settle(viewer, until=lambda: dock.run is None)
+    for layer in viewer.layers[-2:]:
+        layer.contrast_limits = [float(v) for v in np.percentile(layer.data, (50, 99.9))]
+    viewer.dims.set_point(0, _Z_UM)
 
 
 def _two_colours(folder: Path) -> Path:

@@ -124,8 +124,8 @@ def test_both_colours_of_a_stack_become_volumes_at_once(
         assert layer.blending == "additive"
     assert made[0].colormap.name != made[1].colormap.name
     assert not any(layer.visible for layer in sources)  # they would shine through
-    told = dock.footer.message.text().splitlines()
-    assert "are ready" in told[0]
+    assert "are ready" in dock.footer.message.text()
+    told = dock.footer.message.toolTip().splitlines()
     for name in ("DAPI", "CY3"):  # how far each can be believed
         assert any(line.startswith(f"“{name} · Linear MMSE”: Expected error") for line in told)
 

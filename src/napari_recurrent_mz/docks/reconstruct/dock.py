@@ -330,10 +330,10 @@ class ReconstructDock(ScanSource):
         """Say that all is ready, and what to mind."""
         assert result.layer is not None
         seconds = time.monotonic() - self._began if before else outcome.seconds
-        is_long = len(before) > 1
-        names = (
-            f"{len(before) + 1} volumes" if is_long else listed([*before, f"“{result.layer.name}”"])
-        )
+        names = f"“{result.layer.name}”"
+        if before:
+            many = len(before) > 1
+            names = f"{len(before) + 1} volumes" if many else listed([*before, names])
         sentence = f"{names} {'are' if before else 'is'} ready after {time_in_words(seconds)}."
         if outcome.path is not None:
             folder = f"'{outcome.path.parent}'" if before else f"'{outcome.path}'"
@@ -356,7 +356,7 @@ class ReconstructDock(ScanSource):
             check = (record.get("check") or {}).get("sentence", "")
             more = *found, check, what_to_believe(record)
             lines += [f"“{layer.name}”: {one}" if before else one for one in more if one]
-        if is_long:
+        if before:
             self.say(f"{sentence} Point here for how well each is known.", "done")
             self.footer.message.setToolTip("\n".join(lines))
         else:
