@@ -15,7 +15,10 @@ import tifffile
 from scipy.ndimage import gaussian_filter
 
 import files
+import makers
 from files import MICROMETRES, heights, write_ome
+from makers import needs_readers, write_czi
+from napari_recurrent_mz import Optics, Scan, ZGrid, reconstruct
 from napari_recurrent_mz.cli import main
 from napari_recurrent_mz.io import read_image
 
@@ -315,3 +318,38 @@ def test_a_name_that_the_terminal_cannot_show_is_written_out(
     )
     assert (told.returncode, told.stderr) == (0, b"")
     assert told.stdout.decode().splitlines()[0].endswith(shown)
+
+
+# --- files of microscope makers ---
+
+
+@needs_readers
+def test_nothing_has_to_be_typed(tmp_path: Path) -> None:
+    """Two colours of a file are as its pixels, heights and optics make them."""
+    out = tmp_path / "both.ome.tif"
+    command = "reconstruct --position 1 --channel all --time 1 --planes 0 2 4 --method lmmse"
+    path = write_czi(tmp_path)
+    assert main([*command.split(), "--grid", "0:1.6:0.2", str(path), "-o", str(out)]) == 0
+    for channel, wavelength_um in enumerate(makers.WAVELENGTHS_UM):
+        optics = Optics(1.4, wavelength_um, 1.515, makers.PIXEL_UM)
+        scans = [
+            Scan(makers.PIXELS[1, 1, channel, plane], makers.STEP_UM * plane) for plane in (0, 2, 4)
+        ]
+        expected = reconstruct(scans, ZGrid(0, 1.6, 0.2), optics=optics, method="lmmse")
+        np.testing.assert_allclose(read_image(out, channel=channel).data, expected, rtol=1e-5)
+
+
+@needs_readers
+def test_a_folder_of_them_in_a_batch(tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    out.mkdir()
+    write_czi(source)
+    command = "batch --planes 0 2 4 --channel GFP --method linear --grid 0:1.6:0.4"
+    assert main([*command.split(), str(source), "-o", str(out)]) == 0
+    for position in range(2):
+        volume = read_image(out / f"two scenes_{position}.ome.zarr", time=1)
+        np.testing.assert_array_equal(
+            volume.data[[0, 2, 4]], makers.PIXELS[position, 1, 1, [0, 2, 4]]
+        )
+        assert volume.z_um == pytest.approx(makers.STEP_UM * np.arange(5))

@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from makers import PIXEL_UM, PIXELS, STEP_UM, WAVELENGTHS_UM, needs_readers, write_czi
-from napari_recurrent_mz import Optics, Scan, ZGrid, reconstruct
-from napari_recurrent_mz.cli import main
+from makers import PIXEL_UM, PIXELS, STEP_UM, needs_readers, write_czi
 from napari_recurrent_mz.core.scans import InputError
 from napari_recurrent_mz.io import channels_of, read_image
 from napari_recurrent_mz.io._parts import contents_of
@@ -124,29 +122,3 @@ def test_ome_metadata_of_another_size_are_not_believed(
     path = write_czi(tmp_path, "wrong.czi")
     assert read_image(path, position=0, channel=0, time=0).na is None
     assert read_image(path, position=1, channel=0, time=0).na == 1.4
-
-
-def test_nothing_has_to_be_typed(tmp_path: Path) -> None:
-    """Two colours of a file are as its pixels, heights and optics make them."""
-    out = tmp_path / "both.ome.tif"
-    command = "reconstruct --position 1 --channel all --time 1 --planes 0 2 4 --method lmmse"
-    path = write_czi(tmp_path)
-    assert main([*command.split(), "--grid", "0:1.6:0.2", str(path), "-o", str(out)]) == 0
-    for channel, wavelength_um in enumerate(WAVELENGTHS_UM):
-        optics = Optics(1.4, wavelength_um, 1.515, PIXEL_UM)
-        scans = [Scan(PIXELS[1, 1, channel, plane], STEP_UM * plane) for plane in (0, 2, 4)]
-        expected = reconstruct(scans, ZGrid(0, 1.6, 0.2), optics=optics, method="lmmse")
-        np.testing.assert_allclose(read_image(out, channel=channel).data, expected, rtol=1e-5)
-
-
-def test_a_folder_of_them_in_a_batch(tmp_path: Path) -> None:
-    source, out = tmp_path / "in", tmp_path / "out"
-    source.mkdir()
-    out.mkdir()
-    write_czi(source)
-    command = "batch --planes 0 2 4 --channel GFP --method linear --grid 0:1.6:0.4"
-    assert main([*command.split(), str(source), "-o", str(out)]) == 0
-    for position in range(2):
-        volume = read_image(out / f"two scenes_{position}.ome.zarr", time=1)
-        np.testing.assert_array_equal(volume.data[[0, 2, 4]], PIXELS[position, 1, 1, [0, 2, 4]])
-        assert volume.z_um == pytest.approx(HEIGHTS_UM)
