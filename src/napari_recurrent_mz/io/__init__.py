@@ -1,4 +1,4 @@
-"""Files in and out: TIFF, ImageJ TIFF, OME-TIFF and OME-Zarr, all lengths in micrometres.
+"""Files in and out: TIFF, OME-TIFF and OME-Zarr, files of makers in; lengths in micrometres.
 
 Each value that a file states is taken only where it can be true, with where it was found.
 """
