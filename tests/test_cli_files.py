@@ -353,3 +353,23 @@ def test_a_folder_of_them_in_a_batch(tmp_path: Path) -> None:
             volume.data[[0, 2, 4]], makers.PIXELS[position, 1, 1, [0, 2, 4]]
         )
         assert volume.z_um == pytest.approx(makers.STEP_UM * np.arange(5))
+
+
+@needs_readers
+def test_a_part_of_the_field_in_a_batch(tmp_path: Path) -> None:
+    """Of a time-lapse too; other parts are made anew."""
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    out.mkdir()
+    write_czi(source)
+    command = "batch --planes 0 2 4 --channel GFP --method linear --grid 0:1.6:0.4 --region"
+    for region, rows, columns in (
+        ("2:20,8:30", slice(2, 20), slice(8, 30)),
+        (":,4:24", slice(0, 24), slice(4, 24)),
+    ):
+        assert main([*command.split(), region, str(source), "-o", str(out)]) == 0
+        volume = read_image(out / "two scenes_1.ome.zarr", time=1)
+        expected = makers.PIXELS[1, 1, 1, [0, 2, 4], rows, columns]
+        np.testing.assert_array_equal(volume.data[[0, 2, 4]], expected)
+        corner = (rows.start * makers.PIXEL_UM, columns.start * makers.PIXEL_UM)
+        assert volume.origin_um == pytest.approx(corner)

@@ -11,7 +11,17 @@ from ..core.device import choose_device
 from ..core.progress import expected_in_words, time_in_words
 from ..core.scans import InputError, ZGrid, counted
 from ..io._zarr import NGFF
-from ._common import OUTPUT, Grid, MethodOptions, Ngff, OpticsOptions, Planes, Repair, ZStep
+from ._common import (
+    OUTPUT,
+    Grid,
+    MethodOptions,
+    Ngff,
+    OpticsOptions,
+    PartOfField,
+    Planes,
+    Repair,
+    ZStep,
+)
 from ._options import Argument, Option
 from ._terminal import Progress, clock, columns, note
 
@@ -64,6 +74,7 @@ def batch(
     channel: Annotated[
         str | None, Option("channel of files that have several: its number, from 0, or its name")
     ] = None,
+    region: PartOfField = None,
     repair: Repair = False,
     format: Annotated[  # noqa: A002  (the option's name)
         str | None,
@@ -101,7 +112,7 @@ def batch(
     settings = BatchSettings(
         grid=None if grid is None else ZGrid.parse(grid), planes=planes, z_step_um=z_step_um,
         method=by.method, model=by.model, device=by.device,
-        channel=channel, repair=repair, format=format, ngff=ngff, **asdict(optics),
+        channel=channel, region=region, repair=repair, format=format, ngff=ngff, **asdict(optics),
     )  # fmt: skip
     jobs = find_jobs(sources, output, settings, pattern=pattern, recursive=recursive)
     if running.list:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ...core.methods import needs_optics
 from ...core.optics import Optics
+from ...core.region import Region
 from ...core.scans import InputError, Scan, ZGrid, check_scans, default_grid, require_several
 from ...io import ImageFile, scan_heights, scans_from_files, scans_from_stack
 from ...io._optics import optics_for
@@ -20,11 +21,12 @@ class Plan:
 
     z_um: tuple[float, ...]  #: heights of the scans, in micrometres
     grid: ZGrid
-    shape: tuple[int, int]  #: (Y, X) of the scans
+    shape: tuple[int, int]  #: (Y, X) of the planes
     optics: Optics | None  #: None where they are incomplete and the method does without
     pixel_um: float
     origin_um: tuple[float, float]  #: position (y, x) of the first pixel, in micrometres
     time_step_s: float | None = None  #: from one time point to the next, where it is stated
+    region: Region | None = None  #: the part of the field that is wanted
     remarks: tuple[str, ...] = ()  #: what the files contradict themselves about
 
     @property
@@ -82,12 +84,16 @@ def _plan(
     dof_um = optics.depth_of_field_um if optics else None
     grid = settings.grid or default_grid(z_um, dof_um, planes)
     remarks = tuple(remark for image in images for remark in image.remarks)
-    y, x = images[0].stack.shape[1:]
-    first = images[0]
+    first, region = images[0], None
+    (y, x), origin_um = first.stack.shape[1:], first.place_um
+    if settings.region is not None:
+        region = Region.parsed(settings.region, (y, x), first.name)
+        (y, x), origin_um = region.shape, region.place_um(pixel_um, origin_um)
     return Plan(
         *(tuple(z_um), grid, (y, x), optics, pixel_um),
-        origin_um=first.place_um,
+        origin_um=origin_um,
         time_step_s=first.time_step_s,
+        region=region,
         remarks=remarks,
     )
 

@@ -41,6 +41,8 @@ class BatchSettings:
         auto, cuda, mps or cpu.
     channel : int or str, optional
         Channel of files that hold several: its number, the first one 0, or its name.
+    region : str, optional
+        Part of the field, rows and columns in pixels, such as "0:512,256:512".
     repair : bool, optional
         Whether hot pixels are replaced, and scans given the light and the place of the others
         where they differ.
@@ -67,6 +69,7 @@ class BatchSettings:
     model: str | None = None
     device: str = "auto"
     channel: int | str | None = None
+    region: str | None = None
     repair: bool = False
     format: str | None = None
     ngff: str = NGFF[0]
@@ -101,6 +104,7 @@ class BatchSettings:
             "optics": self.optics,
             "method": self.method,
             "channel": self.channel,
+            **({"region": self.region} if self.region else {}),
             **({"repair": True} if self.repair else {}),
             **({"ngff": self.ngff} if self.ngff != NGFF[0] else {}),
         }

@@ -209,8 +209,14 @@ def _method_for_all(job: Job, orders: Orders) -> tuple[str, dict[str, Any] | Non
     assert model is not None
     _limit_resources(orders)
     device = choose_device(settings.device)
-    check = check_on_scans(scans, plan.optics, model, device, stopped=_Stopped(orders.stop))
+    seen = _recipe(scans, plan, settings.method, settings).around_region()[0].scans
+    check = check_on_scans(seen, plan.optics, model, device, stopped=_Stopped(orders.stop))
     return check.chosen, check.as_dict()
+
+
+def _recipe(scans: list[Scan], plan: Plan, method: str, settings: BatchSettings) -> Recipe:
+    how = plan.optics, method, settings.model, settings.device
+    return Recipe(scans, plan.grid, *how, plan.pixel_um, plan.region)
 
 
 def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], None] | None) -> _Made:
@@ -235,9 +241,7 @@ def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], Non
             raise _OvertakenError(by)
         result.provenance = provenance
 
-    recipe = Recipe(
-        scans, plan.grid, plan.optics, method, settings.model, settings.device, plan.pixel_um
-    )
+    recipe = _recipe(scans, plan, method, settings)
     reconstruct_into(
         opened,
         recipe,
