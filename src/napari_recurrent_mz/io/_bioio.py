@@ -72,11 +72,9 @@ def _check_whole(image: BioImage, name: str) -> None:
     """Refuse a file that OpenReadout reads as far as it goes, and says so; others raise."""
     file: Any = getattr(image.reader, "file", None)
     notes: Sequence[str] = file.info.get("notes", ()) if hasattr(file, "check") else ()
-    if any(note.startswith("structure:") for note in notes) and not file.check()["ok"]:
-        raise InputError(
-            f"'{name}' is damaged or cut short ({notes[0].partition(': ')[2]}): copy or save it "
-            "again."
-        )
+    wrong = [note.partition(": ")[2] for note in notes if note.startswith("structure:")]
+    if wrong and not file.check()["ok"]:
+        raise InputError(f"'{name}' is damaged or cut short ({wrong[0]}): copy or save it again.")
 
 
 @dataclass(frozen=True, eq=False)
