@@ -160,7 +160,7 @@ class SourceRows(QStackedWidget):
         )
         self.folder, self.stage = faint(), faint()
         for parts, words in (
-            ((self.height_um,), faint("Select an image and add it, or drop TIFF files here.")),
+            ((self.height_um,), faint("Select an image and add it, or drop image files here.")),
             ((), self.folder),
             ((self.here, self.there), self.stage),
         ):
@@ -188,7 +188,7 @@ class SourcePanel(QWidget):
             "Connect", "Use the camera and the focus drive that are loaded"
         )
         self.state = faint("Not connected.")
-        hint = faint("Select an image in the layer list and add it, or drop TIFF files here.")
+        hint = faint("Select an image in the layer list and add it, or drop image files here.")
         self._extras: dict[str, tuple[QWidget, ...]] = {
             HAND: (hint,), FOLDER: (self.choose,), MICROSCOPE: (self.connect_button, self.state)
         }  # fmt: skip

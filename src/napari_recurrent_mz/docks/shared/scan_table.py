@@ -26,7 +26,7 @@ USE, PLANE, HEIGHT = range(3)
 _UNDONE = 50  # changes that can be taken back
 
 EMPTY_TEXT = (
-    "Drop two or more scans here:\nTIFF files, or one z-stack.\n\n"
+    "Drop two or more scans here:\nimage files, or one z-stack.\n\n"
     "Or select image layers on the left\nand press “Add selected”."
 )
 

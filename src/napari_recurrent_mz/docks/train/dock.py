@@ -24,6 +24,7 @@ from ...core.arrays import reading
 from ...core.optics import Optics
 from ...core.progress import Listener, Stopped, listening
 from ...core.scans import InputError
+from ...io._image_file import IMAGE_FILES
 from ...measure.plots import Draw, Ink, open_axes
 from ..shared import layers as _layers
 from ..shared import settings as _settings
@@ -357,8 +358,9 @@ class TrainDock(Dock):
         self.result.path.value = self._suggested
 
     def _open_file(self, choice: LayerChoice) -> None:
+        kinds = " ".join(f"*{ending}" for ending in IMAGE_FILES)
         path, _ = QFileDialog.getOpenFileName(
-            self, "Open a z-stack", self._folder, "Stacks (*.tif *.tiff);;All files (*)"
+            self, "Open a z-stack", self._folder, f"Stacks ({kinds});;All files (*)"
         )
         if path:
             self.open_stack(path, choice)
