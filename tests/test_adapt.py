@@ -251,7 +251,7 @@ def test_two_stacks_are_learned_from_alike(make, field: MeasuredField) -> None:
     for _ in adapter.run():
         pass
     best = json.loads((adapter.folder / "best.json").read_text())
-    assert set(best["validation"]["by_kind"]) == {"mine", "other"}
+    assert set(best["validation"]["by_kind_db"]) == {"mine", "other"}
     assert StackPool([field, other]).kinds() == {"mine", "other"}
 
 

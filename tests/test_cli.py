@@ -36,6 +36,7 @@ OPTIONS = [
     *("--immersion-index", "1"),
     *("--pixel-um", "0.2"),
 ]
+CANCELLED = "Cancelled: what was not finished is not kept."
 STACK = np.random.default_rng(2).gamma(2.0, 100.0, (9, 32, 40)).astype(np.float32)
 
 
@@ -144,7 +145,7 @@ def test_interpolation_needs_only_the_pixel(run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (KeyboardInterrupt(), "Cancelled: no result was written."),
+        (KeyboardInterrupt(), CANCELLED),
         (MemoryError("Unable to allocate 9 GiB"), "There is not enough memory: use fewer planes"),
         (ZeroDivisionError("odd\nthing"), "Unexpected ZeroDivisionError: odd thing"),
     ],
@@ -203,10 +204,10 @@ def test_evaluate_prints_the_table_and_writes_the_json(run, tmp_path: Path) -> N
     assert [row[0] for row in rows] == ["method", "recurrent-mz", "lmmse", "linear"]
     for row in rows[1:]:
         values = found["methods"][row[0]]
-        assert float(row[1]) == pytest.approx(values["mean"]["psnr"], abs=0.005)
-        assert len(values["psnr"]) == len(found["z_um"]) == 9
+        assert float(row[1]) == pytest.approx(values["mean"]["psnr_db"], abs=0.005)
+        assert len(values["psnr_db"]) == len(found["z_um"]) == 9
     # An untrained network is its linear estimate: the last convolution starts at zero.
-    first, second = (found["methods"][m]["psnr"] for m in ("recurrent-mz", "lmmse"))
+    first, second = (found["methods"][m]["psnr_db"] for m in ("recurrent-mz", "lmmse"))
     np.testing.assert_allclose(
         [v for v in first if v is not None], [v for v in second if v is not None], atol=0.02
     )
@@ -363,7 +364,7 @@ def test_ctrl_c_before_the_options_are_read_is_one_line(
 
     monkeypatch.setattr(cli, "_parser", interrupted)
     assert main(["info"]) == 1
-    assert capsys.readouterr().err == "recurrent-mz: Cancelled: no result was written.\n"
+    assert capsys.readouterr().err == f"recurrent-mz: {CANCELLED}\n"
 
 
 def test_every_setting_of_a_training_has_its_option() -> None:
@@ -437,6 +438,38 @@ def test_the_installed_command_and_its_quick_help() -> None:
     assert "recurrent-mz reconstruct A.tif B.tif C.tif --z 3 6 9" in done.stdout
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="a device that is always full")
+def test_a_full_disk_under_what_is_printed_is_told_in_one_sentence() -> None:
+    command = [sys.executable, "-m", "napari_recurrent_mz", "info"]
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("recurrent-mz: Something could not be read or written (No space")
+    assert "check the space on the disk" in ended.stderr
+    assert "Unexpected" not in ended.stderr
+
+
+def test_a_program_without_a_terminal_makes_its_volume(
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for stream in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, stream, None)
+    files = ["scan_z0.5um.tif", "scan_z3.5um.tif"]
+    common = ["--pixel-um", 0.2, "--grid", "0.5:3.5:1", "--method", "linear"]
+    run("reconstruct", *files, *common, "-o", tmp_path / "v.tif")
+    assert (tmp_path / "v.tif").is_file()
+
+
+def test_a_link_that_leads_to_itself_does_not_exist(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loop = tmp_path / "loop.tif"
+    loop.symlink_to(loop)
+    words = ["reconstruct", str(loop), "--method", "linear", "-o", str(tmp_path / "v.tif")]
+    assert main(words) == 1
+    assert "loop.tif' does not exist" in capsys.readouterr().err
+
+
 def test_ctrl_c_while_the_command_is_loaded_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -446,7 +479,7 @@ def test_ctrl_c_while_the_command_is_loaded_is_one_line(
 
     monkeypatch.setitem(sys.modules, "napari_recurrent_mz.cli", Loading("cli"))
     assert napari_recurrent_mz.__main__.main() == 1
-    assert capsys.readouterr() == ("", "recurrent-mz: Cancelled: no result was written.\n")
+    assert capsys.readouterr() == ("", f"recurrent-mz: {CANCELLED}\n")
 
 
 # --- progress ---
@@ -466,6 +499,14 @@ def test_progress_shows_the_time_left_on_a_terminal_only() -> None:
     assert "plane 1/4, 0:00 left" in terminal.getvalue()
     assert terminal.getvalue().endswith("\r")  # a clean line for what follows
     assert pipe.getvalue() == ""
+
+
+def test_progress_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    terminal = Terminal()
+    with Progress("plane", terminal) as progress:
+        progress.line("a" * 60)
+    assert max(map(len, terminal.getvalue().split("\r"))) < 40  # a longer one would wrap
 
 
 def test_a_volume_that_cannot_fit_is_refused() -> None:

@@ -104,10 +104,10 @@ def test_json_has_the_keys_that_were_promised(stack: np.ndarray) -> None:
     assert set(read) >= {"methods", "z_um", "planes", "optics", "date", "machine", "versions"}
     for name in ("lmmse", "cubic"):
         row = read["methods"][name]
-        assert set(row) == {"psnr", "nrmse", "ssim", "mean", "seconds"}
-        assert [i for i, v in enumerate(row["psnr"]) if v is None] == PLANES
-        assert row["mean"]["psnr"] == pytest.approx(
-            np.mean([v for v in row["psnr"] if v is not None])
+        assert set(row) == {"psnr_db", "nrmse_percent", "ssim", "mean", "seconds"}
+        assert [i for i, v in enumerate(row["psnr_db"]) if v is None] == PLANES
+        assert row["mean"]["psnr_db"] == pytest.approx(
+            np.mean([v for v in row["psnr_db"] if v is not None])
         )
     assert read["optics"]["na"] == 0.8
 

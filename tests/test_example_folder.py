@@ -252,7 +252,7 @@ def test_training_on_examples_is_stopped_and_goes_on(
     model = load_model(run / "weights.safetensors")
     assert model.network.config.slope == 0.01
     assert model.card["data"]["sets"] == 6
-    assert model.card["held_out"]["by_case"].keys() == {"as told", "as in training", "hard"}
+    assert model.card["held_out"]["by_case_db"].keys() == {"as told", "as in training", "hard"}
 
     argv = ["--model", str(run / "weights.safetensors"), "--device", "cpu"]
     assert main(["validate", str(made), *argv, "--json", str(tmp_path / "check.json")]) == 0

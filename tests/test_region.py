@@ -64,7 +64,7 @@ def test_evaluate_judges_a_region(tmp_path: Path, capsys: pytest.CaptureFixture[
         numbers = str(tmp_path / "out.json")
         argv = ["evaluate", str(tmp_path / f"{name}.ome.tif"), "--planes", "1", "4", "7"]
         assert main([*argv, "--methods", "linear", "--json", numbers, *more]) == 0
-        values.append(json.loads(Path(numbers).read_text())["methods"]["linear"]["psnr"])
+        values.append(json.loads(Path(numbers).read_text())["methods"]["linear"]["psnr_db"])
     assert values[0] == values[1]
 
 

@@ -339,7 +339,7 @@ def test_a_run_ends_in_weights_with_a_card(pool: Pool, held_out: Pool, tmp_path:
     model = load_model(tmp_path / "mine.safetensors")
     assert model.sha256 == digest
     assert model.card["training"]["steps"] == 4
-    assert model.card["held_out"]["by_kind"]
+    assert model.card["held_out"]["by_kind_db"]
     assert json.loads((tmp_path / "mine.json").read_text())["sha256"] == digest
     averaged = trainer.averaged().state_dict()
     for key, value in model.network.state_dict().items():

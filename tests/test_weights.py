@@ -178,12 +178,13 @@ def test_measurements_go_into_the_card(tmp_path: Path, capsys: pytest.CaptureFix
     path, table = tmp_path / "mine.safetensors", tmp_path / "e.json"
     network = RecurrentMZ(SMALL)
     save_model(network, {"description": "before"}, path)
-    measured = {"stack": "a.tif", "planes": [1, 5], "methods": {"lmmse": {"mean": {"psnr": 30.25}}}}
+    means = {"lmmse": {"mean": {"psnr_db": 30.25}}}
+    measured = {"stack": "a.tif", "planes": [1, 5], "methods": means}
     table.write_text(json.dumps(measured))
     assert main(["card", str(path), "--evaluation", str(table)]) == 0
     model = load_model(path)
     assert model.card["evaluation"] == [
-        {"stack": "a.tif", "planes": [1, 5], "lmmse": {"psnr": 30.25}}
+        {"stack": "a.tif", "planes": [1, 5], "lmmse": {"psnr_db": 30.25}}
     ]
     assert model.card["description"] == "before"
     for key, value in network.half().float().state_dict().items():

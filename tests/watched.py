@@ -134,7 +134,8 @@ def make_input(folder: Path, name: str) -> None:
         network = RecurrentMZ(NetworkConfig(base_channels=4, levels=2))
         save_model(network, {}, folder / "mine.safetensors")
     if "mine.json" in words:
-        told = {"methods": {"lmmse": {"mean": {"psnr": 30.0}}}, "stack": "s.tif", "planes": [1, 4]}
+        means = {"lmmse": {"mean": {"psnr_db": 30.0}}}
+        told = {"methods": means, "stack": "s.tif", "planes": [1, 4]}
         (folder / "mine.json").write_text(json.dumps(told))
     if "pool" in words:
         shutil.copytree(_pool().name, folder / "pool")

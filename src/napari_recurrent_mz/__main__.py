@@ -13,7 +13,7 @@ def main() -> int:
 
         return run()
     except KeyboardInterrupt:
-        print("recurrent-mz: Cancelled: no result was written.", file=sys.stderr)
+        print("recurrent-mz: Cancelled: what was not finished is not kept.", file=sys.stderr)
         return 1
 
 

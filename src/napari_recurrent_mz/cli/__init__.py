@@ -66,7 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 limit_gpu_memory(gigabytes)
             check_written(arguments)
             called(arguments.run, arguments)
-            sys.stdout.flush()
+            if sys.stdout is not None:  # which a program without a terminal may lack
+                sys.stdout.flush()
     except BrokenPipeError:  # who reads what is printed has seen enough, as "head" has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -104,7 +105,7 @@ def _negative_words(argv: Sequence[str]) -> list[str]:
 
 def _in_one_line(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
-        return "Cancelled: no result was written."
+        return "Cancelled: what was not finished is not kept."
     sentence = known_sentence(error) or (
         f"Unexpected {type(error).__name__}: {error} "
         "(--traceback shows where; 'recurrent-mz info' says where to report it)."

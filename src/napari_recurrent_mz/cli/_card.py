@@ -103,10 +103,10 @@ def validate(
         result = ask(trained, progress.over(sample, count), half=device.half)
     print(f"model {model.name} (sha256 {model.sha256[:12]}), {result.questions} questions")
     print("gain over linear MMSE, dB of mean squared error, ± its standard error")
-    for part in (result.by_kind, result.by_case):
+    for part in (result.by_kind_db, result.by_case_db):
         print()
         for name, gain in part.items():
-            error = result.errors.get(name)
+            error = result.errors_db.get(name)
             print(f"  {name:<24}{gain:+8.3f}" + ("" if error is None else f" ± {error:.3f}"))
     print(f"\n  {'all':<24}{result.gain_db:+8.3f}\n  {'worst question':<24}{result.worst_db:+8.3f}")
     if json:

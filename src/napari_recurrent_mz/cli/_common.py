@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -381,7 +382,7 @@ def of_channel(path: str, channel: OneChannel) -> str:
 def folder_of(path: str | Path) -> Path:
     """The path of a file to be written, whose folder is there; or one sentence."""
     target = Path(path)
-    if not target.resolve().parent.is_dir():
+    if not Path(os.path.realpath(target)).parent.is_dir():  # where a link leads
         raise InputError(f"The folder of '{path}' does not exist: make it first.")
     check_no_device(target)
     return target

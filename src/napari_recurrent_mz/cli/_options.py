@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import dataclasses
 import inspect
+import os
 import re
 import types
 import typing
@@ -154,7 +155,7 @@ def _is_same_file(one: object, other: object) -> bool:
     if not (isinstance(one, str) and isinstance(other, str) and one and other):
         return False
     with contextlib.suppress(OSError):  # a name that cannot be is told where it is used
-        return Path(one).resolve() == Path(other).resolve() or Path(one).samefile(other)
+        return os.path.realpath(one) == os.path.realpath(other) or Path(one).samefile(other)
     return False
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +22,7 @@ class Progress:
     def __init__(self, what: str, stream: TextIO | None = None) -> None:
         self._what = what
         self._stream = stream or sys.stderr
-        self._shown = self._stream.isatty()
+        self._shown = self._stream is not None and self._stream.isatty()
         self._begun = time.monotonic()
         self._width = 0
 
@@ -42,8 +43,9 @@ class Progress:
         self.line(f"{self._what}: {words} {done}/{total}")
 
     def line(self, text: str) -> None:
-        """Show a line in place of the last one."""
+        """Show a line in place of the last one, no longer than the terminal is wide."""
         if self._shown:
+            text = text[: shutil.get_terminal_size().columns - 1]
             self._stream.write("\r" + text.ljust(self._width))
             self._stream.flush()
             self._width = len(text)

@@ -63,6 +63,11 @@ def known_sentence(error: BaseException, *advice: str) -> str:
             f"'{error.filename}' cannot be used ({error.strerror}): check its name and folder, and "
             "what you are permitted to do there."
         )
+    if isinstance(error, OSError) and error.errno is not None:  # as of what is printed to a file
+        return (
+            f"Something could not be read or written ({error.strerror}): check the space on the "
+            "disk, and that its drive is there."
+        )
     return ""
 
 

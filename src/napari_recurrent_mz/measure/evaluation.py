@@ -40,7 +40,7 @@ CONFOCAL_METHODS = ("recurrent-mz-plus", "lmmse-plus")
 FULL_STACK = "wide-field stack"
 """Name of the row in which the measured stack stands in for a reconstruction."""
 
-_MEASURES = ("psnr", "nrmse", "ssim")
+_MEASURES = {"psnr": "psnr_db", "nrmse": "nrmse_percent", "ssim": "ssim"}  # as JSON has them
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,10 @@ class Scores:
 
     def as_dict(self) -> dict[str, Any]:
         """Every value and the means, as JSON can hold them."""
-        values: dict[str, Any] = {m: [*map(_finite, getattr(self, m))] for m in _MEASURES}
-        means = {m: _finite(self.mean(m)) for m in _MEASURES}
+        values: dict[str, Any] = {
+            key: [*map(_finite, getattr(self, m))] for m, key in _MEASURES.items()
+        }
+        means = {key: _finite(self.mean(m)) for m, key in _MEASURES.items()}
         return values | {"mean": means, "seconds": self.seconds}
 
 

@@ -46,9 +46,9 @@ class Validation:
 
     gain_db: float
     lost: float  # share of the questions answered worse than linear MMSE by LOST_DB
-    by_kind: dict[str, float]
-    by_case: dict[str, float]  # by number and spacing of scans
-    errors: dict[str, float]  # standard errors of those means, over questions
+    by_kind_db: dict[str, float]
+    by_case_db: dict[str, float]  # by number and spacing of scans
+    errors_db: dict[str, float]  # standard errors of those means, over questions
     worst_db: float
     questions: int
 

@@ -192,7 +192,7 @@ class Trainer:
             raw["raw_gain_db"] = self.check(self.learner.network.eval()).gain_db
             self.learner.network.train()
         dead = Dead.among(ranges)
-        row = {"step": self.step, "loss": loss, "gain_db": result.gain_db, **result.by_kind}
+        row = {"step": self.step, "loss": loss, "gain_db": result.gain_db, **result.by_kind_db}
         row |= raw | {"worst_db": result.worst_db, "lost": result.lost}
         row |= {"dead_channels": sum(dead.channels.values()), "dead_levels": len(dead.blocks)}
         self._log(row)

@@ -88,7 +88,7 @@ def check_folder(output: Path, sources: Sequence[Path]) -> Path:
     """The folder for the results once it can be written, or made."""
     output = output.absolute()
     for source in sources:
-        if source.is_dir() and (output.resolve() / "x").is_relative_to(source.resolve()):
+        if source.is_dir() and _real(output / "x").is_relative_to(_real(source)):
             raise InputError(
                 f"The folder '{output.name}' for the results lies in the source '{source}': "
                 "choose one outside of it."
@@ -250,10 +250,15 @@ def _check_singles(names: NamePattern, settings: BatchSettings) -> None:
             )
 
 
+def _real(path: Path) -> Path:
+    """Where a path leads; unlike ``Path.resolve``, also of a link that leads to itself."""
+    return Path(os.path.realpath(path))
+
+
 def _check_names(jobs: Sequence[Job], files: Sequence[_Found]) -> None:
     """Raise when two volumes would be one file, or a result an input."""
     taken: dict[tuple[Path, str, int | None], Job] = {}
-    inputs = {file.path.resolve() for file in files}
+    inputs = {_real(file.path) for file in files}
     for job in jobs:
         before = taken.setdefault((job.output, job.inside, job.time), job)
         if before is not job:
@@ -261,7 +266,7 @@ def _check_names(jobs: Sequence[Job], files: Sequence[_Found]) -> None:
             raise InputError(
                 f"{names} would both be written to '{job.output.name}': rename one of them."
             )
-        if job.output.resolve() in inputs:
+        if _real(job.output) in inputs:
             raise InputError(
                 f"The result of '{job.parts[0].name}' would replace an input: choose another "
                 "folder for the results."
