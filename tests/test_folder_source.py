@@ -459,6 +459,28 @@ def test_files_that_are_no_scans_are_said_once_and_left_alone(tmp_path: Path, cl
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_a_file_of_several_images_is_told_without_words_of_the_command_line(
+    tmp_path: Path, clock: Clock
+) -> None:
+    pixels = np.stack([image(0), image(1)])
+    tifffile.imwrite(tmp_path / "two_z1.0um.tif", pixels, imagej=True, metadata={"axes": "CYX"})
+    watch = FolderWatch(tmp_path, clock=clock)
+    (event,) = [e for _ in range(6) for e in looks(watch, clock, after_s=5.0)]
+    assert isinstance(event, LeftAlone)
+    assert event.sentence == (
+        "'two_z1.0um.tif' holds several channels, time points or positions: let each be written "
+        "to a file of its own."
+    )
+
+
+def test_a_scan_says_of_which_channel_its_file_is(tmp_path: Path, clock: Clock) -> None:
+    stated = {"optics": {"na": 1.4, "wavelength_um": 0.519}}
+    write_volume(tmp_path / "a_z1.0um.ome.tif", image()[None], [1.0], 0.2, stated)
+    (event,) = looks(FolderWatch(tmp_path, clock=clock), clock)
+    assert isinstance(event, NewScan)
+    assert event.scan.acquired == {"na": 1.4, "wavelength_um": 0.519}
+
+
 def test_other_files_are_passed_over_in_silence(tmp_path: Path, clock: Clock) -> None:
     (tmp_path / "metadata.txt").write_text("z = 3")
     (tmp_path / "inside.tif").mkdir()

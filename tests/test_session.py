@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import pickle
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -520,6 +521,40 @@ def test_a_doubtful_scan_can_be_accepted() -> None:
     session.add_scan(saturated(), accept_doubtful=True)
     session.add_scan(Scan(dark().pixels, 3.0), accept_doubtful=True, pixel_um=0.1305)
     assert len(session.scans) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "ours", "theirs", "words"),
+    [
+        ("channel", "GFP", "DAPI", "channel is DAPI in 'b' but GFP in 'a'"),
+        ("wavelength_um", 0.519, 0.461, "emission wavelength (µm) is 0.461 in 'b' but 0.519"),
+        ("na", 1.4, 0.8, "NA is 0.8 in 'b' but 1.4 in 'a'"),
+    ],
+)
+def test_a_scan_of_another_channel_is_asked_about(
+    name: str, ours: float | str, theirs: float | str, words: str
+) -> None:
+    session = linear()
+    first, second = (scan(z).pixels for z in (1.0, 3.0))
+    session.add_scan(Scan(first, 1.0, "a", {name: ours}), refine=False)
+    with pytest.raises(InputError, match=re.escape(words)) as caught:
+        session.add_scan(Scan(second, 3.0, "b", {name: theirs}), refine=False)
+    assert caught.value.kind == "doubtful scan"
+    session.add_scan(Scan(second, 3.0, "b", {name: ours}), refine=False)
+    session.add_scan(Scan(scan(2.0).pixels, 2.0, "unknown"), refine=False)
+    assert [one.name for one in session.scans] == ["a", "b", "unknown"]
+
+
+def test_one_image_has_one_height() -> None:
+    session = linear()
+    session.add_scan(Scan(scan(1.0).pixels, 1.0, "z1"), refine=False)
+    again = Scan(scan(1.0).pixels, 3.0, "renamed")
+    with pytest.raises(InputError, match="has the very pixels of 'z1' at z = 1 µm") as caught:
+        session.add_scan(again, refine=False)
+    assert caught.value.kind == "doubtful scan"
+    session.remove()
+    session.add_scan(again, refine=False)
+    assert [one.z_um for one in session.scans] == [3.0]
 
 
 def test_just_outside_the_grid_a_scan_still_helps() -> None:

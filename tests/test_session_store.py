@@ -652,7 +652,7 @@ def test_an_older_session_says_its_day() -> None:
 def test_two_windows_autosave_in_one_folder(tmp_path: Path) -> None:
     """Neither touches what the other has; whichever is killed is offered with all its scans."""
     pipes, children = [os.pipe(), os.pipe()], []
-    scans = [[scan(float(z), seed) for z in range(4)] for seed in (1, 2)]
+    scans = [[scan(float(z), 10 * seed + z) for z in range(4)] for seed in (1, 2)]
     for own, (_, writing) in zip(scans, pipes, strict=True):
         children.append(os.fork())
         if not children[-1]:

@@ -28,8 +28,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from ..core.scans import InputError, Scan
+from ..core.scans import InputError, Scan, channel_facts
 from ..io import ImageFile, read_image, z_from_name
+from ..io._axes import SEVERAL
 from .pattern import NamePattern
 
 _ENDINGS = (".tif", ".tiff", ".zarr")
@@ -319,7 +320,7 @@ def _scans_of(
     for plane, z_um in enumerate(heights_um):
         name = image.name if image.n_planes == 1 else f"{image.name} plane {plane}"
         try:
-            scans[plane] = Scan(image.stack[plane], z_um, name)
+            scans[plane] = Scan(image.stack[plane], z_um, name, channel_facts(vars(image)))
         except InputError as error:  # of a stack that grows, a plane that is still empty
             failure = failure or error
     return scans, failure
@@ -327,6 +328,11 @@ def _scans_of(
 
 def _sentence(name: str, failure: Exception | None) -> str:
     """What is wrong with a file; empty when nothing is."""
+    if getattr(failure, "kind", "") == SEVERAL:
+        return (
+            f"'{name}' holds several channels, time points or positions: let each be written to a "
+            "file of its own."
+        )
     if failure is None or isinstance(failure, InputError):
         return str(failure or "")
     return f"'{name}' cannot be read ({type(failure).__name__}): save it again as TIFF."

@@ -131,6 +131,20 @@ def check_image(image: npt.ArrayLike, label: str) -> FloatArray:
     return pixels
 
 
+ONE_CHANNEL = {"channel": "channel", "na": "NA", "wavelength_um": "emission wavelength (µm)"}
+"""What scans of one channel have in common, by the names in :attr:`Scan.acquired`, in words."""
+
+
+def in_words(value: float | str | None) -> str:
+    """A value as a sentence has it: a number in four digits; nothing where none is known."""
+    return "" if value is None else value if isinstance(value, str) else f"{value:.4g}"
+
+
+def channel_facts(known: Mapping[str, Any]) -> dict[str, Any]:
+    """Of what is known of an image, that which scans of one channel have in common."""
+    return {name: known[name] for name in ONE_CHANNEL if known.get(name) not in (None, "")}
+
+
 def named(scan: Scan) -> str:
     """What a scan is called in a list of scans: by its name, else by its height."""
     return f"'{scan.name}'" if scan.name else f"that at {scan.z_um:g} µm"

@@ -55,6 +55,9 @@ class Part:
 
 AXIS_WORDS = {"C": "channel", "T": "time point"}
 
+SEVERAL = "several images"
+"""The kind of error that a choice of channel, time point or position answers."""
+
 
 def axes_with_z(axes: str, shape: Sequence[int], z_axis: str, name: str) -> str:
     """The letters of axes once those of channels (C) or times (T) stands for heights, and is Z."""
@@ -163,7 +166,8 @@ class StackSelection:
                 heights = f" (if they are heights, say --z-axis {option})"
                 raise InputError(
                     f"'{name}' has {words}: choose one with --{option}, 0 to {count - 1}"
-                    f"{heights if size.get('Z', 1) == 1 else ''}."
+                    f"{heights if size.get('Z', 1) == 1 else ''}.",
+                    SEVERAL,
                 )
         long = [axis for axis in axes if size[axis] > 1 and axis not in "YX"]
         if len(long) > 1:

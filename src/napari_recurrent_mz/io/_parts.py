@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..core.scans import InputError
+from ._axes import SEVERAL
 from ._axes import Content as Content
 from ._axes import Part as Part
 from ._bioio import is_of_maker, reading_bioio
@@ -220,7 +221,8 @@ def _at_position(path: Path, insides: Sequence[str], position: int | None) -> st
         numbers = "0 or 1" if len(insides) == 2 else f"0 to {len(insides) - 1}"
         raise InputError(
             f"{many}: choose one with --position, {numbers}, or make a volume of each with "
-            "recurrent-mz batch."
+            "recurrent-mz batch.",
+            SEVERAL,
         )
     number = position or 0
     if not 0 <= number < len(insides):

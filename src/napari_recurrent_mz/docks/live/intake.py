@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Layer
 
-from ...core.scans import InputError, Scan, check_image, listed
+from ...core.scans import InputError, Scan, channel_facts, check_image, listed
 from ...io import z_from_name
 from ..files.reader import is_session_path
 from ..shared import drop as _drop
@@ -45,7 +45,8 @@ class Candidate:
     def add(self) -> Add:
         """What a session is asked."""
         assert self.z_um is not None  # asked for before
-        return Add(Scan(self.pixels, self.z_um, self.name), self.pixel_um)
+        acquired = channel_facts(self.known)
+        return Add(Scan(self.pixels, self.z_um, self.name, acquired), self.pixel_um)
 
 
 def of_layer(layer: Layer, viewer: Any) -> Candidate:
@@ -78,7 +79,7 @@ def of_file(image: Any) -> Candidate:
             "its plane in view as a scan."
         )
     z_um = z_from_name(image.name) if image.z_um is None else float(np.ravel(image.z_um)[0])
-    known = _layers.file_metadata(image)
+    known = _layers.file_metadata(image) | {"channel": image.channel}
     return Candidate(image.stack[0], image.name, z_um, image.pixel_um, known=known)
 
 

@@ -15,7 +15,15 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal  # type: ig
 from qtpy.QtGui import QKeyEvent, QKeySequence, QPainter, QPaintEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
-from ...core.scans import SAME_HEIGHT_UM, InputError, Scan, check_scans, require_several
+from ...core.scans import (
+    ONE_CHANNEL,
+    SAME_HEIGHT_UM,
+    InputError,
+    Scan,
+    check_scans,
+    in_words,
+    require_several,
+)
 from . import layers as _layers
 from .form import parse_length_um
 from .guard import telling
@@ -32,8 +40,6 @@ EMPTY_TEXT = (
 
 
 TYPED, TYPED_STEP = "typed", "from the typed z-step"  # where a height that a person set is from
-
-_ONE_CHANNEL = {"na": "NA", "wavelength_um": "emission wavelength (µm)"}
 
 
 _HEADERS: dict[int, tuple[str, str, str]] = {
@@ -425,9 +431,9 @@ def scan_warnings(rows: Sequence[Row], pixel_um: float) -> list[str]:
         for layer, size in zip(layers, map(_layers.pixel_um, layers), strict=True)
         if size is not None and abs(size - pixel_um) > 0.01 * size
     ][:1]
-    for name, words in _ONE_CHANNEL.items():
+    for name, words in ONE_CHANNEL.items():
         stated = {one.name: _layers.known_metadata(one).get(name) for one in layers}
-        values = {f"{value:.4g}": layer for layer, value in stated.items() if value is not None}
+        values = {in_words(value): layer for layer, value in stated.items() if value is not None}
         if len(values) > 1:
             pairs = [f"{value} in '{layer}'" for value, layer in values.items()]
             sentences.append(

@@ -10,12 +10,14 @@ import numpy as np
 
 from ...core.optics import Optics
 from ...core.scans import (
+    ONE_CHANNEL,
     SAME_HEIGHT_UM,
     FloatArray,
     InputError,
     Scan,
     ScanStack,
     ZGrid,
+    in_words,
     same_height,
 )
 from ...estimates.normalisation import noise_of, normalisation
@@ -128,6 +130,27 @@ def check_exposed(scan: Scan) -> None:
             "or accept it as it is.",
             DOUBTFUL,
         )
+
+
+def check_new(scan: Scan, scans: Sequence[Scan]) -> None:
+    """Raise :class:`InputError` when a scan is of another channel, or is one of the scans again."""
+    for other in scans:
+        for name, words in ONE_CHANNEL.items():
+            ours, theirs = (in_words(one.acquired.get(name)) for one in (scan, other))
+            if ours and theirs and ours != theirs:
+                raise InputError(
+                    f"The {words} is {ours} in {called(scan)} but {theirs} in {called(other)}: a "
+                    "session is of one channel, so leave it out, or accept it as it is.",
+                    DOUBTFUL,
+                )
+        is_elsewhere = not same_height(scan.z_um, other.z_um)
+        if is_elsewhere and np.array_equal(scan.pixels, other.pixels):
+            raise InputError(
+                f"{called(scan)} at z = {scan.z_um:g} µm has the very pixels of {called(other)} at "
+                f"z = {other.z_um:g} µm: if that height is wrong, remove the scan there, or leave "
+                "this one out, or accept it as it is.",
+                DOUBTFUL,
+            )
 
 
 def is_empty(pixels: FloatArray) -> bool:

@@ -26,7 +26,7 @@ from ...networks.inputs import Scale
 from ...networks.weights import Model
 from ._engine import Engine
 from ._history import Change, HistoryEntry, Verdict, judged
-from ._scans import ScanList, advice, check_exposed, check_fits, duplicate
+from ._scans import ScanList, advice, check_exposed, check_fits, check_new, duplicate
 from ._settings import (
     SessionSettings,
     check_epsilon,
@@ -185,7 +185,8 @@ class Session:
         on_duplicate : {"replace", "average", "keep"}, optional
             What to do when there is a scan at its height; by default that is an error.
         accept_doubtful : bool, optional
-            Take it though it is saturated or holds nothing but noise.
+            Take it though it is saturated, holds nothing but noise, is of another channel, or has
+            the pixels of a scan at another height.
         refine : bool, optional
             Make the volume at once; else :meth:`refine` does, when it is called.
 
@@ -204,6 +205,7 @@ class Session:
             check_fits(scan, self._list.scans, self.grid, self.optics, pixel_um)
             if not accept_doubtful:
                 check_exposed(scan)
+                check_new(scan, self._list.scans)
             place = duplicate(scan, self._list.scans, on_duplicate)
             if not self._list.scans:
                 check_memory(self.grid, scan.pixels.shape)
