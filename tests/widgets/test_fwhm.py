@@ -7,6 +7,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import dask.array
 import numpy as np
 import pytest
 from napari.components import ViewerModel
@@ -78,6 +79,32 @@ def ready(make: Callable[..., FwhmDock], *layers: tuple[Any, dict[str, Any]]) ->
     for (data, about), choice in zip(layers, choices, strict=False):
         choice.value = dock._viewer.add_image(data, **about)
     return dock
+
+
+@pytest.mark.parametrize("is_lazy", [False, True], ids=["memory", "lazy"])
+def test_planes_from_the_top_down_are_measured_at_their_heights(
+    make, run, beads, is_lazy: bool
+) -> None:
+    """As the reader shows a stack whose heights fall: a z scale below 0."""
+    z, y, x = VOXEL
+    top = z * (len(beads.volume) - 1)
+    falling = beads.volume[::-1]
+    pixels = dask.array.from_array(falling, chunks=(1, 64, 64)) if is_lazy else falling
+    about = PLACE | {"scale": (-z, y, x), "translate": (top + 3.0, 0, 0), "name": "down"}
+    dock = ready(make, (pixels, about))
+    run(dock)
+    rising = measure_beads(beads.volume, VOXEL, origin_um=(3, 0, 0))
+    assert dock.measured is not None
+    (table,) = dock.measured.tables
+    assert_allclose(table[[*PLACES, *WIDTHS]], rising[[*PLACES, *WIDTHS]])
+    points = dock._viewer.layers["beads of down"]
+    drawn = [points.data_to_world(point) for point in points.data]
+    assert_allclose(drawn, rising[PLACES])  # where the layer shows the beads
+    chosen = dock._viewer.add_points(rising[PLACES].to_numpy()[:3], units=("um",) * 3)
+    dock.setup.form.points.value = chosen
+    run(dock)
+    assert dock.measured is not None
+    assert_allclose(dock.measured.tables[0][PLACES], rising[PLACES][:3], atol=0.05)
 
 
 def test_what_is_shown_is_what_the_functions_say(make, run, beads, sharper, tmp_path) -> None:

@@ -47,6 +47,13 @@ class LayerVolume(BeadVolume):
 
     layer: weakref.ref[Image]
     place: dict[str, Any]  # how a layer of points lies on it: scale, translate, units and so on
+    runs_down: bool = False  # the planes of the layer; those of the volume run up
+
+    def turned(self, voxels: Array) -> Array:
+        """Voxels (N, 3) of the layer as those of the volume, or the reverse."""
+        if not self.runs_down:
+            return voxels
+        return np.asarray(voxels * [-1, 1, 1] + [len(self.pixels) - 1, 0, 0])
 
     def is_in(self, viewer: Any) -> bool:
         """Whether the viewer still has the layer."""
@@ -89,14 +96,19 @@ def volume_of(layer: Any, pixel_um: float | None, z_step_um: float | None) -> La
         raise InputError(f"The pixel size {pixel:g} µm is not above 0: correct it.")
     bottom, step = _planes(image, z_step_um, pixel)
     _layers.check_plausible(image, "pixel_um", pixel, "pixels", "wide")
-    _layers.check_plausible(image, "z_step_um", step, "planes", "apart")
+    _layers.check_plausible(image, "z_step_um", abs(step), "planes", "apart")
+    pixels = _layers.stack_pixels(image)
+    if step < 0:
+        bottom += step * (len(pixels) - 1)
+        pixels = _layers.sliceable(pixels)[::-1]
     return LayerVolume(
         image.name,
-        _layers.stack_pixels(image),
-        np.array([step, pixel, pixel]),
+        pixels,
+        np.array([abs(step), pixel, pixel]),
         np.array([bottom, *_layers.lateral_origin_um(image)]),
         weakref.ref(image),
         {name: getattr(image, name) for name in _PLACE},
+        runs_down=step < 0,
     )
 
 
@@ -126,6 +138,8 @@ def points_um(points: Points, image: Image, volume: LayerVolume) -> Array:
         raise InputError(f"{words} is two-dimensional but '{image.name}' has planes: add z to it.")
     index = index_in(image, points, points.data)
     places = np.tile(volume.origin_um, (len(index), 1))
+    if not volume.is_flat:
+        index = volume.turned(index[:, -3:])
     places[:, -axes:] += index[:, -axes:] * volume.voxel_um[-axes:]
     inside = volume.inside(places)
     if not inside.any():
@@ -253,7 +267,7 @@ class BeadPoints:
 def _places(volume: LayerVolume, table: pd.DataFrame) -> Any:
     """Beads in the data coordinates of their volume's layer, (N, ndim)."""
     world = table[["z_um", "y_um", "x_um"]].to_numpy(np.float64)
-    voxels = (world - volume.origin_um) / volume.voxel_um
+    voxels = volume.turned((world - volume.origin_um) / volume.voxel_um)
     ndim = int(volume.place["ndim"])
     lead = np.zeros((len(voxels), max(ndim - 3, 0)))
     return np.concatenate([lead, voxels[:, -min(ndim, 3) :]], axis=1)

@@ -161,13 +161,16 @@ def stack_pixels(layer: Image) -> Any:
     """All planes of the layer at full resolution, (Z, Y, X), as they are stored, perhaps lazy."""
     check_is_there(layer)
     data = full_resolution(layer)
-    if data.ndim <= 3:
-        return data
-    if not isinstance(data, np.ndarray):  # slicing a zarr array would read all of it
-        import dask.array
+    return data if data.ndim <= 3 else sliceable(data)[(0,) * (data.ndim - 3)]
 
-        data = dask.array.asarray(data)  # type: ignore[no-untyped-call]
-    return data[(0,) * (data.ndim - 3)]
+
+def sliceable(data: Any) -> Any:
+    """An array of which a slice is lazy where it is: that of a zarr array would read all of it."""
+    if isinstance(data, np.ndarray):
+        return data
+    import dask.array
+
+    return dask.array.asarray(data)  # type: ignore[no-untyped-call]
 
 
 # sizes and places ---------------------------------------------------------------------------

@@ -56,7 +56,10 @@ class BeadVolume:
 
 
 def even_planes(heights_um: npt.ArrayLike, words: str) -> tuple[float, float]:
-    """First height and mean distance of planes, in µm; ``words`` name a stack refused."""
+    """First height and mean step of planes, in µm, below 0 from the top down.
+
+    ``words`` name a stack that is refused.
+    """
     heights = np.asarray(heights_um, np.float64)
     step = even_step(heights)
     if step is None:
@@ -65,8 +68,6 @@ def even_planes(heights_um: npt.ArrayLike, words: str) -> tuple[float, float]:
             f"The planes of {words} are not evenly spaced ({gaps.min():.3g} to {gaps.max():.3g} µm "
             "apart): resample it along z first, or give one z step for all (--z-step-um)."
         )
-    if step < 0:
-        raise InputError(f"The planes of {words} run from the top down: turn it over along z.")
     return float(heights[0]), step
 
 
