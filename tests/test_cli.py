@@ -460,6 +460,22 @@ def test_a_program_without_a_terminal_makes_its_volume(
     assert (tmp_path / "v.tif").is_file()
 
 
+def test_a_volume_that_was_made_here_is_no_scan(
+    run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither alone nor in a folder: planes between scans would be taken for measured ones."""
+    made = tmp_path / "in" / "made.ome.tif"
+    made.parent.mkdir()
+    planes = ["--planes", "1", "4", "7"]
+    run("reconstruct", "stack.ome.tif", *planes, "--method", "linear", "-o", made)
+    for command in (["reconstruct", made], ["evaluate", made], ["batch", made.parent]):
+        words = [*command, "--planes", 0, 2, 4]
+        if command[0] != "evaluate":
+            words += ["--method", "linear", "-o", tmp_path / "again.ome.tif"]
+        assert main([str(word) for word in words]) == 1
+        assert "'made.ome.tif' was reconstructed from scans" in "".join(capsys.readouterr())
+
+
 def test_a_link_that_leads_to_itself_does_not_exist(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

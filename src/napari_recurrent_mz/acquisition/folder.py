@@ -31,6 +31,7 @@ from typing import NamedTuple
 from ..core.scans import InputError, Scan, channel_facts
 from ..io import ImageFile, read_image, z_from_name
 from ..io._axes import SEVERAL
+from ..io._scans import check_measured
 from .pattern import NamePattern
 
 _ENDINGS = (".tif", ".tiff", ".zarr")
@@ -289,10 +290,7 @@ class FolderWatch:
 
     def _heights(self, image: ImageFile) -> Sequence[float]:
         """The height of every plane, in micrometres."""
-        if "scans" in image.provenance:
-            raise InputError(
-                f"'{image.name}' is a volume that was reconstructed from scans, and no scan itself."
-            )
+        check_measured(image)
         if image.n_planes > 1:
             if image.z_um is None:
                 raise InputError(

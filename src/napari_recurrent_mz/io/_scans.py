@@ -68,6 +68,14 @@ def _height(match: re.Match[str]) -> float | None:
     return -value if match["sign"] in ("-", "−") else value
 
 
+def check_measured(image: ImageFile) -> None:
+    """Raise :class:`InputError` for what was reconstructed: planes of it are no scans."""
+    if "scans" in image.provenance:
+        raise InputError(
+            f"'{image.name}' was reconstructed from scans, and is no scan itself: give those scans."
+        )
+
+
 def scans_from_files(
     paths: Iterable[str | os.PathLike[str] | ImageFile], z_um: Sequence[float] | None = None
 ) -> list[Scan]:
@@ -84,12 +92,13 @@ def scans_from_files(
     Raises
     ------
     InputError
-        If a file holds a stack, or a height is stated nowhere.
+        If a file holds a stack or was reconstructed, or a height is stated nowhere.
     """
     images = [p if isinstance(p, ImageFile) else read_image(p) for p in paths]
     if z_um is not None:
         _check_count(z_um, images, "file", "each file")
     for image in images:
+        check_measured(image)
         if image.n_planes > 1:
             raise InputError(
                 f"'{image.name}' is a stack of {image.n_planes} planes: "
@@ -143,8 +152,9 @@ def scans_from_stack(
     Raises
     ------
     InputError
-        If a plane is not there or named twice, or the heights are unknown.
+        If it was reconstructed, a plane is not there or named twice, or the heights are unknown.
     """
+    check_measured(image)
     heights = scan_heights(image, planes, z_step_um, z_um=z_um)
     stack = image.stack
     return [
