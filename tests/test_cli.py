@@ -517,6 +517,20 @@ def test_progress_shows_the_time_left_on_a_terminal_only() -> None:
     assert pipe.getvalue() == ""
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [("--planes", "5,15", "is not a whole number"), ("--na", "1,4", "is not a number")],
+)
+def test_a_number_that_is_none_is_told_how_to_be_written(
+    option: str, value: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["reconstruct", "stack.tif", "-o", "v.ome.tif", option, value])
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert f"'{value}' {words}" in said
+    assert "decimals with a point, and several numbers with spaces" in said
+
+
 def test_progress_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     terminal = Terminal()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import functools
 import inspect
 import os
 import re
@@ -243,7 +244,24 @@ def _type_and_count(kind: Any, option: Option, unset: bool, needed: bool) -> dic
     else:
         usual = "X" if unset else {int: "N", float: "X"}.get(kind, "FILE")
         shape["metavar"] = option.metavar or usual
-    return shape | {"type": kind}
+    return shape | {"type": _number(kind) if kind in (int, float) else kind}
+
+
+def _number(kind: type[float]) -> Callable[[str], float]:
+    """``int`` or ``float``, with a sentence on what is neither."""
+
+    @functools.wraps(kind)
+    def number(text: str) -> float:
+        try:
+            return kind(text)
+        except ValueError:
+            words = "whole number, as 5" if kind is int else "number, as 0.5"
+            raise argparse.ArgumentTypeError(
+                f"'{text}' is not a {words}: write decimals with a point, and several numbers "
+                "with spaces between them"
+            ) from None
+
+    return number
 
 
 def _described(source: Callable[..., Any]) -> dict[str, str]:
