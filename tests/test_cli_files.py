@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 from scipy.ndimage import gaussian_filter
@@ -20,7 +21,7 @@ from files import MICROMETRES, heights, write_ome
 from makers import needs_readers, write_czi
 from napari_recurrent_mz import Optics, Scan, ZGrid, reconstruct
 from napari_recurrent_mz.cli import main
-from napari_recurrent_mz.io import read_image
+from napari_recurrent_mz.io import Channel, Place, read_image, write_channels
 
 N = 9
 STACK: files.Pixels = (
@@ -218,6 +219,45 @@ def test_beads_between_uneven_planes_name_the_way_out(
     path = write_ome(tmp_path / "beads.ome.tif", _beads(), PhysicalSizeZ=0.2, **heights(z))
     assert re.search(r"not evenly spaced \(0\.15 to .*--z-step-um", refused(capsys, "beads", path))
     assert main(["beads", str(path), "--z-step-um", "0.2"]) == 0
+
+
+def part_of(path: Path, pixels: files.Pixels, top: int, left: int) -> Path:
+    """Pixels from this row and column on, in a file that says where they begin."""
+    place = Place(0.1, 0.2 * np.arange(len(pixels)), origin_um=(0.1 * top, 0.1 * left))
+    return write_channels(path, [Channel(pixels[:, top:, left:])], place, {})
+
+
+def test_beads_of_a_reference_are_measured_where_a_part_of_it_has_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = part_of(tmp_path / "whole.ome.zarr", _beads(), 0, 0)
+    part = part_of(tmp_path / "part.ome.zarr", _beads(), 20, 10)
+    table = tmp_path / "beads.csv"
+    assert main(["beads", str(part), "--reference", str(whole), "--csv", str(table)]) == 0
+    capsys.readouterr()
+    found = pd.read_csv(table, encoding="utf-8-sig").groupby("volume")
+    ours, theirs = found.get_group("part.ome.zarr"), found.get_group("whole.ome.zarr")
+    assert ours.accepted.all()
+    assert 0 < len(ours) < len(theirs) == 9
+    places = ["z (µm)", "y (µm)", "x (µm)"]
+    same = ours[places].round(2).merge(theirs[places].round(2))
+    assert len(same) == len(ours)
+
+
+def test_evaluate_refuses_a_reference_of_another_field(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack = part_of(tmp_path / "a.ome.zarr", _beads()[:, :-5], 0, 0)
+    moved = part_of(tmp_path / "b.ome.zarr", _beads(), 5, 0)
+    words = ["evaluate", stack, *PLANES, "--methods", "linear", "--reference"]
+    assert "first pixel (y, x) of 'a.ome.zarr' is 0, 0 µm but that of 'b.ome.zarr' 0.5, 0" in (
+        refused(capsys, *words, moved)
+    )
+    flat = write_ome(tmp_path / "c.ome.tif", _beads()[:, :-5], PhysicalSizeZ=0.5)
+    assert "z step of 'a.ome.zarr' is 0.2 µm but that of 'c.ome.tif' 0.5" in (
+        refused(capsys, *words, flat)
+    )
+    assert main([str(word) for word in (*words, stack)]) == 0
 
 
 def test_saturated_beads_are_not_accepted(

@@ -22,7 +22,7 @@ from skimage.metrics import (
 from napari_recurrent_mz import InputError, Optics, Scan, ZGrid
 from napari_recurrent_mz.core.metrics import StackScale, StraightFit
 from napari_recurrent_mz.engine.provenance import provenance
-from napari_recurrent_mz.io import read_image, write_volume
+from napari_recurrent_mz.io import Channel, Place, read_image, write_channels, write_volume
 from napari_recurrent_mz.measure.comparison import (
     BASELINE_NAMES,
     BASELINES,
@@ -206,6 +206,9 @@ def test_a_file_says_what_it_was_made_from(noisy, tmp_path: Path) -> None:
         assert (found.scans_um, found.holds_scans) == (SCANS_UM, holds)
         np.testing.assert_array_equal(found.plane(3), noisy[3])
         np.testing.assert_allclose(found.heights_um, Z_UM)
+    place = Place(PIXEL_UM, Z_UM, origin_um=(1.0, 2.0))
+    part = write_channels(tmp_path / "part.ome.zarr", [Channel(noisy)], place, {})
+    assert read_volume(part).origin_um == (1.0, 2.0)  # which is lined up with others by its place
     tifffile.imwrite(tmp_path / "plain.tif", noisy)
     with pytest.raises(InputError, match=r"'plain.tif' does not state its heights"):
         read_volume(tmp_path / "plain.tif")

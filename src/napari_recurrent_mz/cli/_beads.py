@@ -118,7 +118,7 @@ def _volume(image: ImageFile, pixel_um: float, files: Files) -> BeadVolume:
         bottom, step = even_planes(heights, f"'{image.name}'")
         note(*scatter_note(heights, f"'{image.name}'"))
     voxel = np.array([step, pixel_um, pixel_um])
-    return BeadVolume(image.name, pixels, voxel, np.array([bottom, 0.0, 0.0]))
+    return BeadVolume(image.name, pixels, voxel, np.array([bottom, *image.place_um]))
 
 
 def _print_and_draw(names: list[str], tables: Any, theory: Any, figure: str | None) -> None:

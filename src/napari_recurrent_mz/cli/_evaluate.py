@@ -8,6 +8,9 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
+
+from ..core.errors import InputError
 from ..core.methods import METHODS
 from ..io import ImageFile, scatter_note, stack_heights, write_json
 from ._common import (
@@ -24,6 +27,8 @@ from ._terminal import Progress, note
 
 if TYPE_CHECKING:
     from ..measure.evaluation import Evaluation
+
+_ALIKE = 0.01  # sizes that differ by less are those of one field
 
 
 def evaluate(
@@ -105,5 +110,31 @@ def _read(
     resolved = optics.of_channel(channel).of([image], methods)[0]
     notes = saturation_notes(scans) + scatter_note(heights, f"'{image.name}'")
     note(*notes, *chain(*fault_notes(scans, resolved)))
-    other = files.read(reference, channel=channel).stack if reference else None
-    return image, partial(evaluate, image.stack, heights, optics=resolved, reference=other)
+    if not reference:
+        return image, partial(evaluate, image.stack, heights, optics=resolved)
+    other = files.read(reference, channel=channel)
+    _check_same_planes(image, other)
+    return image, partial(evaluate, image.stack, heights, optics=resolved, reference=other.stack)
+
+
+def _check_same_planes(image: ImageFile, other: ImageFile) -> None:
+    """Raise where two files state different fields or steps; where z is 0 is a microscope's own."""
+    half = 0.5 * (image.pixel_um or 0.0)
+    for words, ours, theirs, relative, absolute in (
+        ("first pixel (y, x)", image.origin_um, other.origin_um, 0.0, half),
+        ("pixel size", image.pixel_um, other.pixel_um, _ALIKE, 0.0),
+        ("mean z step", _step_um(image), _step_um(other), _ALIKE, 0.0),
+    ):
+        if ours is None or theirs is None or np.allclose(ours, theirs, relative, absolute):
+            continue
+        values = [", ".join(f"{value:.4g}" for value in np.ravel(one)) for one in (ours, theirs)]
+        raise InputError(
+            f"The {words} of '{image.name}' is {values[0]} µm but that of '{other.name}' "
+            f"{values[1]} µm: give a stack of the same planes, as recurrent-mz prepare register "
+            "makes one."
+        )
+
+
+def _step_um(image: ImageFile) -> float | None:
+    heights = image.z_um
+    return None if heights is None or len(heights) < 2 else float(np.diff(heights).mean())

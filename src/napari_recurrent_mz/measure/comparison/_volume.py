@@ -155,6 +155,6 @@ def read_volume(path: str | Path) -> Volume:
         )
     scans_um, holds_scans = made_from(image.provenance)
     return Volume(
-        image.name, image.stack, image.z_um, image.pixel_um,
+        image.name, image.stack, image.z_um, image.pixel_um, image.place_um,
         scans_um=scans_um, holds_scans=holds_scans,
     )  # fmt: skip
