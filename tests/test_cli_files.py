@@ -260,6 +260,37 @@ def test_evaluate_refuses_a_reference_of_another_field(
     assert main([str(word) for word in (*words, stack)]) == 0
 
 
+def test_scans_at_other_places_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["a.ome.zarr", "b.ome.zarr"]
+    for number, name in enumerate(names):
+        place = Place(0.1, origin_um=(0.0, 3.0 * number))
+        write_channels(tmp_path / name, [Channel(STACK[number], "")], place, {})
+    paths = [str(tmp_path / name) for name in names]
+    out = str(tmp_path / "v.ome.tif")
+    assert main(["reconstruct", *paths, "--z", "0", "1", *LINEAR, "-o", out]) == 0
+    told = capsys.readouterr().err
+    assert "'a.ome.zarr' and 'b.ome.zarr' begin at different places in y and x" in told
+
+
+def test_scans_of_other_channels_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "singles"
+    folder.mkdir()
+    paths = [folder / f"s_z{number}.0um.ome.tif" for number in range(2)]
+    for path, pixels, name in zip(paths, STACK, ["GFP", "DAPI"], strict=False):
+        write_ome(path, pixels, "YX", Channel={"Name": name})
+    words = "'s_z0.0um.ome.tif' and 's_z1.0um.ome.tif' are of the channels GFP and DAPI"
+    options = ["--grid", "0:1:0.5", *LINEAR]
+    out = str(tmp_path / "v.ome.tif")
+    assert main(["reconstruct", *map(str, paths), "--z", "0", "1", *options, "-o", out]) == 0
+    assert words in capsys.readouterr().err
+    results = tmp_path / "results"
+    pattern = ["--pattern", "*_z{z}um.ome.tif"]
+    assert main(["batch", str(folder), *pattern, *options, "-o", str(results)]) == 0
+    assert words in (results / "batch-report.csv").read_text(encoding="utf-8-sig")
+
+
 def test_saturated_beads_are_not_accepted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

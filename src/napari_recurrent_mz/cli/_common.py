@@ -26,6 +26,7 @@ from ..io import (
 )
 from ..io._optics import OPTICS, optics_for, optics_values
 from ..io._parts import channel_number
+from ..io._scans import unlike_notes
 from ..io._whole import check_no_device
 from ..io._zarr import NGFF
 from ._options import Argument, Option
@@ -273,6 +274,8 @@ class Source:
         wanted = [0] if options.planes is None else options.planes
         images = [options.read(path, wanted, channel) for path in options.files]
         scans = load_scans(images, options.z, options.planes, options.z_step_um)
+        for sentence in unlike_notes(images):
+            note(sentence)
         known, pixel_um = optics.of(images, [self.by.method])
         scans, origin_um = self._without_faults(scans, known), images[0].place_um
         return Given(self, channel.name, scans, known, pixel_um, origin_um)

@@ -76,6 +76,24 @@ def check_measured(image: ImageFile) -> None:
         )
 
 
+def unlike_notes(images: Sequence[ImageFile]) -> list[str]:
+    """What files of one image each state that scans of one channel and one field would not."""
+    first, notes = images[0], dict[str, str]()
+    for other in images[1:]:
+        names = f"'{first.name}' and '{other.name}'"
+        if first.channel and other.channel and first.channel != other.channel:
+            sentence = f"{names} are of the channels {first.channel} and {other.channel}"
+            notes.setdefault("channel", f"{sentence}: give scans of one channel.")
+        places = [one.origin_um for one in (first, other) if one.origin_um is not None]
+        if len(places) == 2 and np.ptp(places, axis=0).max() > (first.pixel_um or 0.0) / 2:
+            notes.setdefault(
+                "place",
+                f"{names} begin at different places in y and x: they are taken as aligned, pixel "
+                "on pixel.",
+            )
+    return list(notes.values())
+
+
 def scans_from_files(
     paths: Iterable[str | os.PathLike[str] | ImageFile], z_um: Sequence[float] | None = None
 ) -> list[Scan]:

@@ -12,6 +12,7 @@ from ...core.scans import InputError, Scan, ZGrid, check_scans, default_grid, re
 from ...io import ImageFile, scan_heights, scans_from_files, scans_from_stack
 from ...io._optics import optics_for
 from ...io._parts import read_part
+from ...io._scans import unlike_notes
 from ._settings import BatchSettings, Job
 
 
@@ -83,7 +84,7 @@ def _plan(
     optics, pixel_um = optics_for(needs_optics([settings.method]), settings.optics, images)
     dof_um = optics.depth_of_field_um if optics else None
     grid = settings.grid or default_grid(z_um, dof_um, planes)
-    remarks = tuple(remark for image in images for remark in image.remarks)
+    remarks = (*(told for image in images for told in image.remarks), *unlike_notes(images))
     first, region = images[0], None
     (y, x), origin_um = first.stack.shape[1:], first.place_um
     if settings.region is not None:
