@@ -676,6 +676,12 @@ def test_a_fault_of_ours_is_reported_with_its_trace(
     ][0]["trace"]  # fmt: skip
 
 
+def test_a_file_that_is_named_twice_is_one(folder: Path, tmp_path: Path) -> None:
+    sources = [folder, folder / "s0.ome.tif"]
+    jobs = find_jobs(sources, tmp_path / "out", BatchSettings(planes=(1, 3), method="linear"))
+    assert len(jobs) == len(list(folder.iterdir()))
+
+
 def test_what_cannot_be_a_batch_is_told_in_one_sentence(folder: Path, tmp_path: Path) -> None:
     empty, out = tmp_path / "empty", tmp_path / "out"
     empty.mkdir()

@@ -72,7 +72,8 @@ def find_jobs(
         raise InputError("No source is given: name a folder, a TIFF or an OME-Zarr.")
     names = NamePattern(pattern) if pattern is not None else None
     out = check_folder(Path(output), [Path(source) for source in given])
-    files = [file for source in given for file in _files(Path(source), names, recursive)]
+    found = (file for source in given for file in _files(Path(source), names, recursive))
+    files = list(dict.fromkeys(found))  # a file that is named twice is still one
     if names is not None and names.has_height:
         _check_singles(names, settings)
         jobs = list(_grouped(files, names, out, settings))
