@@ -274,8 +274,7 @@ class Source:
         wanted = [0] if options.planes is None else options.planes
         images = [options.read(path, wanted, channel) for path in options.files]
         scans = load_scans(images, options.z, options.planes, options.z_step_um)
-        for sentence in unlike_notes(images):
-            note(sentence)
+        note(*unlike_notes(images))
         known, pixel_um = optics.of(images, [self.by.method])
         scans, origin_um = self._without_faults(scans, known), images[0].place_um
         return Given(self, channel.name, scans, known, pixel_um, origin_um)
