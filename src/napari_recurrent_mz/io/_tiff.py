@@ -256,7 +256,7 @@ class _TiffImage:
         pages = self.pages
         if self.entry is not None and all(page is None for page in pages):
             return False
-        return pages[0] is None or pages[0].parent is tif
+        return pages[0] is None or pages[0].parent.filehandle.path == tif.filehandle.path
 
     def page_numbers(self, stack: StackSelection) -> list[int] | None:
         """Numbers of the pages of the planes of a stack; None where they have none."""
