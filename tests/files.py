@@ -216,6 +216,22 @@ def micro_manager_xml(
     )
 
 
+def write_set_of_two(folder: Path) -> tuple[Path, Path]:
+    """Two planes in one.ome.tif and three in two.ome.tif; both have the metadata of all five."""
+    paths = folder / "one.ome.tif", folder / "two.ome.tif"
+    for path, planes in zip(paths, (STACK[:2], STACK[2:]), strict=True):
+        write_ome(path, planes)
+        told = "".join(
+            f'<TiffData FirstZ="{first}" IFD="0" PlaneCount="{count}"><UUID FileName="{name}">'
+            f"urn:uuid:00000000-0000-0000-0000-00000000000{count}</UUID></TiffData>"
+            for first, count, name in ((0, 2, "one.ome.tif"), (2, 3, "two.ome.tif"))
+        )
+        xml = re.sub(r'SizeZ="\d"', 'SizeZ="5"', tifffile.tiffcomment(path))
+        xml = re.sub(r"<TiffData[^>]*/>", lambda _, told=told: told, xml)
+        tifffile.tiffcomment(path, xml.encode())
+    return paths
+
+
 def write_companion_set(
     folder: Path, positions: Mapping[int, tuple[Pixels, Sequence[float]]]
 ) -> list[Path]:

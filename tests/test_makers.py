@@ -62,6 +62,23 @@ def test_a_file_that_is_replaced_is_read_anew(tmp_path: Path) -> None:
         read_image(path, position=0, channel=0, time=0)
 
 
+def test_planes_that_a_reader_leaves_out_are_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Readers there are that list five planes and give four, so that heights would be shifted."""
+    from bioio import BioImage
+
+    def without_one(image: BioImage) -> Any:
+        pixels = original(image).rechunk({2: 5})
+        return pixels.map_blocks(lambda whole: whole[:, :, :4], dtype=pixels.dtype, meta=pixels)
+
+    original = BioImage.dask_data.fget
+    monkeypatch.setattr(BioImage, "dask_data", property(without_one))
+    for planes in (None, (1, 3)):
+        with pytest.raises(InputError, match=r"gaps\.czi' lacks planes of a stack"):
+            read_image(write_czi(tmp_path, "gaps.czi"), planes, position=0, channel=0, time=0)
+
+
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.95])
 def test_a_file_that_was_cut_short_is_refused(tmp_path: Path, share: float) -> None:
     """Readers would give the planes that are left, as if there had never been more."""

@@ -16,6 +16,7 @@ from napari_recurrent_mz.cli._common import cropped
 from napari_recurrent_mz.core.region import Region
 from napari_recurrent_mz.core.scans import InputError
 from napari_recurrent_mz.engine.inference import Plane, run
+from napari_recurrent_mz.engine.provenance import methods_paragraph
 from napari_recurrent_mz.engine.recipe import HeightMap, Recipe
 from napari_recurrent_mz.engine.voxel_errors import voxel_errors
 from napari_recurrent_mz.io import ImageFile, read_image, write_volume
@@ -113,6 +114,8 @@ def test_reconstruct_makes_a_region_where_it_lies(tmp_path: Path) -> None:
     np.testing.assert_array_equal(volume.data, np.stack(made("linear", PART)))
     assert volume.origin_um == pytest.approx((140 * 0.16, 130 * 0.16))
     assert volume.provenance["region"] == "140:190,130:210"
+    told = methods_paragraph(volume.provenance)
+    assert "a part of the field, rows 140 to 189 and columns 130 to 209" in told
 
 
 def test_errors_of_voxels_are_those_of_the_region() -> None:
@@ -129,6 +132,11 @@ def test_what_can_be_no_region() -> None:
     images = [Scan(pixels, z_um) for pixels, z_um in zip(FIELD, HEIGHTS_UM, strict=True)]
     with pytest.raises(InputError, match="not inside"):
         Recipe(images, ZGrid(1, 7, 1.5), OPTICS, region=Region((300, 331), (0, 20)))
+    dark = FIELD[0].copy()
+    dark[:280, :290] = 7  # the region and what lies 128 pixels around it
+    images[0] = Scan(dark, 1.0, "first")
+    with pytest.raises(InputError, match="'first' is constant in and around the region 140:150"):
+        Recipe(images, ZGrid(1, 7, 1.5), OPTICS, region=Region((140, 150), (130, 150)))
     surface = HeightMap(np.full((50, 80), 3.0))
     with pytest.raises(InputError, match="no region"):
         Recipe(images, surface, OPTICS, region=PART)

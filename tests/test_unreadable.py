@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import tifffile
 import zarr
 
 import files
+from napari_recurrent_mz.cli import main
 from napari_recurrent_mz.core.scans import InputError
 from napari_recurrent_mz.io import read_image, write_volume
 from napari_recurrent_mz.io._parts import Part, contents_of
@@ -121,7 +121,7 @@ def test_an_ome_tiff_set_without_its_other_files(tmp_path: Path) -> None:
 
 
 def test_the_other_file_of_a_set_can_be_put_beside_it_and_taken_away(tmp_path: Path) -> None:
-    path, other = _set_of_two(tmp_path)
+    path, other = files.write_set_of_two(tmp_path)
     elsewhere = other.rename(tmp_path.with_name(f"{tmp_path.name}-elsewhere"))
     with pytest.raises(InputError, match="must lie beside it"):
         read_image(path, ())
@@ -132,25 +132,9 @@ def test_the_other_file_of_a_set_can_be_put_beside_it_and_taken_away(tmp_path: P
         read_image(path, ())
 
 
-def _set_of_two(folder: Path) -> tuple[Path, Path]:
-    """Two planes in one.ome.tif and three in two.ome.tif; both have the metadata of all five."""
-    paths = folder / "one.ome.tif", folder / "two.ome.tif"
-    for path, planes in zip(paths, (STACK[:2], STACK[2:]), strict=True):
-        _ome(path, planes, "ZYX")
-        told = "".join(
-            f'<TiffData FirstZ="{first}" IFD="0" PlaneCount="{count}"><UUID FileName="{name}">'
-            f"urn:uuid:00000000-0000-0000-0000-00000000000{count}</UUID></TiffData>"
-            for first, count, name in ((0, 2, "one.ome.tif"), (2, 3, "two.ome.tif"))
-        )
-        xml = re.sub(r'SizeZ="\d"', 'SizeZ="5"', tifffile.tiffcomment(path))
-        xml = re.sub(r"<TiffData[^>]*/>", lambda _, told=told: told, xml)
-        tifffile.tiffcomment(path, xml.encode())
-    return paths
-
-
 @pytest.mark.parametrize("fraction", [0.3, 0.6, 0.95])
 def test_a_cut_file_of_a_set_is_looked_for_in_all_of_it(tmp_path: Path, fraction: float) -> None:
-    one, two = _set_of_two(tmp_path)
+    one, two = files.write_set_of_two(tmp_path)
     np.testing.assert_array_equal(read_image(one).data, STACK)
     whole = two.read_bytes()
     two.write_bytes(whole[: int(fraction * len(whole))])
@@ -158,8 +142,16 @@ def test_a_cut_file_of_a_set_is_looked_for_in_all_of_it(tmp_path: Path, fraction
         read_image(one)
 
 
+def test_a_later_file_of_a_set_is_pointed_to_the_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, two = files.write_set_of_two(tmp_path)
+    assert main(["info", str(two)]) == 0
+    assert "give the first file of its set" in capsys.readouterr().out
+
+
 def test_a_file_of_a_set_that_vanishes_is_named(tmp_path: Path) -> None:
-    one, two = _set_of_two(tmp_path)
+    one, two = files.write_set_of_two(tmp_path)
 
     def read_while_it_goes() -> None:
         with reading_tiff(one) as tiff:

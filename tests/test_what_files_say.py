@@ -506,6 +506,15 @@ def test_an_ndtiff_states_heights_and_channels(tmp_path: Path) -> None:
         np.testing.assert_array_equal(some.data[3], pixels[time, channel, 3])
 
 
+def test_a_channel_of_an_ndtiff_is_named_by_its_place(tmp_path: Path) -> None:
+    """The records of most programs do not repeat it."""
+    path, _ = ndtiff(tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b'"Channel"', b'"Another"'))
+    assert path.read_bytes() != whole
+    assert channels_of(path) == ["DAPI", "GFP"]
+
+
 def test_an_ndtiff_without_its_index_is_no_guess(tmp_path: Path) -> None:
     path, _ = ndtiff(tmp_path)
     (path.parent / "NDTiff.index").unlink()

@@ -422,6 +422,20 @@ def test_a_microscope_maker_s_file_opens_with_its_optics(
         assert known["na"] == pytest.approx(1.4)
 
 
+@needs_readers
+@pytest.mark.parametrize("is_replaced", [True, False])
+def test_planes_of_a_file_that_is_another_one_by_now_are_not_shown(
+    viewer: ViewerModel, tmp_path: Path, is_replaced: bool
+) -> None:
+    path = write_czi(tmp_path)
+    layer = viewer.open(str(path), plugin=PLUGIN)[0]
+    path.unlink()
+    if is_replaced:
+        write_czi(tmp_path)
+    with pytest.raises(InputError, match=r"two scenes\.czi' was removed or replaced"):
+        np.asarray(layer.data)
+
+
 def test_without_readers_of_makers_files_others_may_try(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

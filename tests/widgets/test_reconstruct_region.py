@@ -126,6 +126,14 @@ def test_an_empty_layer_and_one_in_pixels_are_told(dock: Any) -> None:
     assert "are not both in µm" in dock.footer.state.text()
 
 
+def test_a_layer_whose_rectangle_was_deleted_is_drawn_in(dock: Any) -> None:
+    layer = draw(dock, (40, 140), (60, 180))
+    layer.remove([0])
+    dock.ui.region.draw_button.click()
+    assert layer in dock._viewer.layers
+    assert layer.mode == "add_rectangle"
+
+
 def test_a_button_without_scans_says_so(make_dock: Any) -> None:
     dock = make_dock(ViewerModel(), "linear")
     dock.ui.region.draw_button.click()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from napari.components import ViewerModel
 from napari.layers import Image, Layer
 from qtpy.QtCore import Qt
 
+import files
 from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
+from napari_recurrent_mz.docks.shared.drop import read_all
 from napari_recurrent_mz.docks.shared.file_layers import open_files
 from napari_recurrent_mz.docks.shared.layers import METADATA_KEY
 from napari_recurrent_mz.docks.shared.scan_table import HEIGHT
@@ -29,6 +32,13 @@ def viewer() -> ViewerModel:
 @pytest.fixture
 def dock(make_dock: Callable[..., ReconstructDock], viewer: ViewerModel) -> ReconstructDock:
     return make_dock(viewer)
+
+
+def test_a_later_file_of_a_set_says_which_to_give(tmp_path: Path) -> None:
+    one, two = files.write_set_of_two(tmp_path)
+    assert open_files([two]).sentences == read_all([two])[1]
+    assert "No image begins in 'two.ome.tif'" in open_files([two]).sentences[0]
+    assert not open_files([one, two]).sentences
 
 
 def add(viewer: ViewerModel, stack: Any, name: str, known: Any = None, **about: Any) -> Image:

@@ -121,6 +121,8 @@ def _file_lines(path: str) -> Iterator[str]:
     check_readable(path)
     contents = contents_of(path)
     yield f"{path}: {len(contents)} positions" if len(contents) > 1 else path
+    if not contents:
+        yield "  no image begins in it: give the first file of its set"
     alike: dict[tuple[str, ...], list[str]] = {}
     for number, content in enumerate(contents):
         name = f"{number} ({content.inside})" if content.inside != str(number) else str(number)

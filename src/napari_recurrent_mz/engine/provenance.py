@@ -80,6 +80,14 @@ def methods_paragraph(record: Mapping[str, Any]) -> str:
         f"{counted(len(record['scans']), 'wide-field image')} at z = {heights} µm by "
         f"{by}, as implemented in {record['software']}."
     ]
+    if record.get("region"):
+        (top, stop), (left, end) = (
+            map(int, part.split(":")) for part in record["region"].split(",")
+        )
+        sentences.append(
+            f"It is a part of the field, rows {top} to {stop - 1} and columns {left} to {end - 1} "
+            "of the images, counted from 0."
+        )
     for task, words in _REPAIRED.items():
         of = [f"{scan['z_um']:.4g}" for scan in record["scans"] if task in _tasks(scan)]
         if of:

@@ -26,6 +26,7 @@ from ..core.scans import (
     ZGrid,
     check_heights,
     check_scans,
+    named,
     require_several,
     same_height,
     scan_at,
@@ -75,8 +76,9 @@ class SurfaceFacts:
 
     def __str__(self) -> str:
         bent = f", {self.bend_um:.2g} µm (r.m.s.) off flat" if self.bend_um > 1e-3 else ""
+        low, high = (round(height, 6) for height in (self.lowest_um, self.highest_um))
         return (
-            f"Heights {self.lowest_um:.4g} to {self.highest_um:.4g} µm, "
+            f"Heights {low:.4g} to {high:.4g} µm, "
             f"tilt {self.tilt_deg:.1f}°{bent}."
         )
 
@@ -101,6 +103,7 @@ class Recipe:
         method_of(self.method)
         if self.region is not None:
             self.region.check_within(self._field, self.scans[0].name)
+            self._check_structure(self.region)
         if isinstance(self.target, HeightMap):
             if self.region is not None:
                 raise InputError("A surface has no region: crop the scans and the heights.")
@@ -118,15 +121,24 @@ class Recipe:
         """(Y, X) of what is made."""
         return self._field if self.region is None else self.region.shape
 
+    def _check_structure(self, region: Region) -> None:
+        """Refuse a region without structure, although the scans have some elsewhere."""
+        for scan in self.scans:
+            pixels = region.widened(_MARGIN, self._field).of(scan.pixels)
+            if pixels.min() == pixels.max():
+                raise InputError(
+                    f"Of the scans, {named(scan)} is constant in and around the region {region} "
+                    f"(every pixel is {pixels.flat[0]:g}): choose another part of the field."
+                )
+
     def around_region(self) -> tuple[Recipe, Region]:
         """The recipe of a region and of what its light comes from; and the region in its planes."""
         y, x = self._field
-        region = self.region or Region((0, y), (0, x))
         if self.region is None:
-            return self, region
-        wide = region.widened(_MARGIN, self._field)
+            return self, Region((0, y), (0, x))
+        wide = self.region.widened(_MARGIN, self._field)
         scans = [replace(scan, image=wide.of(scan.pixels)) for scan in self.scans]
-        return replace(self, scans=scans, region=None), region.within(wide)
+        return replace(self, scans=scans, region=None), self.region.within(wide)
 
     @property
     def chosen(self) -> Method:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import re
+import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
+
+import numpy as np
 
 from ..core.scans import InputError
 from ._axes import Content, Part, StackSelection
@@ -47,25 +50,36 @@ def reading_bioio(path: Path) -> Iterator[BioFile]:
 
 
 @lru_cache(maxsize=1)
-def _opened(path: Path, _modified_ns: int) -> BioFile:
+def _opened(path: Path, modified_ns: int) -> BioFile:
     maker, name = MAKERS[path.suffix.lower()], path.name
     try:
-        from bioio import BioImage
         from bioio_base.exceptions import UnsupportedFileFormatError
+
+        image = _image(path)
+        _check_whole(image, name)
+        return BioFile(path, modified_ns, image)
     except ImportError as error:
         raise InputError(
-            f"'{name}' is a {maker} file, which needs readers that are not installed: install "
-            f"them ({_INSTALL}), or save the file as OME-TIFF."
+            f"'{name}' is a {maker} file, which needs readers that are not installed ({error}): "
+            f"install them ({_INSTALL}), or save the file as OME-TIFF."
         ) from error
-    try:
-        image = BioImage(path)
-        _check_whole(image, name)
-        return BioFile(path, image)
     except UnsupportedFileFormatError as error:
         raise InputError(
             f"'{name}' is no {maker} file that an installed reader can read: it is damaged, or its "
             f"reader is missing or too old ({_INSTALL}); or save it as OME-TIFF."
         ) from error
+
+
+def _image(path: Path) -> BioImage:
+    """What is read by OpenReadout, which says what a file lacks; else by any other reader."""
+    from bioio import BioImage
+    from bioio_base.exceptions import UnsupportedFileFormatError
+
+    with contextlib.suppress(ImportError, UnsupportedFileFormatError):
+        from bioio_openreadout import Reader
+
+        return BioImage(path, reader=Reader)
+    return BioImage(path)
 
 
 def _check_whole(image: BioImage, name: str) -> None:
@@ -82,7 +96,7 @@ class Scene:
     """One image of a file, none of whose pixels was read."""
 
     axes: str
-    pixels: dask.array.Array  # a plane a chunk
+    pixels: dask.array.Array
     channels: tuple[str, ...]
     pixel_um: tuple[float | None, ...]  # z, y, x
     time_step_s: float | None
@@ -91,9 +105,12 @@ class Scene:
 class BioFile:
     """The images of a file: scenes, positions or series, as its format calls them."""
 
-    def __init__(self, path: Path, image: BioImage) -> None:
+    def __init__(self, path: Path, modified_ns: int, image: BioImage) -> None:
         self.path = path
-        self.scenes = tuple(_scene(image, number) for number in range(len(image.scenes)))
+        scenes = [_scene(image, number) for number in range(len(image.scenes))]
+        self.scenes = tuple(
+            replace(one, pixels=_checked(one.pixels, path, modified_ns)) for one in scenes
+        )
         self._image = image
 
     @property
@@ -136,7 +153,8 @@ class BioFile:
     def _ome(self) -> ET.Element | None:
         """The OME metadata, where the reader of this format knows them."""
         try:
-            xml = self._image.ome_metadata.to_xml()
+            with warnings.catch_warnings(action="ignore"):
+                xml = self._image.ome_metadata.to_xml()
         except Exception:  # each reader fails in its own way
             return None
         return ome_root(xml, self.path.name)
@@ -152,6 +170,33 @@ def _scene(image: BioImage, number: int) -> Scene:
         (size.Z, size.Y, size.X),
         None if between is None else between.total_seconds(),
     )
+
+
+def _checked(pixels: dask.array.Array, path: Path, modified_ns: int) -> dask.array.Array:
+    """The same, as long as the file is what it was; whatever goes wrong becomes one sentence."""
+    import dask.array
+
+    def block(block_id: tuple[int, ...]) -> Any:
+        if not path.exists() or path.stat().st_mtime_ns != modified_ns:
+            raise InputError(
+                f"'{path.name}' was removed or replaced since it was opened: put it back, or open "
+                "it again."
+            )
+        try:
+            read = pixels.blocks[block_id].compute(scheduler="synchronous")
+        except Exception as error:  # whatever it is, it is this file's
+            raise unreadable(path.name, error) from error
+        if read.shape != tuple(n[i] for n, i in zip(pixels.chunks, block_id, strict=True)):
+            raise InputError(  # some readers leave out planes that are missing
+                f"'{path.name}' lacks planes of a stack: if its recording was stopped early, save "
+                "those that are there anew."
+            )
+        return read
+
+    checked: dask.array.Array = dask.array.map_blocks(  # type: ignore[no-untyped-call]
+        block, chunks=pixels.chunks, dtype=pixels.dtype, meta=np.array((), pixels.dtype)
+    )
+    return checked
 
 
 def _take_scene(facts: Facts, scene: Scene, part: Part) -> None:

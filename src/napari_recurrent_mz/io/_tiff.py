@@ -256,7 +256,7 @@ class _TiffImage:
         pages = self.pages
         if self.entry is not None and all(page is None for page in pages):
             return False
-        return pages[0] is None or pages[0].parent is tif
+        return pages[0] is None or pages[0].parent.filehandle.path == tif.filehandle.path
 
     def page_numbers(self, stack: StackSelection) -> list[int] | None:
         """Numbers of the pages of the planes of a stack; None where they have none."""
@@ -332,13 +332,14 @@ def _ndtiff_records(tif: tifffile.TiffFile, pages: Sequence[Any]) -> list[dict[s
     from tifffile import read_ndtiff_index
 
     entries = read_ndtiff_index(Path(tif.filehandle.dirname) / _NDTIFF_INDEX)
-    place = {(entry[1], entry[2]): (entry[7], entry[8]) for entry in entries}
+    place = {(entry[1], entry[2]): (entry[7], entry[8], entry[0]) for entry in entries}
     records = []
     for page in pages:
         with _opened(page.parent.filehandle) as file:
-            offset, length = place[file.name, page.dataoffsets[0]]
+            offset, length, axes = place[file.name, page.dataoffsets[0]]
             file.seek(offset)
-            records.append(json.loads(file.read(length)))
+            named = {"Channel": axes["channel"]} if isinstance(axes.get("channel"), str) else {}
+            records.append(named | json.loads(file.read(length)))
     return records
 
 

@@ -75,7 +75,7 @@ class RegionPanel(QWidget):
             layer = self._new_rectangle(viewer, image)
             self._form.shapes.value = layer
         viewer.layers.selection.active = layer
-        layer.mode = "select"
+        layer.mode = "select" if len(layer.data) else "add_rectangle"
         layer.selected_data = set(range(len(layer.data)))
 
     def _new_rectangle(self, viewer: Any, image: Image) -> Shapes:

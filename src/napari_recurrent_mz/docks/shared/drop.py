@@ -93,17 +93,25 @@ def _files_in(path: Path) -> list[Path]:
     return inside
 
 
+def nothing_in(files: Sequence[Path]) -> list[str]:
+    """What to say where files hold no image of their own."""
+    if not files:
+        return []
+    return [f"No image begins in '{files[0].name}': give the first file of its set."]
+
+
 def read_all(paths: Iterable[Path]) -> tuple[list[Any], list[str]]:
     """Read everything that can be read; sentences about what cannot."""
     images: list[Any] = []
     sentences: list[str] = []
-    for file in files_in(paths, sentences):
+    files = files_in(paths, sentences)
+    for file in files:
         with noting(sentences):
             _check_single(file)
             in_file, troubles = read_what_can_be(file)
             images += in_file
             sentences += troubles
-    return images, sentences
+    return images, sentences if images or sentences else nothing_in(files)
 
 
 def _check_single(file: Path) -> None:

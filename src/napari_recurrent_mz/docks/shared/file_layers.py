@@ -20,7 +20,7 @@ from ...io._bioio import is_of_maker, reading_bioio
 from ...io._parts import Content, Part, channels_in, contents_of, read_part
 from ...io._tiff import heights_in
 from ...io._zarr import ZarrImage
-from .drop import files_in, layer_arguments, noting
+from .drop import files_in, layer_arguments, nothing_in, noting
 from .guard import on
 from .layers import (
     FILE,
@@ -244,9 +244,12 @@ class Opened:
 def open_files(paths: list[Path], as_heights: Mislabelled | None = None) -> Opened:
     """Read everything in files that can be read as layers, or one image as a z-stack."""
     opened = Opened([], [], [], [])
-    for file in files_in(paths, opened.sentences):
+    files = files_in(paths, opened.sentences)
+    for file in files:
         with noting(opened.sentences):
             _open(file, as_heights, opened)
+    if not (opened.layers or opened.sentences):
+        opened.sentences.extend(nothing_in(files))
     return opened
 
 
