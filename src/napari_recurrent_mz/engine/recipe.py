@@ -77,10 +77,7 @@ class SurfaceFacts:
     def __str__(self) -> str:
         bent = f", {self.bend_um:.2g} µm (r.m.s.) off flat" if self.bend_um > 1e-3 else ""
         low, high = (round(height, 6) for height in (self.lowest_um, self.highest_um))
-        return (
-            f"Heights {low:.4g} to {high:.4g} µm, "
-            f"tilt {self.tilt_deg:.1f}°{bent}."
-        )
+        return f"Heights {low:.4g} to {high:.4g} µm, tilt {self.tilt_deg:.1f}°{bent}."
 
 
 @dataclass(frozen=True, eq=False)

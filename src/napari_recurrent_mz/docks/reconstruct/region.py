@@ -111,10 +111,11 @@ def _around(layer: Shapes, image: Image) -> Region:
         )
     check_upright(image)
     corners = np.concatenate([np.asarray(shape, np.float64) for shape in layer.data])
-    index = index_in(image, layer, corners)[:, -2:] + 0.5  # pixels are centred on whole numbers
+    # Pixels are centred on whole numbers; corners on a centre are all rounded alike.
+    edges = np.floor(index_in(image, layer, corners)[:, -2:] + 1.0 + 1e-6)
     shape = plane_shape(image)
-    low = np.clip(np.round(index.min(axis=0)), 0, shape).astype(int)
-    high = np.clip(np.round(index.max(axis=0)), 0, shape).astype(int)
+    low = np.clip(edges.min(axis=0), 0, shape).astype(int)
+    high = np.clip(edges.max(axis=0), 0, shape).astype(int)
     if (high - low).min() < _LEAST:
         y, x = (int(side) for side in np.maximum(high - low, 0))
         raise InputError(
