@@ -317,7 +317,8 @@ def test_the_same_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.splitlines() == [
-        "recurrent-mz: 'bad.tif' is not a TIFF file: give a TIFF, OME-TIFF or OME-Zarr."
+        "recurrent-mz: 'bad.tif' is not a TIFF file: give a TIFF, an OME-Zarr, or a microscope "
+        "maker's file (.czi, .nd2, .lif, …)."
     ]
     whole = subprocess.run(
         [*command, "--traceback"], cwd=tmp_path, capture_output=True, text=True, timeout=60
