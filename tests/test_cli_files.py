@@ -410,12 +410,19 @@ def test_nothing_has_to_be_typed(tmp_path: Path) -> None:
         np.testing.assert_allclose(read_image(out, channel=channel).data, expected, rtol=1e-5)
 
 
-@needs_readers
-def test_a_folder_of_them_in_a_batch(tmp_path: Path) -> None:
+@pytest.fixture
+def to_batch(tmp_path: Path) -> tuple[Path, Path]:
+    """A folder with such a file, and one for the results."""
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
     out.mkdir()
     write_czi(source)
+    return source, out
+
+
+@needs_readers
+def test_a_folder_of_them_in_a_batch(to_batch: tuple[Path, Path]) -> None:
+    source, out = to_batch
     command = "batch --planes 0 2 4 --channel GFP --method linear --grid 0:1.6:0.4"
     assert main([*command.split(), str(source), "-o", str(out)]) == 0
     for position in range(2):
@@ -427,12 +434,9 @@ def test_a_folder_of_them_in_a_batch(tmp_path: Path) -> None:
 
 
 @needs_readers
-def test_a_part_of_the_field_in_a_batch(tmp_path: Path) -> None:
+def test_a_part_of_the_field_in_a_batch(to_batch: tuple[Path, Path]) -> None:
     """Of a time-lapse too; other parts are made anew."""
-    source, out = tmp_path / "in", tmp_path / "out"
-    source.mkdir()
-    out.mkdir()
-    write_czi(source)
+    source, out = to_batch
     command = "batch --planes 0 2 4 --channel GFP --method linear --grid 0:1.6:0.4 --region"
     for region, rows, columns in (
         ("2:20,8:30", slice(2, 20), slice(8, 30)),

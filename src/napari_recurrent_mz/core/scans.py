@@ -38,6 +38,9 @@ def is_surface(z_um: float | Heights) -> bool:
 MAX_PLANES = 10_000
 """Largest number of planes in a grid: beyond it a typing mistake is more likely than a wish."""
 
+LEAST_SIDE = 16
+"""Pixels that a scan has along y and x, at least."""
+
 SAME_HEIGHT_UM = 1e-3
 """Heights that are nearer than this are one, in micrometres: no stage tells them apart."""
 
@@ -112,10 +115,10 @@ def check_image(image: npt.ArrayLike, label: str) -> FloatArray:
             f"{label} has {array.ndim} dimensions (shape {array.shape}): "
             "a scan is one 2-D image (Y, X); choose one channel, time point and plane."
         )
-    if min(array.shape) < 16:
+    if min(array.shape) < LEAST_SIDE:
         raise InputError(
             f"{label} is only {array.shape[0]} × {array.shape[1]} pixels: "
-            "a scan needs at least 16 × 16."
+            f"a scan needs at least {LEAST_SIDE} × {LEAST_SIDE}."
         )
     check_finite(array, label)
     single = as_single(array, label)  # the order of sums follows that of the pixels

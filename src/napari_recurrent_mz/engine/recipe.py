@@ -100,7 +100,7 @@ class Recipe:
         method_of(self.method)
         if self.region is not None:
             self.region.check_within(self._field, self.scans[0].name)
-            self._check_structure(self.region)
+            self._check_structure()
         if isinstance(self.target, HeightMap):
             if self.region is not None:
                 raise InputError("A surface has no region: crop the scans and the heights.")
@@ -118,24 +118,32 @@ class Recipe:
         """(Y, X) of what is made."""
         return self._field if self.region is None else self.region.shape
 
-    def _check_structure(self, region: Region) -> None:
+    @property
+    def field_read(self) -> Region:
+        """The part of the scans that a result is made from: a region, and what is around it."""
+        if self.region is not None:
+            return self.region.widened(_MARGIN, self._field)
+        y, x = self._field
+        return Region((0, y), (0, x))
+
+    def _check_structure(self) -> None:
         """Refuse a region without structure, although the scans have some elsewhere."""
         for scan in self.scans:
-            pixels = region.widened(_MARGIN, self._field).of(scan.pixels)
+            pixels = self.field_read.of(scan.pixels)
             if pixels.min() == pixels.max():
                 raise InputError(
-                    f"Of the scans, {named(scan)} is constant in and around the region {region} "
-                    f"(every pixel is {pixels.flat[0]:g}): choose another part of the field."
+                    f"Of the scans, {named(scan)} is constant in and around the region "
+                    f"{self.region} (every pixel is {pixels.flat[0]:g}): choose another part of "
+                    "the field."
                 )
 
     def around_region(self) -> tuple[Recipe, Region]:
         """The recipe of a region and of what its light comes from; and the region in its planes."""
-        y, x = self._field
+        read = self.field_read
         if self.region is None:
-            return self, Region((0, y), (0, x))
-        wide = self.region.widened(_MARGIN, self._field)
-        scans = [replace(scan, image=wide.of(scan.pixels)) for scan in self.scans]
-        return replace(self, scans=scans, region=None), self.region.within(wide)
+            return self, read
+        scans = [replace(scan, image=read.of(scan.pixels)) for scan in self.scans]
+        return replace(self, scans=scans, region=None), self.region.within(read)
 
     @property
     def chosen(self) -> Method:

@@ -181,13 +181,25 @@ class TiffPages:
                 read = self._planes(image, stack, numbers) if numbers else ()
                 data = stack.data(dict(zip(numbers, read, strict=True)))
             if part not in self._image_files:
-                records = _records_of(
-                    self._tif, [image.pages[n] for n in image.page_numbers(stack) or ()]
-                )
+                records = self._records([image.pages[n] for n in image.page_numbers(stack) or ()])
                 self._image_files[part] = image_file_of(
                     self._tif, image, stack.data({}), self.path, part=part, records=records
                 )
         return replace(self._image_files[part], data=data)
+
+    def _records(self, pages: Sequence[Any]) -> list[dict[str, Any]]:
+        """Micro-Manager's record of each image; empty when one has none."""
+        if self._tif.is_ndtiff:
+            return _ndtiff_records(self._ndtiff_places, pages)
+        return _records_of(pages)
+
+    @cached_property
+    def _ndtiff_places(self) -> dict[tuple[str, int], tuple[int, int, dict[str, Any]]]:
+        """Where the record of each image is, and its axes, by its file and place there."""
+        from tifffile import read_ndtiff_index
+
+        entries = read_ndtiff_index(self.path.with_name(_NDTIFF_INDEX))
+        return {(entry[1], entry[2]): (entry[7], entry[8], entry[0]) for entry in entries}
 
     def _planes(
         self, image: _TiffImage, stack: StackSelection, numbers: Sequence[int]
@@ -307,13 +319,11 @@ def _lengths(shape: Sequence[Any]) -> tuple[int, ...]:
     return tuple(int(length) for length in shape)
 
 
-def _records_of(tif: tifffile.TiffFile, pages: Sequence[Any]) -> list[dict[str, Any]]:
-    """Micro-Manager's record of each image; empty when one has none."""
+def _records_of(pages: Sequence[Any]) -> list[dict[str, Any]]:
+    """The record of each image, from its tags; empty when one has none."""
     from tifffile import TiffPage
 
     records: list[dict[str, Any]] = []
-    if tif.is_ndtiff:
-        return _ndtiff_records(tif, pages)
     for page in pages:
         with _opened(page.parent.filehandle) as file:
             tagged = page  # tifffile leaves out the tags of all but the first of a series
@@ -327,16 +337,14 @@ def _records_of(tif: tifffile.TiffFile, pages: Sequence[Any]) -> list[dict[str, 
     return records
 
 
-def _ndtiff_records(tif: tifffile.TiffFile, pages: Sequence[Any]) -> list[dict[str, Any]]:
+def _ndtiff_records(
+    places: Mapping[tuple[str, int], tuple[int, int, dict[str, Any]]], pages: Sequence[Any]
+) -> list[dict[str, Any]]:
     """The same in an NDTiff, whose index says where they are."""
-    from tifffile import read_ndtiff_index
-
-    entries = read_ndtiff_index(Path(tif.filehandle.dirname) / _NDTIFF_INDEX)
-    place = {(entry[1], entry[2]): (entry[7], entry[8], entry[0]) for entry in entries}
     records = []
     for page in pages:
         with _opened(page.parent.filehandle) as file:
-            offset, length, axes = place[file.name, page.dataoffsets[0]]
+            offset, length, axes = places[file.name, page.dataoffsets[0]]
             file.seek(offset)
             named = {"Channel": axes["channel"]} if isinstance(axes.get("channel"), str) else {}
             records.append(named | json.loads(file.read(length)))

@@ -269,8 +269,7 @@ def _cost(ui: ReconstructLayout, recipe: Recipe, planes: int) -> Cost | None:
         return None
     from ...engine.cost import estimate_cost
 
-    scans, where = recipe.around_region()[0].scans, choose_device(recipe.device)
-    shape, z_um = scans[0].pixels.shape, [scan.z_um for scan in scans]
-    about = recipe.method, where, model
+    shape, z_um = recipe.field_read.shape, [scan.z_um for scan in recipe.scans]
+    about = recipe.method, choose_device(recipe.device), model
     optics = ui.optics.known()
-    return estimate_cost(shape, len(scans), planes, *about, optics=optics, scan_z_um=z_um)
+    return estimate_cost(shape, len(z_um), planes, *about, optics=optics, scan_z_um=z_um)

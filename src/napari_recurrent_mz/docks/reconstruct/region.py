@@ -11,17 +11,16 @@ from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QWidget
 
 from ...core.region import Region
-from ...core.scans import InputError
+from ...core.scans import LEAST_SIDE, InputError
 from ..shared.form import DataForm, asked
 from ..shared.guard import on
 from ..shared.layers import MOVES, check_upright, plane_shape
-from ..shared.parts import column_of, push_button
+from ..shared.parts import DRAWN, column_of, push_button
 from ..shared.places import index_in
 
 LAYER_NAME = "Region"
 _SHARE = 0.5  # of the field's sides that a new rectangle covers
 _CORNERS = np.array([(-1, -1), (-1, 1), (1, 1), (1, -1)])  # of a square around 0
-_LEAST = 16  # pixels a side, as of a scan
 
 
 def _is_shapes(layer: Layer) -> bool:
@@ -90,7 +89,7 @@ class RegionPanel(QWidget):
             affine=image.affine.set_slice([-2, -1]),
             units=image.units[-2:],
             axis_labels=image.axis_labels[-2:],
-            edge_color="#ff9f1c",
+            edge_color=DRAWN,
             edge_width=max(plane_shape(image)) / 200,
             face_color="transparent",
         )
@@ -116,11 +115,11 @@ def _around(layer: Shapes, image: Image) -> Region:
     shape = plane_shape(image)
     low = np.clip(edges.min(axis=0), 0, shape).astype(int)
     high = np.clip(edges.max(axis=0), 0, shape).astype(int)
-    if (high - low).min() < _LEAST:
+    if (high - low).min() < LEAST_SIDE:
         y, x = (int(side) for side in np.maximum(high - low, 0))
         raise InputError(
             f"What is drawn in layer '{layer.name}' covers {y} × {x} pixels of '{image.name}': "
-            f"make it {_LEAST} × {_LEAST} or larger, or choose all of the field."
+            f"make it {LEAST_SIDE} × {LEAST_SIDE} or larger, or choose all of the field."
         )
     (top, left), (bottom, right) = low.tolist(), high.tolist()
     return Region((top, bottom), (left, right))

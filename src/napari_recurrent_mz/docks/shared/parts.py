@@ -31,6 +31,7 @@ from superqt.utils import signals_blocked
 
 from ...measure.plots import SERIES, SERIES_ON_DARK, Ink
 
+DRAWN = "#ff9f1c"  # the colour of what a person draws over scans
 _BAR_EDGES = 12  # pixels
 _BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:%|[nµm]m|m?s|min|h|[kMG]B)(?!\w))")
 

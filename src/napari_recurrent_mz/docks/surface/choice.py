@@ -18,7 +18,7 @@ from ..shared import layers as _layers
 from ..shared.form import DataForm, as_named, asked, faint, parse_length_um
 from ..shared.guard import on
 from ..shared.layer_choice import is_points
-from ..shared.parts import NumberTable, column_of, push_button
+from ..shared.parts import DRAWN, NumberTable, column_of, push_button
 
 POINTS, MAP = "points", "map"
 LAYER_NAME = "Surface points"
@@ -75,7 +75,7 @@ def add_points_layer(viewer: Any, like: Image | None, pixel_um: float) -> Points
         ndim=3,
         size=field / 40 * (pixel_um if in_um else 1.0),
         face_color="transparent",
-        border_color="#ff9f1c",
+        border_color=DRAWN,
         border_width=0.15,
         out_of_slice_display=False,
         **({"units": (z_unit, "um", "um")} if in_um else {}),
