@@ -161,7 +161,7 @@ def run_to_end(qtbot: Any) -> Callable[..., Any]:
     """Press a button of the dock and wait for the outcome."""
 
     def run(dock: ReconstructDock, button: str = "reconstruct") -> Any:
-        pressed = dock.ui.preview if button == "preview" else dock.footer.action
+        pressed = dock.footer.action if button == "reconstruct" else getattr(dock.ui, button)
         with qtbot.waitSignal(dock.ended, timeout=20_000) as blocker:
             pressed.click()
         return blocker.args[0]

@@ -21,6 +21,8 @@ from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
 from napari_recurrent_mz.docks.reconstruct.layout import ResultPanel
 from napari_recurrent_mz.docks.shared.layers import METADATA_KEY, stack_pixels
 from napari_recurrent_mz.engine import inference
+from napari_recurrent_mz.engine.recipe import Recipe
+from napari_recurrent_mz.engine.voxel_errors import voxel_errors
 from napari_recurrent_mz.io import read_image
 from napari_recurrent_mz.io._zarr import OmeZarrWriter
 
@@ -87,6 +89,26 @@ def test_the_layer_is_the_file_and_both_are_the_volume(dock, folder, run_to_end)
     np.testing.assert_allclose(layer.scale, [0.25, 0.2, 0.2])
     assert layer.contrast_limits_range[1] >= expected.max()
     assert f"It is in '{path}'." in dock.ui.footer.message.text()
+
+
+def test_errors_of_a_volume_on_the_disk_are_a_file_beside_it(dock, folder, run_to_end) -> None:
+    dock.ui.method.set_method("lmmse")
+    dock.check()
+    run_to_end(dock)
+    volume = dock.result.layer
+    scans = [row.scan() for row in dock.ui.table.scans.used()]
+    outcome = run_to_end(dock, "errors")
+    assert outcome.path.name == "stack · Linear MMSE · error.ome.zarr"
+    assert len([*folder.iterdir()]) == 2
+    errors, image = dock.result.layer, read_image(outcome.path)
+    assert isinstance(errors.data, zarr.Array)
+    recipe = Recipe(scans, ZGrid(2.5, 5.5, 0.25), OPTICS, "lmmse")
+    expected = [*voxel_errors(recipe, np.asarray(volume.data))]
+    np.testing.assert_allclose(image.data, expected, rtol=1e-4)
+    assert image.provenance == errors.metadata[METADATA_KEY]
+    assert image.provenance["image"].startswith("expected error")
+    assert image.origin_um == pytest.approx(tuple(volume.translate[1:]))
+    assert errors.contrast_limits[0] == 0
 
 
 def test_a_layer_with_a_long_name_gives_a_file_with_a_shorter_one(dock, folder, run_to_end) -> None:

@@ -494,7 +494,7 @@ def test_a_scan_beside_the_others_is_shifted_back_by_one_press(qtbot, docks, mak
     qtbot.waitUntil(dock.ui.repairs.buttons[2].isHidden, timeout=20_000)
 
 
-def test_interpolation_is_put_beside_the_volume_by_one_press(dock, qtbot, run_to_end) -> None:
+def test_interpolation_is_put_beside_the_volume_by_one_press(dock, run_to_end) -> None:
     dock.ui.interpolation.click()
     assert "no finished volume" in dock.ui.footer.message.text()
     dock.set_grid(FINE)
@@ -502,8 +502,7 @@ def test_interpolation_is_put_beside_the_volume_by_one_press(dock, qtbot, run_to
     run_to_end(dock)
     assert "in 3 of 13 planes; least is known at z = 3.25 µm" in dock.ui.footer.message.text()
     volume = result_of(dock)
-    dock.ui.interpolation.click()
-    qtbot.waitUntil(lambda: dock._viewer.layers[-1] is not volume)
+    run_to_end(dock, "interpolation")
     linear = dock._viewer.layers[-1]
     scans = [row.scan() for row in dock.ui.table.scans.used()]
     expected = inference.reconstruct(scans, FINE, method="linear")
@@ -534,7 +533,7 @@ def test_errors_of_voxels_are_put_beside_the_volume_by_one_press(dock, qtbot, ru
     np.testing.assert_allclose(errors.scale, volume.scale)
     np.testing.assert_allclose(errors.translate, volume.translate)
     assert errors.metadata[METADATA_KEY]["image"].startswith("expected error")
-    assert dock.ui.footer.message.text() == f"“{errors.name}” is beside “{volume.name}”."
+    assert dock.ui.footer.message.text().startswith(f"“{errors.name}” is ready after")
     assert dock.ui.footer.action.isEnabled()
     volume.data = volume.data[:3]
     with qtbot.waitSignal(dock.ended, timeout=30_000):
@@ -550,7 +549,8 @@ def test_errors_that_are_stopped_leave_the_volume_alone(dock, qtbot, run_to_end)
         dock.ui.errors.click()
         dock.ui.footer.cancel.click()
     assert list(dock._viewer.layers) == layers
-    assert dock.ui.footer.message.text() == "Stopped: nothing was changed."
+    assert dock.ui.footer.message.text() == "Cancelled."
+    assert dock.ui.save.layers == layers[-1:]
 
 
 def test_how_the_volume_was_made_is_copied_as_a_paragraph(dock, run_to_end) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..core.arrays import real_array
 from ..core.methods import METHOD_NAMES
 from ..core.progress import never
-from ..core.scans import FloatArray, InputError, ZGrid
+from ..core.scans import FloatArray, InputError, ZGrid, scan_at
 from ..io import PlaneWriter
 from ..networks.voxel_error import TRAINED_FOR, VoxelErrors
-from .inference import loaded
+from .inference import Plane, loaded
 from .recipe import Recipe
 
 IMAGE = "expected error of every voxel, one standard deviation"
@@ -32,7 +34,7 @@ def check_known(recipe: Recipe) -> None:
 
 
 def voxel_errors(
-    recipe: Recipe, volume: FloatArray, *, stopped: Callable[[], bool] = never
+    recipe: Recipe, volume: Any, *, stopped: Callable[[], bool] = never
 ) -> Iterator[FloatArray]:
     """How far a finished volume may be off, plane after plane.
 
@@ -40,8 +42,8 @@ def voxel_errors(
     ----------
     recipe : Recipe
         What the volume was made by; its target is a grid.
-    volume : numpy.ndarray, shape (Z, Y, X)
-        In the scans' units.
+    volume : array, shape (Z, Y, X)
+        In the scans' units; it may be lazy, and is read plane by plane.
     stopped : callable, optional
         Asked before every 256 rows of a plane; True ends in :class:`~.Stopped`.
 
@@ -57,17 +59,32 @@ def voxel_errors(
         Unless wide-field images are made by Recurrent-MZ, linear MMSE, Richardson–Lucy or Auto, and
         the volume is what the recipe makes.
     """
+    for plane in error_planes(recipe, volume, stopped=stopped):
+        yield plane.pixels
+
+
+def error_planes(
+    recipe: Recipe,
+    volume: Any,
+    *,
+    order: Sequence[int] | None = None,
+    stopped: Callable[[], bool] = never,
+) -> Iterator[Plane]:
+    """As :func:`voxel_errors`, with the planes in any order."""
     check_known(recipe)
     assert isinstance(recipe.target, ZGrid)
-    planes, made = real_array(volume, "The volume"), (len(recipe.target), *recipe.shape)
-    if planes.shape != made:
+    heights_um = recipe.target.z_um
+    shape, made = np.shape(volume), (len(heights_um), *recipe.shape)
+    if shape != made:
         raise InputError(
-            f"The volume has the shape {planes.shape}, but its recipe makes {made}: give the "
-            "volume as it was made."
+            f"The volume has the shape {shape}, but its recipe makes {made}: give the volume as "
+            "it was made."
         )
     errors = _errors_of(recipe, stopped)
-    for plane, z_um in zip(planes, recipe.target.z_um, strict=True):
-        yield errors.of(plane, float(z_um))
+    for index in range(len(heights_um)) if order is None else order:
+        z_um = float(heights_um[index])
+        pixels = real_array(volume[index], f"The volume at z = {z_um:g} µm")
+        yield Plane(index, z_um, errors.of(pixels, z_um), scan_at(recipe.scans, z_um) is not None)
 
 
 def _errors_of(recipe: Recipe, stopped: Callable[[], bool] = never) -> VoxelErrors:

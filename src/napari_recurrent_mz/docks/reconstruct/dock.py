@@ -7,34 +7,31 @@ import time
 import weakref
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from napari.layers import Image
 from qtpy.QtWidgets import QApplication
 
 from ...core.progress import Progress, time_in_words
-from ...core.scans import FloatArray, InputError, ZGrid, listed
-from ...engine.recipe import Recipe
+from ...core.scans import InputError, ZGrid, listed
 from ..shared.guard import on, telling
 from ..shared.layers import METADATA_KEY, known_metadata
 from ..shared.pace import Turns
-from ..shared.result import FinishedPlane, ResultLayer, look_of, reconstruct_steps
+from ..shared.result import FinishedPlane, ResultLayer, VolumeJob, reconstruct_steps
 from ..shared.scan_source import ScanSource
 from ..shared.scan_table import is_incomplete, layers_of, planes_of_one_stack
-from ..shared.worker import Outcome, Rest, in_background
+from ..shared.worker import Outcome, Rest
 from .jobs import (
+    Beside,
     Planned,
     build_jobs,
     channel_optics,
-    check_errors,
     cost_in_words,
-    errors_of_volumes,
-    interpolated,
-    layers_name,
+    errors_beside,
+    interpolation_beside,
+    put_beside,
     warnings_about,
 )
 from .layout import ReconstructLayout
@@ -42,7 +39,6 @@ from .layout import ReconstructLayout
 if TYPE_CHECKING:
     from ...engine.check import OwnSampleCheck
 
-_PLACE = ("scale", "translate", "units", "axis_labels")
 _BEFORE = {  # what comes before the first plane, by the kind of method
     "network": "fitting an object to the scans…",
     "nonnegative": "fitting an object to the scans…",
@@ -68,7 +64,8 @@ class ReconstructDock(ScanSource):
         self.rest = Rest()
         self.result: ResultLayer | None = None
         self.results: list[weakref.ref[Image]] = []  # of the channels that are finished
-        self._recipes = weakref.WeakKeyDictionary[Image, Recipe]()  # where they are in memory
+        self._made = weakref.WeakKeyDictionary[Image, VolumeJob]()  # volumes that are whole
+        self._is_beside = False  # whether the run makes something beside these
         self._queue: list[Planned] = []  # what comes after it
         self._channel = self._at_work = ""  # what it is called beside others, and the bar's words
         self._is_checking = False  # whether the method is still being chosen
@@ -181,22 +178,31 @@ class ReconstructDock(ScanSource):
             for part in (self.ui.optics, self.ui.method, self.ui.result):
                 part.remember()
         self.ui.save.offer([])
-        self.results, self._began = [], time.monotonic()
-        self._recipes.clear()
-        self._begin_next(planned, is_preview=preview)
+        self._made.clear()
+        self._begin_first(planned)
 
-    def _begin_next(self, planned: list[Planned], *, is_preview: bool = False) -> None:
+    def _begin_first(self, planned: list[Planned], *, is_beside: bool = False) -> None:
+        self.results, self._began, self._is_beside = [], time.monotonic(), is_beside
+        self._begin_next(planned)
+
+    def _begin_next(self, planned: list[Planned]) -> None:
         """Begin the first of these jobs; the others wait."""
         first, *self._queue = planned
         job, self._channel = first.job, first.channel
-        name = layers_name(self.ui, first.layers, job.recipe.method)
-        if is_preview:
-            name = f"Preview ({self.ui.method.title(job.recipe.method)})"
-        self.result = ResultLayer(self._viewer, job, self._turns, name, first.layers, self._preview)
+        self.result = ResultLayer(
+            self._viewer,
+            job,
+            self._turns,
+            first.name,
+            first.like,
+            look=first.look,
+            hides=first.hides,
+            replaces=None if self._is_beside else self._preview,
+        )
         self.rest = rest = Rest()
         rest.want(True)  # after the first plane, until its layer is there
-        kind, self._at_work = job.recipe.chosen.kind, self._titled(job.recipe.method)
-        self._is_checking = kind == "auto"
+        kind = "" if self._is_beside else job.recipe.chosen.kind
+        self._at_work, self._is_checking = f"{first.channel}{first.title}", kind == "auto"
         self.start(
             *(reconstruct_steps, job, rest),
             title=self._at_work,
@@ -204,11 +210,6 @@ class ReconstructDock(ScanSource):
             total=job.planes,
             wake=lambda: rest.want(False),
         )
-
-    def _titled(self, method: str) -> str:
-        """What the bar says is at work."""
-        title = self.ui.method.title(method)
-        return f"{self._channel}, {title}" if self._channel else title
 
     def _arrived(self, item: Any) -> None:
         if isinstance(item, FinishedPlane):
@@ -247,7 +248,7 @@ class ReconstructDock(ScanSource):
         """The check has chosen a method: say so, and call bar and layer by its name."""
         self.say(check.sentence)
         self._is_checking = False
-        self._at_work = self._titled(check.chosen)
+        self._at_work = f"{self._channel}{self.ui.method.title(check.chosen)}"
         self.footer.retitle(self._at_work)
         if self.result is not None:
             stem = self.result.name.rpartition(" · ")[0]
@@ -278,14 +279,19 @@ class ReconstructDock(ScanSource):
             return
         self._finish(result, outcome)
         layers = self._result_layers()
-        self.ui.save.offer(layers)
         if len(layers) > 1:
             self._viewer.layers.selection = set(layers)
-        if result.layer is not None:  # a preview that the user renamed is kept by its new name
-            is_preview = result.layer.name.startswith("Preview (")
-            self._preview = result.layer if is_preview else None
+        if not self._is_beside:
+            self._offer(layers)
         self.check()
         self._say_end(result, outcome)
+
+    def _offer(self, volumes: list[Image]) -> None:
+        """Let volumes be saved, and the next run replace a preview that was not renamed."""
+        self.ui.save.offer(volumes)
+        if volumes:
+            is_preview = volumes[-1].name.startswith("Preview (")
+            self._preview = volumes[-1] if is_preview else None
 
     def _result_layers(self) -> list[Image]:
         """The volumes of this run that are there."""
@@ -299,11 +305,10 @@ class ReconstructDock(ScanSource):
     def _finish(self, result: ResultLayer, outcome: Outcome) -> None:
         """Let a volume be what it has become."""
         result.finish(outcome)
-        job = result.job
         if result.layer is not None:
             self.results.append(weakref.ref(result.layer))
-            if outcome.state == "done" and job.output is None and not job.lapse:
-                self._recipes[result.layer] = job.recipe
+            if outcome.state == "done" and not self._is_beside:
+                self._made[result.layer] = result.job
 
     def _say_end(self, result: ResultLayer, outcome: Outcome) -> None:
         where = "" if outcome.path is None else f" in '{outcome.path.name}'"
@@ -350,13 +355,13 @@ class ReconstructDock(ScanSource):
         from ...engine.provenance import what_to_believe
 
         lines = list[str]()
-        for layer in self._result_layers():
+        for layer in () if self._is_beside else self._result_layers():
             record = layer.metadata.get(METADATA_KEY, {})
             found = (note for note in record.get("notes", ()) if note not in self._foretold)
             check = (record.get("check") or {}).get("sentence", "")
             more = *found, check, what_to_believe(record)
             lines += [f"“{layer.name}”: {one}" if before else one for one in more if one]
-        if before:
+        if before and lines:
             self.say(f"{sentence} Point here for how well each is known.", "done")
             self.footer.message.setToolTip("\n".join(lines))
         else:
@@ -372,69 +377,21 @@ class ReconstructDock(ScanSource):
             self.say("Drag the rectangle, or its corners, to what is to be reconstructed.", "hint")
 
     def add_interpolation(self) -> None:
-        """Add the linear interpolation of the same scans beside every volume of the last run."""
-        with telling(self):
-            for volume in self._in_memory():
-                add = partial(self._add_interpolation, weakref.ref(volume))
-                in_background(self, interpolated, self._recipes[volume], then=add)
+        """Make the linear interpolation of the same scans beside every volume of the last run."""
+        self._put_beside(interpolation_beside)
 
     def add_errors(self) -> None:
-        """Add the expected error of every voxel beside every volume of the last run."""
+        """Make the expected error of every voxel beside every volume of the last run."""
+        self._put_beside(errors_beside)
+
+    def _put_beside(self, what: Beside) -> None:
         if self.run is not None:
             return
         with telling(self):
-            volumes = self._in_memory()
-            recipes = [self._recipes[volume] for volume in volumes]
-            check_errors(recipes)
-            self.result = None
-            self.start(
-                errors_of_volumes,
-                [(recipe, one.data) for recipe, one in zip(recipes, volumes, strict=True)],
-                then=partial(self._add_errors, [*map(weakref.ref, volumes)]),
-                title="Errors of voxels",
-                total=sum(len(volume.data) for volume in volumes),
-            )
-
-    def _in_memory(self) -> list[Image]:
-        """The volumes of the last run, or one sentence."""
-        layers = self.ui.save.layers
-        volumes = [layer for layer in layers if layer in self._recipes]
-        if layers and not volumes:
-            raise InputError(
-                f"“{layers[0].name}” is a time-lapse or on the disk, beside which nothing can be "
-                "put: reconstruct a single time point without “Write to disk”."
-            )
-        if not volumes:
-            raise InputError("There is no finished volume yet: reconstruct first.")
-        return volumes
-
-    def _add_interpolation(
-        self, volume: weakref.ref[Image], result: tuple[FloatArray, dict[str, Any]]
-    ) -> None:
-        beside, (pixels, record) = self._there(volume), result
-        if beside is not None:
-            name = f"{beside.name.partition(' · ')[0]} · {self.ui.method.title('linear')}"
-            look = {"contrast_limits": beside.contrast_limits, **look_of(beside)}
-            self._add_beside(beside, pixels, name, record, **look)
-
-    def _add_errors(self, volumes: list[weakref.ref[Image]], errors: list[FloatArray]) -> None:
-        from ...engine.voxel_errors import IMAGE
-
-        for volume, pixels in zip(volumes, errors, strict=True):
-            beside = self._there(volume)
-            if beside is not None:
-                record = {**known_metadata(beside), "image": IMAGE}
-                most = float(np.quantile(pixels[:: len(pixels) // 8 + 1, ::4, ::4], 0.999))
-                look = {"contrast_limits": (0.0, max(most, 1e-6)), "colormap": "magma"}
-                self._add_beside(beside, pixels, f"{beside.name} · error", record, **look)
-
-    def _add_beside(
-        self, beside: Image, pixels: FloatArray, name: str, record: dict[str, Any], **look: Any
-    ) -> None:
-        place = {name: getattr(beside, name) for name in _PLACE}
-        metadata = {METADATA_KEY: record}
-        added = self._viewer.add_image(pixels, name=name, metadata=metadata, **place, **look)
-        self.say(f"“{added.name}” is beside “{beside.name}”.", "done")
+            made = {one: self._made[one] for one in self.ui.save.layers if one in self._made}
+            if not made:
+                raise InputError("There is no finished volume yet: reconstruct first.")
+            self._begin_first(put_beside(self.ui, self._viewer, made, what), is_beside=True)
 
     def copy_methods(self) -> None:
         """Put on the clipboard how the volumes were made, a paragraph for each."""

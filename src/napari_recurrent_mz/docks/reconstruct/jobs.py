@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -19,18 +18,26 @@ from ...core.errors import together
 from ...core.memory import size_in_words
 from ...core.methods import method_of
 from ...core.optics import Optics
-from ...core.progress import Progress, Steps, expected_in_words
-from ...core.scans import FloatArray, InputError, ZGrid, counted
+from ...core.progress import expected_in_words
+from ...core.scans import InputError, ZGrid, counted
 from ...engine.recipe import Recipe
 from ...io import check_disk, disk_bytes
 from ..shared.layers import (
     common_name,
     frame_count,
     full_resolution,
+    known_metadata,
     lateral_origin_um,
     time_step_s,
 )
-from ..shared.result import ScanPixels, VolumeJob, order_from, plane_in_view
+from ..shared.result import (
+    MadeVolume,
+    ScanPixels,
+    VolumeJob,
+    look_of,
+    order_from,
+    plane_in_view,
+)
 from ..shared.scan_table import Row, layers_of, scan_warnings, scans_of
 from .channels import Channel, ChannelsPanel
 from .layout import ReconstructLayout
@@ -43,11 +50,19 @@ _PREVIEW_S = 2.0
 
 @dataclass(frozen=True, eq=False)
 class Planned:
-    """A job, and the layers of its scans, the lowest first."""
+    """A job, and what its layer will be like."""
 
     job: VolumeJob
-    layers: list[Image]
-    channel: str = ""  # what it is called beside others
+    name: str  # of the layer
+    like: Image  # that of the lowest scan, or of a volume
+    look: Mapping[str, Any]
+    title: str  # of what is at work
+    hides: Sequence[Image] = ()  # layers that would shine through
+    channel: str = ""  # what comes before the title, if there are several
+
+
+Beside = Callable[[ReconstructLayout, Image, VolumeJob], Planned]
+"""Of a dock, a finished volume and its job, what comes beside it."""
 
 
 def build_jobs(ui: ReconstructLayout, viewer: Any, *, preview: bool) -> list[Planned]:
@@ -58,16 +73,57 @@ def build_jobs(ui: ReconstructLayout, viewer: Any, *, preview: bool) -> list[Pla
     several = len(channels) > 1
     planned: list[Planned] = []
     for number, channel in enumerate(channels, 1):
-        taken = [one.job.output for one in planned if one.job.output is not None]
-        job = _job(ui, viewer, rows, channel, taken, preview=preview)
+        job = _job(ui, viewer, rows, channel, _outputs(planned), preview=preview)
         hidden = used if preview else [channel]  # a preview stands in for all of them
         layers = [layer for one in hidden for layer in layers_of(one.rows(rows))]
-        called = f"{channel.name} ({number}/{len(channels)})" if several else ""
-        planned.append(Planned(job, layers, called))
-    if all(one.job.output is None for one in planned):
-        count = sum(one.job.frames for one in planned)
-        _check_memory(planned[0].job.grid, planned[0].job.recipe.shape, count, is_preview=preview)
+        title = ui.method.title(job.recipe.method)
+        name = f"Preview ({title})" if preview else layers_name(ui, layers, job.recipe.method)
+        prefix = f"{channel.name} ({number}/{len(channels)}), " if several else ""
+        about = name, layers[0], look_of(layers[0]), title
+        planned.append(Planned(job, *about, layers, prefix))
+    _check_memory(planned, is_preview=preview)
     return planned
+
+
+def errors_beside(ui: ReconstructLayout, volume: Image, made: VolumeJob) -> Planned:  # noqa: ARG001
+    """The expected error of every voxel of a finished volume."""
+    from ...engine.voxel_errors import IMAGE, check_known
+
+    check_known(made.recipe)
+    errors_of = MadeVolume(full_resolution(volume), {**known_metadata(volume), "image": IMAGE})
+    look = {"colormap": "magma", "blending": "translucent_no_depth"}
+    job = replace(made, errors_of=errors_of)
+    return Planned(job, f"{volume.name} · error", volume, look, "Errors of voxels")
+
+
+def interpolation_beside(ui: ReconstructLayout, volume: Image, made: VolumeJob) -> Planned:
+    """Linear interpolation of the scans of a finished volume."""
+    recipe = replace(made.recipe, method="linear", model=None, device="cpu")
+    title = ui.method.title("linear")
+    name = f"{volume.name.partition(' · ')[0]} · {title}"
+    look = {**look_of(volume), "contrast_limits": volume.contrast_limits}
+    return Planned(replace(made, recipe=recipe), name, volume, look, title)
+
+
+def put_beside(
+    ui: ReconstructLayout, viewer: Any, made: Mapping[Image, VolumeJob], what: Beside
+) -> list[Planned]:
+    """Jobs of what comes beside finished volumes, to where those are."""
+    planned: list[Planned] = []
+    for volume, job in made.items():
+        one, grid = what(ui, volume, job), job.grid
+        output = None
+        if job.output is not None:
+            output = ui.result.output(one.name, _outputs(planned))
+            check_disk(output, (job.planes, *job.recipe.shape))
+        order = order_from(plane_in_view(viewer, grid), len(grid))
+        planned.append(replace(one, job=replace(one.job, output=output, order=order)))
+    _check_memory(planned)
+    return planned
+
+
+def _outputs(planned: Sequence[Planned]) -> list[Path]:
+    return [one.job.output for one in planned if one.job.output is not None]
 
 
 def _job(
@@ -157,9 +213,13 @@ def frame_in_view(viewer: Any, channels: ChannelsPanel) -> int:
     return int(np.clip(round(steps), 0, channels.frames - 1))
 
 
-def _check_memory(grid: ZGrid, shape: tuple[int, int], count: int, *, is_preview: bool) -> None:
+def _check_memory(planned: Sequence[Planned], *, is_preview: bool = False) -> None:
+    """Refuse volumes that have no room in memory, unless they go to the disk."""
+    first, count = planned[0].job, sum(one.job.frames for one in planned)
+    if first.output is not None:
+        return
     try:
-        check_memory(grid, (count, *shape))
+        check_memory(first.grid, (count, *first.recipe.shape))
     except InputError as error:
         if is_preview:
             raise
@@ -170,44 +230,6 @@ def layers_name(ui: ReconstructLayout, layers: Sequence[Image], method: str) -> 
     """What the volume is called: what the scans' names have in common, and the method."""
     names = [layer.name for layer in layers]
     return f"{common_name(names) or 'Volume'} · {ui.method.title(method)}"
-
-
-def interpolated(recipe: Recipe) -> tuple[FloatArray, dict[str, Any]]:
-    """Linear interpolation of the scans of a recipe on its grid, and its record."""
-    from ...engine.inference import reconstruct
-
-    assert isinstance(recipe.target, ZGrid)
-    linear = replace(recipe, method="linear", model=None, device="cpu")
-    began = time.monotonic()
-    inner, region = linear.around_region()
-    volume = reconstruct(inner.scans, recipe.target, method=linear.method, device=linear.device)
-    return region.of(volume), linear.provenance("CPU", time.monotonic() - began)
-
-
-def check_errors(recipes: Sequence[Recipe]) -> None:
-    """Refuse volumes whose errors are not known, or have no room in memory."""
-    from ...engine.voxel_errors import check_known
-
-    for recipe in recipes:
-        check_known(recipe)
-        assert isinstance(recipe.target, ZGrid)
-        check_memory(recipe.target, (len(recipes), *recipe.shape))
-
-
-def errors_of_volumes(
-    volumes: Sequence[tuple[Recipe, FloatArray]], stopped: Callable[[], bool]
-) -> Steps[list[FloatArray]]:
-    """The expected errors of the voxels of volumes that are finished."""
-    from ...engine.voxel_errors import voxel_errors
-
-    made = [np.empty(volume.shape, np.float32) for _, volume in volumes]
-    done, total = 0, sum(map(len, made))
-    for (recipe, volume), errors in zip(volumes, made, strict=True):
-        for plane, found in enumerate(voxel_errors(recipe, volume, stopped=stopped)):
-            errors[plane] = found
-            done += 1
-            yield Progress(done, total)
-    return made
 
 
 def warnings_about(ui: ReconstructLayout, job: VolumeJob) -> list[str]:

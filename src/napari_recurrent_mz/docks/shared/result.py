@@ -8,7 +8,7 @@ import threading
 import time
 import weakref
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,14 @@ class ScanPixels:
 
 
 @dataclass(frozen=True, eq=False)
+class MadeVolume:
+    """A finished volume; nothing of it belongs to napari."""
+
+    pixels: Any  # ([T,] Z, Y, X), perhaps lazy
+    record: Mapping[str, Any]  # of its errors
+
+
+@dataclass(frozen=True, eq=False)
 class VolumeJob:
     """Everything a reconstruction needs; none of it belongs to napari."""
 
@@ -60,6 +68,7 @@ class VolumeJob:
     ngff: str = NGFF[0]  # version of OME-Zarr that ``output`` is written as
     origin_um: tuple[float, float] = (0.0, 0.0)  # (y, x) of the first pixel of the lowest scan
     time_step_s: float | None = None  # of a time-lapse, where it is known
+    errors_of: MadeVolume | None = None  # whose expected errors are made, instead of a volume
 
     @property
     def grid(self) -> ZGrid:
@@ -82,6 +91,17 @@ class VolumeJob:
             return loaded
         return replace(loaded, scans=[one.scan(frame) for one in self.lapse], method=method)
 
+    def events(self, now: Recipe, frame: int, stopped: Callable[[], bool]) -> Iterator[Any]:
+        """Planes, and what else there is to say, of a time point with this recipe."""
+        if self.errors_of is None:
+            from ...engine import inference
+
+            return inference.run(now, order=self.order, stopped=stopped)
+        from ...engine.voxel_errors import error_planes
+
+        volume = self.errors_of.pixels[frame] if self.lapse else self.errors_of.pixels
+        return error_planes(now, volume, order=self.order, stopped=stopped)
+
     def part_record(
         self, state: str, planes: Sequence[int], measured: Sequence[int]
     ) -> dict[str, Any]:
@@ -97,11 +117,18 @@ class VolumeJob:
         """The metadata of the first time points of a run that goes on, or ended early."""
         return {**self._begun(state), "finished_time_points": frames}
 
+    def record_of(self, provenance: Mapping[str, Any]) -> dict[str, Any]:
+        """The metadata of what has become whole."""
+        if self.errors_of is not None:
+            return dict(self.errors_of.record)
+        return {**provenance, **({"time_points": self.frames} if self.lapse else {})}
+
     def _begun(self, state: str) -> dict[str, Any]:
         return {
             "state": state,
             "method": self.recipe.method,
             "scans": [scan.as_dict() for scan in self.recipe.scans],
+            **({"image": self.errors_of.record["image"]} if self.errors_of else {}),
         }
 
 
@@ -166,7 +193,8 @@ class VolumeTarget:
                 origin_um=job.origin_um,
                 ngff=job.ngff,
             )
-        self._contrast = contrast_limits(job.recipe.scans)
+        low, high = contrast_limits(job.recipe.scans)
+        self._contrast = (low, high) if job.errors_of is None else (0.0, (high - low) / 8)
 
     @property
     def is_whole(self) -> bool:
@@ -194,9 +222,11 @@ class VolumeTarget:
         """What the plane that is made first may look like, in memory alone."""
         from ...engine.inference import first_look
 
+        if self._writer is not None or self._job.errors_of is not None:
+            return None
         index = self._job.order[0]
         pixels = first_look(self._job.recipe, float(self._job.grid.z_um[index]))
-        if pixels is None or self._writer is not None:
+        if pixels is None:
             return None
         self._here[index] = pixels
         return replace(self._finished(index, pixels), is_draft=True)
@@ -281,7 +311,7 @@ def reconstruct_steps(
             now = job.recipe_of(frame, recipe, check.chosen if check else recipe.method)
             with contextlib.ExitStack() as at_end:
                 at_end.enter_context(contextlib.suppress(Stopped))
-                events: Any = inference.run(now, order=job.order, stopped=stop.is_set)
+                events: Any = job.events(now, frame, stop.is_set)
                 at_end.callback(events.close)
                 for event in events:
                     if isinstance(event, inference.Plane):
@@ -299,8 +329,7 @@ def reconstruct_steps(
         provenance = recipe.provenance(choose_device(recipe.device), seconds, check)
         if noted:
             provenance["notes"] = noted
-        if job.lapse:
-            provenance["time_points"] = job.frames
+        provenance = job.record_of(provenance)
         path = target.finish(provenance)
         return Outcome("done", provenance=provenance, seconds=seconds, path=path)
     except Exception as error:
@@ -319,17 +348,20 @@ class ResultLayer(LayerInTurns[Image]):
         job: VolumeJob,
         turns: Turns,
         name: str,
-        scans: Sequence[Image],
-        replaces: Image | None,
+        like: Image,
+        *,
+        look: Mapping[str, Any],
+        hides: Sequence[Image] = (),
+        replaces: Image | None = None,
     ) -> None:
-        """``scans`` are the layers of the scans; that of the lowest gives colours."""
+        """It has the time axis of ``like``, and hides layers that would shine through it."""
         super().__init__(viewer, turns)
         self.job, self.name = job, name
         self._replaces = replaces
-        self._scans = weakref.WeakSet(scans)
-        self._look = look_of(scans[0])
-        self._time_axis = axis_of_time(scans[0])
-        self.is_scan_unsized = not _layers.has_size(scans[0])
+        self._scans = weakref.WeakSet(hides)
+        self._look = look
+        self._time_axis = axis_of_time(like)
+        self.is_scan_unsized = not _layers.has_size(like)
         self.hides_scans = False
         self.done = 0  # planes that are finished
         self._planes: list[FinishedPlane] = []
@@ -417,12 +449,11 @@ class ResultLayer(LayerInTurns[Image]):
         return Image(
             data,
             name=name,
-            contrast_limits=self._shown.contrast,
             metadata={
                 _layers.METADATA_KEY: {"state": "running"},
                 _layers.LAID_KEY: {name: place[name] for name in ("axis_labels", "units")},
             },
-            **self._look,
+            **{"contrast_limits": self._shown.contrast, **self._look},
             **place,
         )
 
@@ -436,7 +467,7 @@ class ResultLayer(LayerInTurns[Image]):
         if self.job.lapse:
             dims = self._viewer.dims
             dims.set_point(dims.ndim - 4, float(layer.translate[0]))
-        if self._look["blending"] == "additive":  # the scans would shine through
+        if self._look.get("blending") == "additive":  # the scans would shine through
             for scan in self._scans:
                 self.hides_scans |= scan.visible
                 scan.visible = False
