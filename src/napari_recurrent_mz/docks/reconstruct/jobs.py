@@ -93,7 +93,7 @@ def errors_beside(ui: ReconstructLayout, volume: Image, made: VolumeJob) -> Plan
     errors_of = MadeVolume(full_resolution(volume), {**known_metadata(volume), "image": IMAGE})
     look = {"colormap": "magma", "blending": "translucent_no_depth"}
     job = replace(made, errors_of=errors_of)
-    return Planned(job, f"{volume.name} · error", volume, look, "Errors of voxels")
+    return Planned(job, f"{volume.name} · error", volume, look, "Voxel errors")
 
 
 def interpolation_beside(ui: ReconstructLayout, volume: Image, made: VolumeJob) -> Planned:
