@@ -109,6 +109,10 @@ def test_errors_of_a_volume_on_the_disk_are_a_file_beside_it(dock, folder, run_t
     assert image.provenance["image"].startswith("expected error")
     assert image.origin_um == pytest.approx(tuple(volume.translate[1:]))
     assert errors.contrast_limits[0] == 0
+    (folder / "stack · Linear MMSE.ome.zarr").rename(folder / "elsewhere.ome.zarr")
+    dock.ui.errors.click()
+    assert "which is no longer there" in dock.ui.footer.message.text()
+    assert len([*folder.iterdir()]) == 2
 
 
 def test_a_layer_with_a_long_name_gives_a_file_with_a_shorter_one(dock, folder, run_to_end) -> None:

@@ -23,11 +23,13 @@ from ...core.scans import InputError, ZGrid, counted
 from ...engine.recipe import Recipe
 from ...io import check_disk, disk_bytes
 from ..shared.layers import (
+    check_is_there,
     common_name,
     frame_count,
     full_resolution,
     known_metadata,
     lateral_origin_um,
+    sliceable,
     time_step_s,
 )
 from ..shared.result import (
@@ -90,7 +92,9 @@ def errors_beside(ui: ReconstructLayout, volume: Image, made: VolumeJob) -> Plan
     from ...engine.voxel_errors import IMAGE, check_known
 
     check_known(made.recipe)
-    errors_of = MadeVolume(full_resolution(volume), {**known_metadata(volume), "image": IMAGE})
+    check_is_there(volume)
+    pixels = sliceable(full_resolution(volume))
+    errors_of = MadeVolume(pixels, {**known_metadata(volume), "image": IMAGE})
     look = {"colormap": "magma", "blending": "translucent_no_depth"}
     job = replace(made, errors_of=errors_of)
     return Planned(job, f"{volume.name} · error", volume, look, "Voxel errors")
