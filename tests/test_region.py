@@ -113,9 +113,11 @@ def test_reconstruct_makes_a_region_where_it_lies(tmp_path: Path) -> None:
     volume = read_image(out)
     np.testing.assert_array_equal(volume.data, np.stack(made("linear", PART)))
     assert volume.origin_um == pytest.approx((140 * 0.16, 130 * 0.16))
-    assert volume.provenance["region"] == "140:190,130:210"
-    told = methods_paragraph(volume.provenance)
-    assert "a part of the field, rows 140 to 189 and columns 130 to 209" in told
+    assert volume.provenance["region"] == {"rows": [140, 190], "columns": [130, 210]}
+    of_earlier_versions = {**volume.provenance, "region": "140:190,130:210"}
+    for record in (volume.provenance, of_earlier_versions):
+        told = methods_paragraph(record)
+        assert "a part of the field, rows 140 to 189 and columns 130 to 209" in told
 
 
 def test_errors_of_voxels_are_those_of_the_region() -> None:

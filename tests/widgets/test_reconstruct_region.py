@@ -62,7 +62,7 @@ def test_what_is_drawn_is_reconstructed_where_it_lies(dock: Any, run_to_end: Any
     np.testing.assert_array_equal(part.data, whole.data[:, 40:140, 60:180])
     expected = np.add(PLACE_UM, np.multiply((40, 60), PIXEL_UM))
     np.testing.assert_allclose(part.translate[1:], expected, rtol=1e-9)
-    assert part.metadata[METADATA_KEY]["region"] == "40:140,60:180"
+    assert part.metadata[METADATA_KEY]["region"] == {"rows": (40, 140), "columns": (60, 180)}
 
 
 def test_a_new_rectangle_is_the_middle_of_the_field(dock: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,19 @@ class Region:
         )
         region.check_within(shape, name, f"'{text}'")
         return region
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> Region | None:
+        """The region in the record of a volume, if any; earlier versions wrote it as text."""
+        found = record.get("region")
+        if not found:
+            return None
+        if isinstance(found, str):
+            sides = [part.split(":") for part in found.split(",")]
+        else:
+            sides = [found["rows"], found["columns"]]
+        (top, bottom), (left, right) = (map(int, side) for side in sides)
+        return cls((top, bottom), (left, right))
 
     def check_within(self, shape: tuple[int, int], name: str, words: str = "") -> None:
         """Refuse a region that is empty or reaches beyond an image."""

@@ -8,6 +8,7 @@ from typing import Any
 from ..core.device import Device
 from ..core.methods import METHOD_NAMES, method_of
 from ..core.optics import Optics
+from ..core.region import Region
 from ..core.scans import InputError, Scan, ZGrid, counted, listed
 from ..networks.weights import Model
 from .check import OwnSampleCheck
@@ -80,10 +81,8 @@ def methods_paragraph(record: Mapping[str, Any]) -> str:
         f"{counted(len(record['scans']), 'wide-field image')} at z = {heights} µm by "
         f"{by}, as implemented in {record['software']}."
     ]
-    if record.get("region"):
-        (top, stop), (left, end) = (
-            map(int, part.split(":")) for part in record["region"].split(",")
-        )
+    if region := Region.of_record(record):
+        (top, stop), (left, end) = region.rows, region.columns
         sentences.append(
             f"It is a part of the field, rows {top} to {stop - 1} and columns {left} to {end - 1} "
             "of the images, counted from 0."

@@ -202,7 +202,7 @@ class Recipe:
             **({"used": used, "check": check.as_dict()} if check else {}),
             "model": {"name": model.name, "sha256": model.sha256} if model else None,
             "scans": [scan.as_dict() for scan in self.scans],
-            **({"region": str(self.region)} if self.region else {}),
+            **({"region": asdict(self.region)} if self.region else {}),
             **self._target_record(measured),
             "optics": self.optics.as_dict() if self.optics else None,
             "device": device if isinstance(device, str) else device.name,
