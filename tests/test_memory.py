@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 
 from napari_recurrent_mz import Optics, Scan, cli
-from napari_recurrent_mz.core import device
+from napari_recurrent_mz.core import device, errors
 from napari_recurrent_mz.core.memory import (
     NotEnoughMemoryError,
     is_out_of_memory,
@@ -23,7 +23,6 @@ from napari_recurrent_mz.core.memory import (
 )
 from napari_recurrent_mz.core.progress import Stopped
 from napari_recurrent_mz.core.scans import InputError, ScanStack
-from napari_recurrent_mz.docks.shared import guard
 from napari_recurrent_mz.engine import batch
 from napari_recurrent_mz.estimates import object_windows
 from napari_recurrent_mz.estimates.deconvolution import NonnegativeEstimate
@@ -162,7 +161,7 @@ def test_an_array_is_not_called_unreadable_for_it() -> None:
         Scan(Lazy(), 1.0)
 
 
-@pytest.mark.parametrize("sentence_of", [guard.sentence_of, cli._in_one_line, batch.sentence_of])
+@pytest.mark.parametrize("sentence_of", [errors.sentence_of, cli._in_one_line, batch.sentence_of])
 def test_windows_commands_and_batches_say_what_to_do(
     sentence_of: Callable[[Exception], str],
 ) -> None:

@@ -92,7 +92,7 @@ def judged(status: int, told: str, made: Contents | None, kind: Any) -> str:
         lines = [one for one in told.splitlines() if one.startswith("recurrent-mz: ")]
         if "Cancelled" in told:
             return "hang"
-        is_one = len(lines) == 1 and lines[0].endswith(".") and "Unexpected" not in told
+        is_one = len(lines) == 1 and lines[0].endswith(".") and "unexpected" not in told
         return "refused" if is_one and "Traceback" not in told else "raw"
     values = [one for one in made.values() if isinstance(one, np.ndarray)]
     # a fit to a bead may have no width, which docs/beads.md tells

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..core.device import limit_gpu_memory
-from ..core.errors import known_sentence
+from ..core.errors import known_sentence, sentence_of
 from . import _prepare, _simulate
 from ._batch import batch
 from ._beads import beads
@@ -106,8 +106,7 @@ def _negative_words(argv: Sequence[str]) -> list[str]:
 def _in_one_line(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "Cancelled: what was not finished is not kept."
-    sentence = known_sentence(error) or (
-        f"Unexpected {type(error).__name__}: {error} "
-        "(--traceback shows where; 'recurrent-mz info' says where to report it)."
-    )
+    sentence = sentence_of(error)
+    if not known_sentence(error):
+        sentence += " 'recurrent-mz info' says where to report it; --traceback shows all of it."
     return " ".join(sentence.split())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from .memory import is_out_of_memory, memory_sentence
@@ -69,6 +71,26 @@ def known_sentence(error: BaseException, *advice: str) -> str:
             "disk, and that its drive is there."
         )
     return ""
+
+
+def sentence_of(error: BaseException, *advice: str) -> str:
+    """One sentence for a person: ours as it is, anything else with what is to be reported."""
+    text = str(error).strip().splitlines()
+    detail = f" ({text[0]})" if text else ""
+    unexpected = f"This failed with an unexpected {type(error).__name__}{detail}{_place(error)}."
+    return known_sentence(error, *advice) or unexpected
+
+
+def _place(error: BaseException) -> str:
+    """Where in this package an error came from, for those who read reports."""
+    package = Path(__file__).parents[1]
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [f for f in frames if package in Path(f.filename).parents]
+    if not ours:
+        return ""
+    last = ours[-1]
+    where = Path(last.filename).relative_to(package).as_posix()
+    return f": please report this sentence, with “{where}, line {last.lineno}”"
 
 
 def listed(words: Sequence[str]) -> str:

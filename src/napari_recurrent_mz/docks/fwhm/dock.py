@@ -8,12 +8,13 @@ from typing import Any
 
 from qtpy.QtWidgets import QTabWidget
 
+from ...core.errors import sentence_of
 from ...core.scans import InputError, counted, listed
 from ...measure.beads import bead_profiles, in_words, write_beads
 from ...measure.plots.widths import AxisHistogram, profiles_figure, width_histograms, widths_figure
 from ..shared import layers as _layers
 from ..shared.dock import Dock
-from ..shared.guard import guarded, on, on_click, sentence_of, telling
+from ..shared.guard import guarded, on, on_click, telling
 from ..shared.layer_choice import is_image, lacks_step, selected_or_only
 from ..shared.slider import plane_at
 from .job import BeadPoints, FwhmJob, Measured, measure, points_um, volume_of

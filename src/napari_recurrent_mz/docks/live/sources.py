@@ -23,10 +23,11 @@ from ...acquisition import (
     watch_folder,
 )
 from ...acquisition.acquisition import MAX_SCANS
+from ...core.errors import sentence_of
 from ...core.scans import InputError, Scan
 from ..shared.drop import doubts_about
 from ..shared.form import DataForm, NumberEdit, as_named, asked, faint, typed_path
-from ..shared.guard import emit_alive, on, sentence_of
+from ..shared.guard import emit_alive, on
 from ..shared.parts import column_of, push_button
 from ..shared.worker import Outcome, Run, in_background
 from .work import Add

@@ -28,9 +28,10 @@ from ...acquisition import (
     acquire,
     standing,
 )
+from ...core.errors import sentence_of
 from ...core.scans import InputError, Scan, contrast_limits
 from ...measure.plots.live import ErrorOverZ
-from ..shared.guard import on, sentence_of
+from ..shared.guard import on
 from ..shared.insides import SHORT_PAUSES
 from ..shared.pace import Turns
 from ..shared.worker import Outcome, Rest, Run

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from qtpy.QtCore import QMimeData, Qt
 from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
 
-from ...core.errors import known_sentence
+from ...core.errors import sentence_of
 from ...core.scans import InputError
 from ...io import ImageFile, check_readable, read_what_can_be, z_from_name
 from ...io._axes import AXIS_WORDS
@@ -68,7 +68,7 @@ def noting(sentences: list[str]) -> Iterator[None]:
     try:
         yield
     except (InputError, OSError) as error:
-        sentences.append(known_sentence(error) or str(error))
+        sentences.append(sentence_of(error))
 
 
 def files_in(paths: Iterable[Path], sentences: list[str]) -> list[Path]:

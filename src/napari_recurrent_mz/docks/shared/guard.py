@@ -9,17 +9,15 @@ from __future__ import annotations
 import contextlib
 import inspect
 import logging
-import traceback
 import weakref
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from napari.utils.notifications import show_error
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer
 
-from ...core.errors import known_sentence
+from ...core.errors import known_sentence, sentence_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -71,14 +69,6 @@ def telling(owner: QObject) -> Iterator[None]:
         yield
     except Exception as error:
         _tell(owner, error)
-
-
-def sentence_of(error: BaseException) -> str:
-    """One sentence for a person: ours as it is, anything else with what is to be reported."""
-    text = str(error).strip().splitlines()
-    detail = f" ({text[0]})" if text else ""
-    unexpected = f"This failed with an unexpected {type(error).__name__}{detail}{_place(error)}."
-    return known_sentence(error) or unexpected
 
 
 def emit_alive(owner: QObject, signal: str, *values: object) -> None:
@@ -143,18 +133,6 @@ def _dock_of(owner: QObject) -> Tells | None:
     while part is not None and not isinstance(part, Tells):
         part = part.parent()
     return part
-
-
-def _place(error: BaseException) -> str:
-    """Where in this package an error came from, for those who read reports."""
-    package = Path(__file__).parents[2]
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = [f for f in frames if package in Path(f.filename).parents]
-    if not ours:
-        return ""
-    last = ours[-1]
-    where = Path(last.filename).relative_to(package).as_posix()
-    return f": please report this sentence, with “{where}, line {last.lineno}”"
 
 
 def on_click(dock: Any, slot: Callable[[Any], object]) -> None:

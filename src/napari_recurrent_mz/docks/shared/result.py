@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Image
 
+from ...core.errors import sentence_of
 from ...core.progress import Stopped
 from ...core.scans import Scan, ZGrid, contrast_limits
 from ...engine.recipe import Recipe
@@ -24,7 +25,6 @@ from ...io import Place, VolumeWriter
 from ...io._time_lapse import TimePoint, make_time_lapse, resize_time_lapse
 from ...io._zarr import NGFF, is_there, levels_of
 from . import layers as _layers
-from .guard import sentence_of
 from .insides import fit
 from .pace import LayerInTurns, Pace, Turns
 from .slider import show_height, um_along

@@ -16,9 +16,10 @@ from napari.qt.threading import GeneratorWorker, create_worker
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
+from ...core.errors import sentence_of
 from ...core.progress import Stopped
 from ...core.scans import InputError
-from .guard import emit_alive, on, sentence_of, telling
+from .guard import emit_alive, on, telling
 from .insides import SHORT_PAUSES, is_open
 
 _LONGEST_REST_S = 1.0

@@ -11,13 +11,14 @@ from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QDockWidget, QSplitter
 
+from ...core.errors import sentence_of
 from ...core.scans import InputError
 from ...measure.plots.side_views import Look, Panel, side_views_figure, side_views_size_mm
 from ...measure.projections import Slab
 from ..shared import layers as _layers
 from ..shared import settings
 from ..shared.dock import Dock, shell_of
-from ..shared.guard import guarded, on, on_click, on_move, one_shot, sentence_of, telling
+from ..shared.guard import guarded, on, on_click, on_move, one_shot, telling
 from ..shared.layer_choice import frame_of, is_stack, says_its_size, selected
 from ..shared.plot import PlotPanel
 from .form import GROUP, VOLUMES, SideViewsForm

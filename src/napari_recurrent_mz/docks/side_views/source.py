@@ -11,13 +11,13 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from napari.layers import Image
 
+from ...core.errors import sentence_of
 from ...core.memory import size_in_words
 from ...core.progress import Progress, Steps, finished
 from ...measure.comparison import made_from
 from ...measure.plots.side_views import Panel, contrast
 from ...measure.projections import How, Limits, SideViews, Slab, ViewName, iter_side_views
 from ..shared import layers as _layers
-from ..shared.guard import sentence_of
 from ..shared.slider import units_of
 
 Point = tuple[float, float, float]

@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
+from ...core import errors
 from ...core.device import choose_device, limit_gpu_memory
-from ...core.errors import known_sentence
 from ...core.methods import method_of
 from ...core.progress import Stopped
 from ...core.scans import InputError, Scan, ZGrid
@@ -86,7 +86,7 @@ def do(
             return late.by
         except Exception as error:
             seconds = time.perf_counter() - began
-            trace = "" if known_sentence(error) else traceback.format_exc()
+            trace = "" if errors.known_sentence(error) else traceback.format_exc()
             return Outcome(job, FAILED, seconds, message=sentence_of(error), trace=trace)
         seconds = time.perf_counter() - began
         return Outcome(job, DONE, seconds, result.method, **result.told)
@@ -331,5 +331,5 @@ def _limit_resources(orders: Orders) -> None:
 
 def sentence_of(error: BaseException) -> str:
     """An error in one sentence."""
-    sentence = known_sentence(error, "use fewer --jobs, a coarser grid or smaller images")
-    return " ".join((sentence or f"Unexpected {type(error).__name__}: {error}").split())
+    advice = "use fewer --jobs, a coarser grid or smaller images"
+    return " ".join(errors.sentence_of(error, advice).split())
