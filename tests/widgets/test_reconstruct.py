@@ -25,8 +25,8 @@ from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
 from napari_recurrent_mz.docks.shared import method_panel as _method_panel
 from napari_recurrent_mz.docks.shared.drop import read_all
 from napari_recurrent_mz.docks.shared.layers import METADATA_KEY
-from napari_recurrent_mz.docks.shared.result import order_from
 from napari_recurrent_mz.docks.shared.scan_table import rows_of
+from napari_recurrent_mz.docks.shared.slider import planes_from_view
 from napari_recurrent_mz.docks.shared.worker import time_left
 from napari_recurrent_mz.engine import check, inference
 from napari_recurrent_mz.engine import cost as costs
@@ -963,11 +963,11 @@ def test_the_dock_offers_the_methods_for_use_and_not_those_for_comparison(dock) 
 
 
 def test_the_done_planes_are_one_block_from_the_first() -> None:
-    order = order_from(3, 10)
+    order = planes_from_view(ViewerModel(), ZGrid(0, 9, 1))  # which shows no plane
     assert sorted(order) == list(range(10))
     for done in range(1, 11):
         assert max(order[:done]) - min(order[:done]) == done - 1
-        assert 3 in order[:done]
+        assert 5 in order[:done]
 
 
 def test_time_left_leaves_the_first_plane_out() -> None:

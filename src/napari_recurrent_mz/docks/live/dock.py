@@ -17,8 +17,7 @@ from ..files.save_volume import finished_volume
 from ..shared.guard import guarded, on, telling
 from ..shared.insides import SHORT_PAUSES
 from ..shared.pace import Turns
-from ..shared.result import order_from, plane_in_view
-from ..shared.slider import show_height
+from ..shared.slider import planes_from_view, show_height
 from .files import LiveFiles
 from .intake import Candidate, ScanIntake
 from .layer import LiveLayer, NextScanFrame, get_ready
@@ -453,8 +452,7 @@ class LiveDock(ScanIntake):
     def _view_moved(self, _event: Any = None) -> None:
         """Planes in view come first."""
         if self.session is not None:
-            grid = self.session.grid
-            self.live.work.order = order_from(plane_in_view(self._viewer, grid), len(grid))
+            self.live.work.order = planes_from_view(self._viewer, self.session.grid)
 
     def _paused(self, is_paused: bool) -> None:
         self.live.work.pause(is_paused)

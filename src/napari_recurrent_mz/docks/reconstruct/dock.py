@@ -19,7 +19,6 @@ from ...core.scans import InputError, ZGrid, listed
 from ..shared.guard import on, telling
 from ..shared.layers import METADATA_KEY, known_metadata
 from ..shared.pace import Turns
-from ..shared.result import FinishedPlane, ResultLayer, VolumeJob, reconstruct_steps
 from ..shared.scan_source import ScanSource
 from ..shared.scan_table import is_incomplete, layers_of, planes_of_one_stack
 from ..shared.worker import Outcome, Rest
@@ -35,6 +34,8 @@ from .jobs import (
     warnings_about,
 )
 from .layout import ReconstructLayout
+from .result import ResultLayer
+from .steps import FinishedPlane, VolumeJob, reconstruct_steps
 
 if TYPE_CHECKING:
     from ...engine.check import OwnSampleCheck

@@ -32,17 +32,12 @@ from ..shared.layers import (
     sliceable,
     time_step_s,
 )
-from ..shared.result import (
-    MadeVolume,
-    ScanPixels,
-    VolumeJob,
-    look_of,
-    order_from,
-    plane_in_view,
-)
 from ..shared.scan_table import Row, layers_of, scan_warnings, scans_of
+from ..shared.slider import planes_from_view
 from .channels import Channel, ChannelsPanel
 from .layout import ReconstructLayout
+from .result import look_of
+from .steps import MadeVolume, ScanPixels, VolumeJob
 
 if TYPE_CHECKING:
     from ...engine.cost import Cost
@@ -120,7 +115,7 @@ def put_beside(
         if job.output is not None:
             output = ui.result.output(one.name, _outputs(planned))
             check_disk(output, (job.planes, *job.recipe.shape))
-        order = order_from(plane_in_view(viewer, grid), len(grid))
+        order = planes_from_view(viewer, grid)
         planned.append(replace(one, job=replace(one.job, output=output, order=order)))
     _check_memory(planned)
     return planned
@@ -155,7 +150,7 @@ def _job(
     if preview:
         grid = _coarser(ui, recipe, grid)
         recipe = replace(recipe, target=grid)
-    order = order_from(plane_in_view(viewer, grid), len(grid))
+    order = planes_from_view(viewer, grid)
     frames = ui.channels.frames if lapse else 1
     output = None
     if not preview and ui.result.is_on_disk:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Layer
 
+from ...core.scans import ZGrid
 from .layers import um_in, um_per_unit
 
 
@@ -39,3 +40,22 @@ def show_plane_of(viewer: Any, layer: Layer, index: npt.ArrayLike) -> None:
     """Move the viewer's slider to the plane of a place in a layer's data."""
     world = np.asarray(layer.data_to_world(index)) / units_of(layer, viewer.dims)
     viewer.dims.set_point(viewer.dims.ndim - 3, float(world[-3]))
+
+
+def planes_from_view(viewer: Any, grid: ZGrid) -> tuple[int, ...]:
+    """All planes of a grid, nearest to the one in view first: what is done is always one block."""
+    first = _plane_in_view(viewer, grid)
+    return tuple(sorted(range(len(grid)), key=lambda i: (abs(i - first), i)))
+
+
+def _plane_in_view(viewer: Any, grid: ZGrid) -> int:
+    """The grid plane that the viewer shows now; the middle one when it shows none."""
+    dims = viewer.dims
+    middle = len(grid) // 2
+    if dims.ndim < 3 or dims.ndisplay == 3:
+        return middle
+    axis = dims.ndim - 3
+    z_um = float(dims.point[axis]) * um_along(dims, axis)
+    if not grid.start_um <= z_um <= grid.stop_um:
+        return middle
+    return round((z_um - grid.start_um) / grid.step_um) if len(grid) > 1 else 0

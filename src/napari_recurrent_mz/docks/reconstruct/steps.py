@@ -1,4 +1,4 @@
-"""A reconstruction: its planes, made in a thread, and the layer or folder that they fill."""
+"""A reconstruction in a thread: its job, the planes that are made, and where they are put."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import contextlib
 import shutil
 import threading
 import time
-import weakref
-from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from napari.layers import Image
 
 from ...core.errors import sentence_of
 from ...core.progress import Stopped
@@ -23,12 +20,9 @@ from ...core.scans import Scan, ZGrid, contrast_limits
 from ...engine.recipe import Recipe
 from ...io import Place, VolumeWriter
 from ...io._time_lapse import TimePoint, make_time_lapse, resize_time_lapse
-from ...io._zarr import NGFF, is_there, levels_of
-from . import layers as _layers
-from .insides import fit
-from .pace import LayerInTurns, Pace, Turns
-from .slider import show_height, um_along
-from .worker import Outcome, Rest
+from ...io._zarr import NGFF
+from ..shared.layers import plane_of
+from ..shared.worker import Outcome, Rest
 
 Limits = tuple[float, float]
 
@@ -45,7 +39,7 @@ class ScanPixels:
     def scan(self, frame: int) -> Scan:
         """Read it at one time point."""
         name = f"{self.name}, time point {frame}"
-        return Scan(_layers.plane_of(self.pixels, self.plane, frame, name), self.z_um, name)
+        return Scan(plane_of(self.pixels, self.plane, frame, name), self.z_um, name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,9 +161,7 @@ class VolumeTarget:
     """The volume of a job, in memory or in its folder; MemoryError if there is no room for it."""
 
     def __init__(self, job: VolumeJob) -> None:
-        self._job, self._measured = job, list[int]()
-        self._missing = set(range(len(job.grid)))
-        self._frame = 0
+        self._job = job
         self._writer: VolumeWriter | TimePoint | None = None
         lead = (job.frames,) if job.lapse else ()
         if job.output is None:
@@ -195,6 +187,7 @@ class VolumeTarget:
             )
         low, high = contrast_limits(job.recipe.scans)
         self._contrast = (low, high) if job.errors_of is None else (0.0, (high - low) / 8)
+        self.begin(0)
 
     @property
     def is_whole(self) -> bool:
@@ -203,7 +196,7 @@ class VolumeTarget:
 
     def begin(self, frame: int) -> None:
         """Take the planes of another time point from now on."""
-        self._frame, self._measured = frame, []
+        self._frame, self._measured = frame, list[int]()
         self._missing = set(range(len(self._job.grid)))
         if isinstance(self._writer, TimePoint) and frame:
             path, record = self._writer.path, self._job.lapse_record("running", frame)
@@ -235,8 +228,12 @@ class VolumeTarget:
         self, index: int, pixels: npt.NDArray[np.float32], measured: bool = False
     ) -> FinishedPlane:
         values = (float(pixels.min()), float(pixels.max()))
-        levels = [self._volume] if self._writer is None else self._writer.levels
-        return FinishedPlane(index, measured, values, levels, self._contrast, self._frame)
+        return FinishedPlane(index, measured, values, self._levels, self._contrast, self._frame)
+
+    @property
+    def _levels(self) -> list[Any]:
+        """The volume, and coarser ones where there are."""
+        return [self._volume] if self._writer is None else self._writer.levels
 
     @property
     def _here(self) -> Any:
@@ -272,9 +269,8 @@ class VolumeTarget:
         finished = sorted(set(range(len(self._job.grid))) - self._missing)
         if finished and not self.is_whole:
             first, last = finished[0], finished[-1]
-            levels = [self._volume] if self._writer is None else self._writer.levels
-            block = np.array(levels[0][self._frame, first : last + 1], np.float32)
-            part = PartFrame(self._frame, first, block, list(self._measured))
+            block = np.array(self._levels[0][self._frame, first : last + 1], np.float32)
+            part = PartFrame(self._frame, first, block, self._measured)
         path = None
         if isinstance(self._writer, TimePoint):
             path = self._writer.path
@@ -337,232 +333,3 @@ def reconstruct_steps(
         with contextlib.suppress(Exception):  # what went wrong is told already
             outcome = outcome if target is None else target.leave("failed")
         return replace(outcome, sentence=sentence_of(error))
-
-
-class ResultLayer(LayerInTurns[Image]):
-    """The layer of one run, which comes in turns; the user may rename or remove it at any time."""
-
-    def __init__(
-        self,
-        viewer: Any,
-        job: VolumeJob,
-        turns: Turns,
-        name: str,
-        like: Image,
-        *,
-        look: Mapping[str, Any],
-        hides: Sequence[Image] = (),
-        replaces: Image | None = None,
-    ) -> None:
-        """It has the time axis of ``like``, and hides layers that would shine through it."""
-        super().__init__(viewer, turns)
-        self.job, self.name = job, name
-        self._replaces = replaces
-        self._scans = weakref.WeakSet(hides)
-        self._look = look
-        self._time_axis = axis_of_time(like)
-        self.is_scan_unsized = not _layers.has_size(like)
-        self.hides_scans = False
-        self.done = 0  # planes that are finished
-        self._planes: list[FinishedPlane] = []
-        self._latest: FinishedPlane | None = None  # of these and a draft
-        self._pace = Pace(self, self._show)
-
-    def take(self, plane: FinishedPlane) -> None:
-        """Show a plane that is finished, or a draft; the first one brings the layer."""
-        self._latest = plane
-        if not plane.is_draft:
-            self._planes.append(plane)
-            self.done = len(self._planes)
-            if self.done == 1:
-                self._turns.add(self._remove_replaced)
-        if self.layer is None:
-            self.bring((), (self._show_first, self._select))
-        else:
-            self._pace.show_soon()
-
-    def rename(self, name: str) -> None:
-        """Give the layer another name, unless the user has named it."""
-        if self.layer is not None and self.layer.name == self.name:
-            self.layer.name = name
-        self.name = name
-
-    def finish(self, outcome: Outcome) -> None:
-        """Keep what is true: the whole volume, or the block of planes that were finished."""
-        self._pace.stop()
-        layer = self.layer
-        if layer is None:
-            return
-        if not self._planes or not self._is_kept(outcome):  # a draft is nobody's result
-            self.done = 0
-            self.remove()
-            return
-        if outcome.path is not None:
-            layer.data = _layers.layer_data(levels_of(outcome.path))  # it has another name now
-        if outcome.state == "done":
-            self._record(layer, outcome.provenance or {})
-        elif self.job.lapse:
-            self._crop_lapse(layer, outcome)
-        else:
-            self._crop(layer, outcome.state)
-        self._stretch(layer)
-        layer.refresh()
-
-    def _is_kept(self, outcome: Outcome) -> bool:
-        """Whether planes that were finished are in memory, or still on the disk."""
-        if self.job.output is None or self.job.lapse or outcome.path is not None:
-            return True
-        return is_there(self._planes[-1].levels[0])
-
-    def _record(self, layer: Image, record: Mapping[str, Any]) -> None:
-        """Say how it was made."""
-        layer.metadata = {**layer.metadata, _layers.METADATA_KEY: dict(record)}
-
-    @property
-    def _shown(self) -> FinishedPlane:
-        """The plane that came last."""
-        assert self._latest is not None  # no layer is made before
-        return self._latest
-
-    def _remove_replaced(self) -> None:
-        replaced, self._replaces = self._replaces, None
-        if replaced is not None and replaced in self._viewer.layers:
-            self._viewer.layers.remove(replaced)
-
-    def _make(self) -> Image:
-        place = self._place(self.job.grid.start_um)
-        return self._image(_layers.layer_data(self._shown.levels), self.name, place)
-
-    def _place(self, z_um: float, frame: int = 0) -> dict[str, tuple[Any, ...]]:
-        """Where a volume ([T,] Z, Y, X) lies that begins at a height, and at a time point."""
-        pixel_um = self.job.recipe.pixel_size_um
-        place = _layers.um_scale_and_place(
-            self.job.grid.step_um, pixel_um, z_um, self.job.origin_um
-        )
-        if not self.job.lapse:
-            return place
-        time = self._time_axis
-        time = time | {"translate": time["translate"] + frame * time["scale"]}
-        return {key: (time[key], *values) for key, values in place.items()}
-
-    def _image(self, data: Any, name: str, place: Mapping[str, tuple[Any, ...]]) -> Image:
-        return Image(
-            data,
-            name=name,
-            metadata={
-                _layers.METADATA_KEY: {"state": "running"},
-                _layers.LAID_KEY: {name: place[name] for name in ("axis_labels", "units")},
-            },
-            **{"contrast_limits": self._shown.contrast, **self._look},
-            **place,
-        )
-
-    def _show_first(self) -> None:
-        """Bring the plane that came first into view."""
-        layer = self.layer
-        if layer is None:
-            return
-        if self._viewer.dims.ndisplay == 2:
-            show_height(self._viewer, float(self.job.grid.z_um[self.job.order[0]]))
-        if self.job.lapse:
-            dims = self._viewer.dims
-            dims.set_point(dims.ndim - 4, float(layer.translate[0]))
-        if self._look.get("blending") == "additive":  # the scans would shine through
-            for scan in self._scans:
-                self.hides_scans |= scan.visible
-                scan.visible = False
-        if self.is_scan_unsized:  # a volume in µm is tiny beside layers in pixels
-            fit(self._viewer, layer)
-
-    def _show(self) -> None:
-        """Show what there is: a file of time points grows."""
-        layer, levels = self.layer, self._shown.levels
-        if layer is None:
-            return
-        if tuple(levels[0].shape) == tuple(_layers.full_resolution(layer).shape):
-            layer.refresh()
-        else:
-            layer.data = _layers.layer_data(levels)
-
-    def _crop(self, layer: Image, state: str) -> None:
-        """Cut the layer to the planes that exist, so that no empty plane can be measured."""
-        finished = [plane.index for plane in self._planes]
-        first, last = min(finished), max(finished)
-        if self.job.output is None:
-            layer.data = self._planes[-1].levels[0][first : last + 1].copy()
-        layer.translate = (self.job.grid.z_um[first], *self.job.origin_um)
-        layer.name = f"{layer.name} ({state}: {len(finished)} of {len(self.job.grid)} planes)"
-        measured = [plane.index for plane in self._planes if plane.measured]
-        self._record(layer, self.job.part_record(state, finished, measured))
-
-    def _crop_lapse(self, layer: Image, outcome: Outcome) -> None:
-        """Cut a time-lapse to its whole time points; the planes of the last one are a layer."""
-        state, left, name = outcome.state, outcome.value, layer.name
-        if not isinstance(left, LeftLapse):  # the disk has failed
-            left = LeftLapse(self._whole_frames(), None)
-        self.done = left.frames * len(self.job.grid)
-        if left.part is not None:
-            self.done += len(left.part.pixels)
-            self._viewer.add_layer(self._part_layer(name, state, left.part))
-        if not left.frames:
-            self.remove()
-            return
-        if self.job.output is None:
-            layer.data = self._planes[-1].levels[0][: left.frames].copy()
-        layer.name = f"{name} ({state}: {left.frames} of {self.job.frames} time points)"
-        self._record(layer, self.job.lapse_record(state, left.frames))
-
-    def _whole_frames(self) -> int:
-        """How many time points all planes have come of."""
-        counts = Counter(plane.frame for plane in self._planes).values()
-        return sum(count == len(self.job.grid) for count in counts)
-
-    def _part_layer(self, name: str, state: str, part: PartFrame) -> Image:
-        """The planes of a time point that is not whole."""
-        low, count = float(self.job.grid.z_um[part.first]), len(part.pixels)
-        extent = f"time point {part.frame}, {count} of {len(self.job.grid)} planes"
-        place = self._place(low, part.frame)
-        layer = self._image(part.pixels[np.newaxis], f"{name} ({state}: {extent})", place)
-        planes = range(part.first, part.first + count)
-        self._record(layer, self.job.part_record(state, planes, part.measured))
-        return layer
-
-    def _stretch(self, layer: Image) -> None:
-        """Let the contrast slider reach every value of the volume."""
-        low, high = zip(*(plane.values for plane in self._planes), strict=True)
-        limits = layer.contrast_limits
-        layer.contrast_limits_range = (min(*low, limits[0]), max(*high, limits[1]))
-
-
-def look_of(scan: Image) -> dict[str, Any]:
-    """The colours that a volume has in common with its scan."""
-    return {"colormap": scan.colormap.name, "blending": scan.blending}
-
-
-def axis_of_time(scan: Image) -> dict[str, Any]:
-    """How the first axis of a time-lapse (T, Z, Y, X) lies, by that of its scans."""
-    is_lapse = _layers.frame_count(scan) > 1
-    return {
-        "scale": float(scan.scale[0]) if is_lapse else 1.0,
-        "translate": float(scan.translate[0]) if is_lapse else 0.0,
-        "units": str(scan.units[0]) if is_lapse else "pixel",
-        "axis_labels": "t",
-    }
-
-
-def plane_in_view(viewer: Any, grid: ZGrid) -> int:
-    """The grid plane that the viewer shows now; the middle one when it shows none."""
-    dims = viewer.dims
-    middle = len(grid) // 2
-    if dims.ndim < 3 or dims.ndisplay == 3:
-        return middle
-    axis = dims.ndim - 3
-    z_um = float(dims.point[axis]) * um_along(dims, axis)
-    if not grid.start_um <= z_um <= grid.stop_um:
-        return middle
-    return round((z_um - grid.start_um) / grid.step_um) if len(grid) > 1 else 0
-
-
-def order_from(first: int, count: int) -> tuple[int, ...]:
-    """All plane numbers, nearest to ``first`` first: what is done is always one block."""
-    return tuple(sorted(range(count), key=lambda i: (abs(i - first), i)))
