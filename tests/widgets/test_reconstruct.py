@@ -25,8 +25,8 @@ from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
 from napari_recurrent_mz.docks.shared import method_panel as _method_panel
 from napari_recurrent_mz.docks.shared.drop import read_all
 from napari_recurrent_mz.docks.shared.layers import METADATA_KEY
+from napari_recurrent_mz.docks.shared.places import planes_from_view
 from napari_recurrent_mz.docks.shared.scan_table import rows_of
-from napari_recurrent_mz.docks.shared.slider import planes_from_view
 from napari_recurrent_mz.docks.shared.worker import time_left
 from napari_recurrent_mz.engine import check, inference
 from napari_recurrent_mz.engine import cost as costs
@@ -406,8 +406,8 @@ def test_hot_pixels_are_replaced_by_one_press_in_new_layers(
     dock.set_optics(replace(OPTICS, pixel_um=0.1))
     dock.ui.table.scans.take_stack(layer, rows_of(layer, [1, 4, 7]))
     heights = [row.z_um for row in dock.ui.table.scans.used()]
-    qtbot.waitUntil(lambda: not dock.ui.repairs.buttons[0].isHidden(), timeout=20_000)
-    dock.ui.repairs.buttons[0].click()
+    qtbot.waitUntil(lambda: not dock.scan_parts.repairs.buttons[0].isHidden(), timeout=20_000)
+    dock.scan_parts.repairs.buttons[0].click()
     qtbot.waitUntil(lambda: len(viewer.layers) == 2)
     replaced = viewer.layers[-1]
     around = np.delete(before[4, 9:12, 11:14].ravel(), 4)
@@ -419,7 +419,7 @@ def test_hot_pixels_are_replaced_by_one_press_in_new_layers(
     assert [row.z_um for row in used] == heights
     assert [row.layer for row in used] == [layer, replaced, layer]
     assert float(replaced.translate[0]) == pytest.approx(4.0)
-    qtbot.waitUntil(dock.ui.repairs.buttons[0].isHidden, timeout=20_000)
+    qtbot.waitUntil(dock.scan_parts.repairs.buttons[0].isHidden, timeout=20_000)
     dock.ui.method.set_method("linear")
     assert run_to_end(dock).state == "done"
     dock.copy_methods()
@@ -438,8 +438,8 @@ def test_a_scan_that_is_removed_while_it_is_repaired_comes_not_back(
     docks.append(dock)
     dock.add_layers([layer])
     dock.set_optics(replace(OPTICS, pixel_um=0.1))
-    qtbot.waitUntil(lambda: not dock.ui.repairs.buttons[0].isHidden(), timeout=20_000)
-    dock.ui.repairs.buttons[0].click()
+    qtbot.waitUntil(lambda: not dock.scan_parts.repairs.buttons[0].isHidden(), timeout=20_000)
+    dock.scan_parts.repairs.buttons[0].click()
     viewer.layers.remove(layer)
     qtbot.waitUntil(lambda: "No scan was replaced" in dock.ui.footer.message.text(), timeout=20_000)
     assert len(viewer.layers) == 0
@@ -462,9 +462,9 @@ def test_light_is_evened_out_by_one_press_in_a_new_layer(qtbot, docks, make_nucl
     layer.data[17] = 600 + 0.7 * (layer.data[17] - 600.0)
     dimmed = layer.data[17].copy()
     dock.check()
-    qtbot.waitUntil(lambda: not dock.ui.repairs.buttons[1].isHidden(), timeout=20_000)
+    qtbot.waitUntil(lambda: not dock.scan_parts.repairs.buttons[1].isHidden(), timeout=20_000)
     assert "% less light in" in dock.ui.footer.warnings.text()
-    dock.ui.repairs.buttons[1].click()
+    dock.scan_parts.repairs.buttons[1].click()
     qtbot.waitUntil(lambda: len(viewer.layers) == 2)
     evened = viewer.layers[-1]
     off = np.abs(evened.data[0] - before[17]).mean()
@@ -472,7 +472,7 @@ def test_light_is_evened_out_by_one_press_in_a_new_layer(qtbot, docks, make_nucl
     assert evened.metadata[METADATA_KEY]["prepared"][-1]["task"] == "even light"
     np.testing.assert_array_equal(layer.data[17], dimmed)
     assert [row.layer for row in dock.ui.table.scans.used()] == [layer, evened, layer]
-    qtbot.waitUntil(dock.ui.repairs.buttons[1].isHidden, timeout=20_000)
+    qtbot.waitUntil(dock.scan_parts.repairs.buttons[1].isHidden, timeout=20_000)
 
 
 def test_a_scan_beside_the_others_is_shifted_back_by_one_press(qtbot, docks, make_nucleus) -> None:
@@ -481,9 +481,9 @@ def test_a_scan_beside_the_others_is_shifted_back_by_one_press(qtbot, docks, mak
     layer.data[18] = np.roll(before[18], 3, axis=1)
     beside = layer.data[18].copy()
     dock.check()
-    qtbot.waitUntil(lambda: not dock.ui.repairs.buttons[2].isHidden(), timeout=20_000)
+    qtbot.waitUntil(lambda: not dock.scan_parts.repairs.buttons[2].isHidden(), timeout=20_000)
     assert "To the side of the others" in dock.ui.footer.warnings.text()
-    dock.ui.repairs.buttons[2].click()
+    dock.scan_parts.repairs.buttons[2].click()
     qtbot.waitUntil(lambda: len(viewer.layers) == 2)
     in_line = viewer.layers[-1]
     inner = (slice(12, -12),) * 2
@@ -491,7 +491,7 @@ def test_a_scan_beside_the_others_is_shifted_back_by_one_press(qtbot, docks, mak
     assert off < 0.3 * np.abs(beside - before[18].astype(float))[inner].mean()
     assert in_line.metadata[METADATA_KEY]["prepared"][-1]["task"] == "shift"
     np.testing.assert_array_equal(layer.data[18], beside)
-    qtbot.waitUntil(dock.ui.repairs.buttons[2].isHidden, timeout=20_000)
+    qtbot.waitUntil(dock.scan_parts.repairs.buttons[2].isHidden, timeout=20_000)
 
 
 def test_interpolation_is_put_beside_the_volume_by_one_press(dock, run_to_end) -> None:

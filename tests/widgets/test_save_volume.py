@@ -277,7 +277,7 @@ def test_a_stack_in_pixels_gets_its_size_and_gives_it_back(
     layer = dock._viewer.add_image(stack.copy(), name="napari's")
     before = layer.data
     dock.add_layers([layer])
-    button, fields = dock.ui.give_size, dock.ui.optics.fields
+    button, fields = dock.scan_parts.give_size, dock.ui.optics.fields
     dock.check()
     assert button.isHidden()  # nobody knows the size of a pixel yet
     fields["pixel_um"].set_value(0.2)
@@ -313,7 +313,7 @@ def test_a_file_that_napari_opened_says_its_size_itself(
     assert {str(unit) for unit in layer.units} == {"pixel"}
     dock.add_layers([layer])
     dock.check()
-    dock.ui.give_size.click()
+    dock.scan_parts.give_size.click()
     np.testing.assert_allclose(layer.scale, (0.4, 0.1, 0.1))
     np.testing.assert_allclose(heights_um(layer)[0], 0.4 * np.arange(9))
     assert known_metadata(layer)["na"] == 1.2  # as before, when the file was asked
@@ -326,8 +326,8 @@ def test_single_images_get_their_size(make_dock: Any, stack: np.ndarray) -> None
     dock.add_layers([flat, thick])
     dock.ui.optics.fields["pixel_um"].set_value(0.2)
     dock.check()
-    assert dock.ui.give_size.text() == "Give 2 layers their size in µm"
-    dock.ui.give_size.click()
+    assert dock.scan_parts.give_size.text() == "Give 2 layers their size in µm"
+    dock.scan_parts.give_size.click()
     np.testing.assert_allclose(flat.scale, (0.2, 0.2))
     np.testing.assert_allclose(thick.scale, (0.1, 0.2, 0.2))
     assert thick.translate[0] == 3
@@ -349,9 +349,9 @@ def test_a_typed_step_of_a_dropped_stack_is_known_from_then_on(
     dock.ui.stack.step.set_value(1.0)
     dock.ui.stack.use.click()
     dock.check()
-    dock.ui.give_size.click()
+    dock.scan_parts.give_size.click()
     np.testing.assert_allclose(heights_um(layer)[0], np.arange(9))
-    dock.ui.give_size.click()
+    dock.scan_parts.give_size.click()
     assert heights_um(layer)[0] is None
 
 
@@ -363,11 +363,11 @@ def test_a_stack_of_known_pixels_gets_its_typed_z_step(
     dock.drop([tmp_path / "a.tif"])
     qtbot.waitUntil(lambda: len(dock.ui.table.scans.rows) == 3)
     dock.check()
-    assert dock.ui.give_size.isHidden()
+    assert dock.scan_parts.give_size.isHidden()
     dock.ui.stack.step.set_value(0.7)
     dock.ui.stack.use.click()
     dock.check()
-    dock.ui.give_size.click()
+    dock.scan_parts.give_size.click()
     layer = dock._viewer.layers[0]
     np.testing.assert_allclose(layer.scale, (0.7, 0.2, 0.2))
     np.testing.assert_allclose(heights_um(layer)[0], 0.7 * np.arange(9))
@@ -392,7 +392,7 @@ def test_heights_that_say_too_little_are_refused(
     for row, height in zip(dock.ui.table.scans.rows, z_um, strict=True):
         row.z_um = height
     dock.check()
-    dock.ui.give_size.click()
+    dock.scan_parts.give_size.click()
     assert sentence in dock.ui.footer.message.text()
     assert dock.ui.footer.message.kind == "error"
     np.testing.assert_array_equal(layer.scale, 1)

@@ -378,7 +378,7 @@ def test_a_fault_of_a_scan_is_told_and_repaired_by_one_press(qtbot, dock) -> Non
     dock.set_optics(replace(OPTICS, pixel_um=0.1))
     picked(dock)
     dock.check()
-    button = dock.repairs.buttons[0]
+    button = dock.scan_parts.repairs.buttons[0]
     qtbot.waitUntil(lambda: not button.isHidden(), timeout=20_000)
     assert "Single pixels stand out" in dock.footer.state.text()
     button.click()
@@ -405,7 +405,7 @@ def hot(make_surface_dock, add_stack) -> SurfaceDock:
 
 
 def test_two_presses_replace_a_scan_once(qtbot, hot) -> None:
-    button, table = hot.repairs.buttons[0], hot.scan_parts.table.scans
+    button, table = hot.scan_parts.repairs.buttons[0], hot.scan_parts.table.scans
     qtbot.waitUntil(lambda: not button.isHidden(), timeout=20_000)
     hot.used()[1].layer.data[4, 3, 3] = 77  # in place, which napari tells nobody
     button.click()
@@ -417,7 +417,7 @@ def test_two_presses_replace_a_scan_once(qtbot, hot) -> None:
 
 
 def test_another_plane_is_not_replaced_by_what_was_looked_at(qtbot, hot) -> None:
-    button, table = hot.repairs.buttons[0], hot.scan_parts.table.scans
+    button, table = hot.scan_parts.repairs.buttons[0], hot.scan_parts.table.scans
     qtbot.waitUntil(lambda: not button.isHidden(), timeout=20_000)
     before = list(hot._viewer.layers)
     button.click()
@@ -428,7 +428,7 @@ def test_another_plane_is_not_replaced_by_what_was_looked_at(qtbot, hot) -> None
 
 
 def test_without_scans_nothing_can_be_repaired(qtbot, hot) -> None:
-    button = hot.repairs.buttons[0]
+    button = hot.scan_parts.repairs.buttons[0]
     qtbot.waitUntil(lambda: not button.isHidden(), timeout=20_000)
     hot.scan_parts.table.scans.remove([0, 1, 2])
     hot.check()

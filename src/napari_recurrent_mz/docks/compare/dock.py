@@ -41,8 +41,8 @@ from ..shared.layer_choice import (
 )
 from ..shared.optics_panel import OpticsPanel
 from ..shared.parts import ink_of, push_button, without_wheel
+from ..shared.places import plane_at, show_plane_of
 from ..shared.plot import PlotPanel
-from ..shared.slider import plane_at, show_plane_of
 from .parts import LayerList, MeansTable, Options, Reference
 
 _COLOURS = "RdBu_r"  # blue where darker than the reference, white, red where brighter
@@ -344,7 +344,7 @@ class CompareDock(Dock):
             self.save_file(lambda: comparison.to_csv(path))
 
     # the plane in view ----------------------------------------------------------------
-    def _mark_view(self, _event: Any = None) -> None:
+    def _mark_view(self) -> None:
         z_um = None if self.in_view is None else self.in_view.z_um()
         canvas = self.plot.canvas
         for axes in canvas.figure.get_axes():

@@ -16,7 +16,7 @@ from ..shared import layers as _layers
 from ..shared.dock import Dock
 from ..shared.guard import guarded, on, on_click, telling
 from ..shared.layer_choice import is_image, lacks_step, selected_or_only
-from ..shared.slider import plane_at
+from ..shared.places import plane_at
 from .job import BeadPoints, FwhmJob, Measured, measure, points_um, volume_of
 from .layout import ResultsPage, SetupPage
 

@@ -25,8 +25,7 @@ from ...measure.beads import (
 )
 from ...measure.plots import SERIES_ON_DARK
 from ..shared import layers as _layers
-from ..shared.places import index_in
-from ..shared.slider import show_plane_of
+from ..shared.places import index_in, show_plane_of
 
 if TYPE_CHECKING:
     import pandas as pd

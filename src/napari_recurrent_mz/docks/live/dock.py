@@ -17,7 +17,7 @@ from ..files.save_volume import finished_volume
 from ..shared.guard import guarded, on, telling
 from ..shared.insides import SHORT_PAUSES
 from ..shared.pace import Turns
-from ..shared.slider import planes_from_view, show_height
+from ..shared.places import planes_from_view, show_height
 from .files import LiveFiles
 from .intake import Candidate, ScanIntake
 from .layer import LiveLayer, NextScanFrame, get_ready
@@ -449,7 +449,7 @@ class LiveDock(ScanIntake):
         self.check()
 
     # wiring ---------------------------------------------------------------------------
-    def _view_moved(self, _event: Any = None) -> None:
+    def _view_moved(self) -> None:
         """Planes in view come first."""
         if self.session is not None:
             self.live.work.order = planes_from_view(self._viewer, self.session.grid)

@@ -19,7 +19,7 @@ from ..shared import drop as _drop
 from ..shared import layers as _layers
 from ..shared.guard import telling
 from ..shared.layer_choice import selected
-from ..shared.slider import plane_at
+from ..shared.places import plane_at
 from ..shared.worker import in_background
 from .files import LiveFiles
 from .layer import LiveLayer

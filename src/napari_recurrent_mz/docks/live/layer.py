@@ -14,7 +14,7 @@ from ...core.scans import ZGrid
 from ..shared.insides import SHORT_PAUSES
 from ..shared.layers import METADATA_KEY, um_scale_and_place
 from ..shared.pace import LayerInTurns, Pace, Turns
-from ..shared.slider import show_height
+from ..shared.places import show_height
 from .work import Listed
 
 Limits = tuple[float, float]

@@ -193,13 +193,14 @@ class SetupPage(QWidget):
 
     def session_maker(self, epsilon: float) -> Callable[[], Any]:
         """What makes the session, in a thread as it loads torch; InputError if a field is wrong."""
-        method = self.method
+        method = self.method.method_key()
         optics, grid = together(self.optics.optics, self.grid.grid)
+        model, device = self.method.needed(method_of(method))
         options: dict[str, Any] = {
             "optics": optics,
-            "method": method.method_key(),
-            "model": method.model_name() if method.models.isEnabled() else None,
-            "device": method.device_choice(),
+            "method": method,
+            "model": model,
+            "device": device,
             "epsilon": epsilon,
             "rule": self.next_scan.rule.value,
         }
@@ -218,8 +219,7 @@ class SetupPage(QWidget):
 
     def is_incomplete(self) -> bool:
         """Whether a field is only empty, which is no mistake."""
-        fields = (self.grid.start, self.grid.stop, self.grid.step)
-        return self.optics.is_incomplete() or any(not edit.text().strip() for edit in fields)
+        return self.optics.is_incomplete() or self.grid.is_incomplete()
 
 
 class ScanList(NumberTable):

@@ -353,7 +353,7 @@ class MicroscopeFeed(QObject):
         self.connected.emit(microscope)
         self.listen()
 
-    def listen(self, _changed: object = None) -> None:
+    def listen(self) -> None:
         """Take the frames of acquisitions that others run, or no longer, as the panel says."""
         self.let_go()
         if self._listens:

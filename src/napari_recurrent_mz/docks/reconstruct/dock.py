@@ -136,7 +136,7 @@ class ReconstructDock(ScanSource):
 
     def _check(self) -> None:
         footer, rows = self.footer, self.ui.table.scans.rows
-        self.ui.give_size.look(rows, self.ui.optics.pixel_um)
+        self.scan_parts.give_size.look(rows, self.ui.optics.pixel_um)
         if self.run is not None:
             return
         try:
@@ -146,21 +146,21 @@ class ReconstructDock(ScanSource):
         except InputError:
             footer.warn([])
             self.ui.error.follow(None, self)
-            self.ui.repairs.follow((), None, self)
-            self.ui.repairs.offer(is_possible=False)
+            self.scan_parts.repairs.follow((), None, self)
+            self.scan_parts.repairs.offer(is_possible=False)
             self.ui.grid.cost.setText("")
             raise
         footer.ready()
-        footer.warn([*warnings, *chain(*self.ui.repairs.notes)])
+        footer.warn([*warnings, *chain(*self.scan_parts.repairs.notes)])
         self._foretold = warnings
         one_by_one = self.ui.channels.frames == 1 and len(self.ui.channels.used()) < 2
-        self.ui.repairs.offer(is_possible=one_by_one)
+        self.scan_parts.repairs.offer(is_possible=one_by_one)
         self.ui.grid.cost.setText(cost_in_words(self.ui, self._viewer, planned))
         if self.ui.method.is_ready:  # what it computes, a preview needs, too
             optics = job.recipe.optics or self.ui.optics.known()
             model = self.ui.method.model
             self.ui.error.follow(replace(job.recipe, optics=optics, model=model), self)
-            self.ui.repairs.follow(job.recipe.scans, optics, self)
+            self.scan_parts.repairs.follow(job.recipe.scans, optics, self)
 
     def _is_unfinished(self) -> bool:
         missing = is_incomplete(self.used()) or self.ui.optics.is_incomplete()
@@ -425,7 +425,6 @@ class ReconstructDock(ScanSource):
         on(self, ui.methods_text.clicked, self.copy_methods)
         on(self, ui.interpolation.clicked, self.add_interpolation)
         on(self, ui.errors.clicked, self.add_errors)
-        ui.repairs.serve(self)
         on(self, ui.preview.clicked, self.preview)
         self.shortcut("Ctrl+P", ui.preview.click)
 

@@ -32,8 +32,8 @@ from ..shared.layers import (
     sliceable,
     time_step_s,
 )
+from ..shared.places import planes_from_view
 from ..shared.scan_table import Row, layers_of, scan_warnings, scans_of
-from ..shared.slider import planes_from_view
 from .channels import Channel, ChannelsPanel
 from .layout import ReconstructLayout
 from .result import look_of
@@ -249,7 +249,7 @@ def cost_in_words(ui: ReconstructLayout, viewer: Any, planned: Sequence[Planned]
     job, count = planned[0].job, len(planned[0].job.grid)
     (y, x), region = job.recipe.shape, job.recipe.region
     volumes = sum(one.job.frames for one in planned)
-    words = f"{count} plane" + ("s" if count > 1 else "")
+    words = counted(count, "plane")
     if len(planned) > 1:
         words = f"{len(planned)} channels × {words}"
     if job.lapse:

@@ -23,12 +23,10 @@ from ..shared.dock import Form, InstrumentFooter
 from ..shared.form import FormPanel, as_named, asked, faint
 from ..shared.grid_panel import GridPanel
 from ..shared.guard import on
-from ..shared.layer_size import SizeButton
 from ..shared.layers import file_stem
 from ..shared.method_panel import MethodPanel
 from ..shared.parts import Palette, add_parts, push_button
 from ..shared.plot import QuietCanvas
-from ..shared.repairs import Repairs
 from ..shared.scan_source import ScanParts
 from ..shared.worker import in_background
 from .channels import ChannelsPanel
@@ -198,7 +196,7 @@ class ReconstructLayout(Form):
         self.preview = footer.add_button(
             "Preview", "Linear MMSE estimate, in about two seconds (Ctrl+P)"
         )
-        self.scan_parts = parts = ScanParts(palette)
+        self.scan_parts = parts = ScanParts(palette, viewer)
         self.table, self.stack, self.optics = parts.table, parts.stack, parts.optics
         self.add_button, self.planes_button, self.remove_button = parts.buttons
         self.channels = ChannelsPanel()
@@ -217,8 +215,6 @@ class ReconstructLayout(Form):
             "Add errors",
             "How far every voxel may be off (one standard deviation) as another layer",
         )
-        self.repairs = Repairs()
-        self.give_size = SizeButton(viewer)
         self.inputs = (
             *parts.inputs,
             self.channels,
@@ -227,17 +223,14 @@ class ReconstructLayout(Form):
             self.method,
             self.result,
             self.errors,
-            self.give_size,
-            self.repairs,
         )
         rows = self.rows
         line = QHBoxLayout()
         line.addWidget(self.methods_text, 1)
         line.addWidget(self.interpolation, 1)
         line.addWidget(self.errors, 1)
-        add_parts(rows, "Scans", parts.laid_out(), self.channels, self.give_size, self.repairs)
-        add_parts(rows, "Optics", self.optics, "Target planes (µm)", self.grid)
-        add_parts(rows, self.region, self.error)
+        add_parts(rows, "Scans", parts.laid_out(self.channels), "Optics", self.optics)
+        add_parts(rows, "Target planes (µm)", self.grid, self.region, self.error)
         add_parts(rows, "Reconstruction", self.method, self.result, line)
         footer.add_over_buttons(self.save)
         rows.addStretch(1)

@@ -14,7 +14,7 @@ from ...io._zarr import is_there, levels_of
 from ..shared import layers as _layers
 from ..shared.insides import fit
 from ..shared.pace import LayerInTurns, Pace, Turns
-from ..shared.slider import show_height
+from ..shared.places import show_height
 from ..shared.worker import Outcome
 from .steps import FinishedPlane, LeftLapse, PartFrame, VolumeJob
 

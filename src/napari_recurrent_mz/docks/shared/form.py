@@ -118,15 +118,8 @@ class NumberEdit(QLineEdit):
 
     edited = Signal()
 
-    def __init__(
-        self,
-        label: str,
-        tooltip: str,
-        example: str,
-        wavelength: bool = False,
-        parent: QWidget | None = None,
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, label: str, tooltip: str, example: str, wavelength: bool = False) -> None:
+        super().__init__()
         self.setAccessibleName(label)
         self.setToolTip(tooltip)
         self.setPlaceholderText(as_example(example))
@@ -401,7 +394,7 @@ class _Own(QBaseValueWidget):
     """One of our own Qt widgets as one of magicgui's."""
 
     def __init__(self, make: Callable[..., QWidget], names: tuple[str, str, str], **more: Any):
-        super().__init__(lambda parent=None: make(parent=parent), *names, **more)  # type: ignore[arg-type]
+        super().__init__(lambda **_: make(), *names, **more)  # type: ignore[arg-type]
 
     def _mgui_bind_change_callback(self, callback: Callable[[Any], object]) -> None:
         signal = getattr(self._qwidget, self._onchange_name)

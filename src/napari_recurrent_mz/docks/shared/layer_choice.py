@@ -9,7 +9,7 @@ from typing import Any
 
 from napari.layers import Image, Layer, Points
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QComboBox, QWidget
+from qtpy.QtWidgets import QComboBox
 
 from ...core.scans import InputError
 from . import layers as _layers
@@ -51,9 +51,8 @@ class LayerChoice(QComboBox):
         nothing: str = "None",
         accepts: Callable[[Layer], bool] = is_image,
         opens_files: bool = False,
-        parent: QWidget | None = None,
     ) -> None:
-        super().__init__(parent)
+        super().__init__()
         self._viewer = viewer
         self._nothing = nothing
         self._accepts, self._opens_files = accepts, opens_files

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QComboBox, QFileDialog, QWidget
+from qtpy.QtWidgets import QComboBox, QFileDialog
 
 from ...core.device import CHOICES, choose_device, gpu_memory_limit, limit_gpu_memory, map_torch
 from ...core.methods import DEFAULT_METHOD, DOCK_METHODS, METHOD_NAMES, Method, image_made
@@ -77,8 +77,8 @@ def gpu_memory() -> GpuMemory:
 class GpuMemoryField(DecimalBox):
     """Shows the limit, and sets it."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(0.0, _MOST_GB, parent=parent)
+    def __init__(self) -> None:
+        super().__init__(0.0, _MOST_GB)
         self._memory = gpu_memory()
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSuffix(" GB")

@@ -141,10 +141,8 @@ def without_wheel(field: QWidget) -> None:
 class DecimalBox(QDoubleSpinBox):
     """Takes a comma and a point alike: Qt takes one for the mark of thousands, and 1.5 for 15."""
 
-    def __init__(
-        self, low: float, high: float, step: float = 1.0, parent: QWidget | None = None
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, low: float, high: float, step: float = 1.0) -> None:
+        super().__init__()
         self.setLocale(QLocale.c())
         self.setDecimals(1)
         self.setRange(low, high)
@@ -180,11 +178,8 @@ class NumberTable(QTableWidget):
 
     removed = Signal(list)  # with the rows that are selected when Delete is pressed
 
-    def __init__(
-        self, name: str, tooltip: str, columns: Sequence[str], row_height: int,
-        parent: QWidget | None = None,
-    ) -> None:  # fmt: skip
-        super().__init__(0, len(columns), parent)
+    def __init__(self, name: str, tooltip: str, columns: Sequence[str], row_height: int) -> None:
+        super().__init__(0, len(columns))
         self.setAccessibleName(name)
         self.setToolTip(tooltip)
         self.setHorizontalHeaderLabels(columns)

@@ -1,4 +1,4 @@
-"""Where what is drawn in one layer lies in another one."""
+"""Where things are: in the viewer's slider through z, and of one layer in another."""
 
 from __future__ import annotations
 
@@ -9,9 +9,59 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Layer
 
-from . import layers as _layers
+from ...core.scans import ZGrid
+from .layers import check_units, um_in, um_per_unit
 
 Array = npt.NDArray[np.float64]
+
+
+def show_height(viewer: Any, z_um: float) -> None:
+    """Move the viewer's slider to a height, in micrometres."""
+    dims = viewer.dims
+    if dims.ndim >= 3:
+        dims.set_point(dims.ndim - 3, z_um / um_along(dims, dims.ndim - 3))
+
+
+def um_along(dims: Any, axis: int) -> float:
+    """Micrometres per world unit along an axis of the viewer; a pixel counts as one."""
+    return 1.0 if dims.units is None else um_in(dims.units[axis])
+
+
+def units_of(layer: Layer, dims: Any) -> npt.NDArray[np.float64]:
+    """Units of a layer's world per unit of the viewer's, along the layer's axes."""
+    axes = range(-layer.ndim, 0)
+    return np.array([um_along(dims, axis) / um_per_unit(layer, axis) for axis in axes])
+
+
+def plane_at(viewer: Any, layer: Layer) -> float:
+    """Which plane of a layer the viewer's slider is at, between two of them where it is."""
+    world = np.asarray(viewer.dims.point[-layer.ndim :]) * units_of(layer, viewer.dims)
+    return float(layer.world_to_data(world)[-3])
+
+
+def show_plane_of(viewer: Any, layer: Layer, index: npt.ArrayLike) -> None:
+    """Move the viewer's slider to the plane of a place in a layer's data."""
+    world = np.asarray(layer.data_to_world(index)) / units_of(layer, viewer.dims)
+    viewer.dims.set_point(viewer.dims.ndim - 3, float(world[-3]))
+
+
+def planes_from_view(viewer: Any, grid: ZGrid) -> tuple[int, ...]:
+    """All planes of a grid, nearest to the one in view first: what is done is always one block."""
+    first = _plane_in_view(viewer, grid)
+    return tuple(sorted(range(len(grid)), key=lambda i: (abs(i - first), i)))
+
+
+def _plane_in_view(viewer: Any, grid: ZGrid) -> int:
+    """The grid plane that the viewer shows now; the middle one when it shows none."""
+    dims = viewer.dims
+    middle = len(grid) // 2
+    if dims.ndim < 3 or dims.ndisplay == 3:
+        return middle
+    axis = dims.ndim - 3
+    z_um = float(dims.point[axis]) * um_along(dims, axis)
+    if not grid.start_um <= z_um <= grid.stop_um:
+        return middle
+    return round((z_um - grid.start_um) / grid.step_um) if len(grid) > 1 else 0
 
 
 def index_in(image: Image, layer: Layer, places: npt.ArrayLike) -> Array:
@@ -21,12 +71,11 @@ def index_in(image: Image, layer: Layer, places: npt.ArrayLike) -> Array:
     length, or both in pixels.
     """
     axes = min(layer.ndim, image.ndim)
-    _layers.check_units(layer, image, axes)
+    check_units(layer, image, axes)
     world = _mapped(layer.data_to_world, np.asarray(places, np.float64))
     padded = np.zeros((len(world), image.ndim))
     padded[:, -axes:] = world[:, -axes:] * [
-        _layers.um_per_unit(layer, axis) / _layers.um_per_unit(image, axis)
-        for axis in range(-axes, 0)
+        um_per_unit(layer, axis) / um_per_unit(image, axis) for axis in range(-axes, 0)
     ]
     return _mapped(image.world_to_data, padded)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Image, Layer
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout
+from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 from superqt.utils import signals_blocked
 
 from ...core.optics import Optics
@@ -23,8 +23,10 @@ from .file_layers import HeightsButton, Mislabelled, Opened, open_files
 from .form import FormPanel, asked
 from .guard import on
 from .layer_choice import on_list_changes, scans_like, selected
+from .layer_size import SizeButton
 from .optics_panel import OpticsPanel
 from .parts import Palette, add_parts, push_button
+from .repairs import Repairs
 from .scan_table import Row, ScanTable, layers_of, rows_of
 from .worker import in_background
 
@@ -222,7 +224,7 @@ class StackPanel(FormPanel):
 class ScanParts:
     """The table of scans, its buttons, the planes of a stack, and the optics they bring."""
 
-    def __init__(self, palette: Palette) -> None:
+    def __init__(self, palette: Palette, viewer: Any) -> None:
         self.table = ScanTable(palette)
         self.stack = StackPanel()
         self.optics = OpticsPanel()
@@ -238,17 +240,19 @@ class ScanParts:
             "Take the selected rows out of the table (Delete; Ctrl+Z brings them back)",
         )
         self.buttons = self.add_button, self.planes_button, self.remove_button
-        self.heights = HeightsButton()
-        self.inputs = self.table, self.stack, self.optics, self.heights, *self.buttons
+        self.heights, self.give_size, self.repairs = HeightsButton(), SizeButton(viewer), Repairs()
+        below = self.stack, self.optics, self.heights, self.give_size, self.repairs
+        self.inputs = self.table, *below, *self.buttons
         self.stack.hide()
 
-    def laid_out(self) -> QVBoxLayout:
-        """Table, buttons and stack under one another."""
+    def laid_out(self, *more: QWidget) -> QVBoxLayout:
+        """Table, buttons, stack and ``more`` under one another, and what is offered for scans."""
         column, line = QVBoxLayout(), QHBoxLayout()
         column.setSpacing(4)
         for button in self.buttons:
             line.addWidget(button)
-        add_parts(column, self.table, line, self.heights, self.stack)
+        add_parts(column, self.table, line, self.heights, self.stack, *more)
+        add_parts(column, self.give_size, self.repairs)
         return column
 
 
@@ -272,6 +276,7 @@ class ScanSource(DropTarget):
         on(self, layers.removed, self._layer_removed)
         on_list_changes(self, self._viewer, self._layers_changed)
         on(self, layers, self._layer_event)
+        parts.repairs.serve(self)
 
     def set_optics(self, optics: Optics, objective: str = "") -> None:
         self.scan_parts.optics.set_values(optics.as_dict(), "from the sample", objective)

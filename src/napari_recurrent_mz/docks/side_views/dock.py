@@ -406,7 +406,7 @@ class SideViewsDock(Dock):
             layout.activate()
             shell.setMinimumSize(_LEAST, _LEAST)  # Qt does not lessen it by itself
 
-    def _split_by_hand(self, _place: int = 0, _index: int = 0) -> None:
+    def _split_by_hand(self) -> None:
         self._is_split_by_hand = True
 
     def _balance(self) -> None:

@@ -18,7 +18,7 @@ from ...measure.comparison import made_from
 from ...measure.plots.side_views import Panel, contrast
 from ...measure.projections import How, Limits, SideViews, Slab, ViewName, iter_side_views
 from ..shared import layers as _layers
-from ..shared.slider import units_of
+from ..shared.places import units_of
 
 Point = tuple[float, float, float]
 AT_ONCE_VOXELS = 16_000_000

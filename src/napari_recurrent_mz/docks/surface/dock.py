@@ -24,9 +24,7 @@ from ..shared import layers as _layers
 from ..shared import settings as _settings
 from ..shared.guard import on, telling
 from ..shared.insides import fit
-from ..shared.layer_size import SizeButton
 from ..shared.method_panel import MethodPanel
-from ..shared.repairs import Repairs
 from ..shared.scan_source import ScanParts, ScanSource
 from ..shared.scan_table import is_incomplete, layers_of, scan_warnings, scans_of
 from .choice import (
@@ -117,7 +115,7 @@ class SurfaceDock(ScanSource):
         super().__init__(
             napari_viewer, "Reconstruct surface", "Make the image of the surface as a new layer"
         )
-        self.scan_parts = ScanParts(self.palette_)
+        self.scan_parts = ScanParts(self.palette_, self._viewer)
         self.surface = SurfaceChoice(self._viewer)
         self.method = MethodPanel()
         self.in_3d = QCheckBox("Show it in 3-D as well")
@@ -125,9 +123,7 @@ class SurfaceDock(ScanSource):
         self.in_3d.setToolTip("Also add a Surface layer that lies where the surface is")
         self.in_3d.setChecked(_settings.remembered("surface", ("in_3d",)).get("in_3d") == "yes")
         self.save = SaveButton("image", IMAGES)
-        self.give_size, self.repairs = SizeButton(self._viewer), Repairs()
-        own = self.surface, self.method, self.in_3d, self.give_size, self.repairs
-        self.inputs = *self.scan_parts.inputs, *own
+        self.inputs = *self.scan_parts.inputs, self.surface, self.method, self.in_3d
         self.result: Image | None = None
         self._lay_out()
         self._connect()
@@ -223,9 +219,9 @@ class SurfaceDock(ScanSource):
         if self.run is not None:
             return
         self.surface.describe("")
-        self.repairs.offer(is_possible=False)
+        self.scan_parts.repairs.offer(is_possible=False)
         rows = self.scan_parts.table.scans.rows
-        self.give_size.look(rows, self.scan_parts.optics.pixel_um)
+        self.scan_parts.give_size.look(rows, self.scan_parts.optics.pixel_um)
         if not rows or not self.method.is_ready:
             self.footer.ready("Getting ready…" if rows else "Add scans to begin.", "hint")
             return
@@ -238,9 +234,9 @@ class SurfaceDock(ScanSource):
         self.footer.ready()
         self.surface.describe(str(SurfaceFacts.of(heights_of(recipe), recipe.pixel_size_um)))
         sentences += scan_warnings(self.used(), recipe.pixel_size_um)
-        self.repairs.follow(recipe.scans, self.scan_parts.optics.known(), self)
-        self.repairs.offer(is_possible=True)
-        sentences += chain(*self.repairs.notes)
+        self.scan_parts.repairs.follow(recipe.scans, self.scan_parts.optics.known(), self)
+        self.scan_parts.repairs.offer(is_possible=True)
+        sentences += chain(*self.scan_parts.repairs.notes)
         self.footer.state.say("\n".join(f"⚠ {s}" for s in sentences), "warning")
 
     def _is_unfinished(self) -> bool:
@@ -278,7 +274,6 @@ class SurfaceDock(ScanSource):
         parts = self.scan_parts
         for signal in (parts.table.scans.changed, parts.optics.changed, self.surface.changed):
             on(self, signal, self._chosen_anew)
-        self.repairs.serve(self)
         self.method.changed.connect(self._check_timer.start)
         on(self, self.surface.pick, self.pick_points)
         on(self, self.surface.table.moved, self._point_moved)
@@ -288,9 +283,7 @@ class SurfaceDock(ScanSource):
 
     def _lay_out(self) -> None:
         parts = self.scan_parts
-        self.add_parts(
-            "Scans", parts.laid_out(), self.give_size, self.repairs, "Surface", self.surface
-        )
+        self.add_parts("Scans", parts.laid_out(), "Surface", self.surface)
         self.add_parts("Optics", parts.optics, "Reconstruction", self.method, self.in_3d)
         self.footer.add_over_buttons(self.save)
         self.form.addStretch(1)
