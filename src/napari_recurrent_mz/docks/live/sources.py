@@ -256,7 +256,7 @@ class FolderFeed(QObject):
     changed = Signal()  # watching has begun or ended
 
     def __init__(self, panel: SourcePanel) -> None:
-        super().__init__()
+        super().__init__(panel)
         self._panel = panel
         self._run: Run | None = None
 
@@ -317,7 +317,7 @@ class MicroscopeFeed(QObject):
     connected = Signal(object)  # with the CoreMicroscope
 
     def __init__(self, panel: SourcePanel) -> None:
-        super().__init__()
+        super().__init__(panel)
         self._panel = panel
         self._microscope: CoreMicroscope | None = None
         self._others: OthersFrames | None = None
