@@ -24,6 +24,7 @@ from napari_recurrent_mz.engine.check import (
 from napari_recurrent_mz.engine.cost import estimate_cost
 from napari_recurrent_mz.engine.inference import Plane, iter_planes
 from napari_recurrent_mz.engine.provenance import methods_paragraph, provenance
+from napari_recurrent_mz.engine.recipe import Recipe
 from napari_recurrent_mz.engine.tiles import NetworkPlanes, tiles
 from napari_recurrent_mz.estimates.lmmse import LinearEstimate
 from napari_recurrent_mz.networks.inputs import NetworkInputs, Prepared, Scale
@@ -241,7 +242,7 @@ def test_outside_of_the_trained_range_is_said(
 def test_a_network_for_one_kind_of_sample_says_so(model: str, kind: str | None) -> None:
     """No scan can show it, and on another kind it may be worse than the linear estimate."""
     scans = [Scan(blobs((48, 48), n), 3.0 + 6 * n) for n in range(3)]
-    notes = notes_before(scans, (3.0, 15.0), OPTICS, load_model(model))
+    notes = notes_before(Recipe(scans, ZGrid(3, 15, 1), OPTICS, model=load_model(model)))
     said = [note for note in notes if "one kind of sample alone" in note]
     assert len(said) == (kind is not None)
     assert kind is None or (f"'{model}'" in said[0] and f"({kind})" in said[0])

@@ -12,6 +12,7 @@ import zarr
 from napari.layers import Image, Labels, Points
 
 from napari_recurrent_mz.core.scans import InputError, Scan
+from napari_recurrent_mz.docks.shared import file_names
 from napari_recurrent_mz.docks.shared import layers as _layers
 
 UM3 = {"units": ("um", "um", "um"), "axis_labels": ("z", "y", "x")}
@@ -246,7 +247,7 @@ def test_what_was_made_of_scans_is_no_scan(entry) -> None:
     ],
 )
 def test_the_volume_is_named_after_what_scans_have_in_common(names, common) -> None:
-    assert _layers.common_name(names) == common
+    assert file_names.common_name(names) == common
 
 
 @pytest.mark.parametrize(
@@ -261,7 +262,7 @@ def test_the_volume_is_named_after_what_scans_have_in_common(names, common) -> N
     ],
 )
 def test_several_volumes_have_one_short_name(names, joint) -> None:
-    assert _layers.joint_name(names) == joint
+    assert file_names.joint_name(names) == joint
 
 
 def test_pixels_that_cannot_be_read_are_told_with_their_plane() -> None:

@@ -266,8 +266,8 @@ def test_beyond_the_scans_there_is_a_warning(dock) -> None:
     dock.method.set_method("lmmse")
     picked(dock, PLANE + np.array((6, 0, 0)))
     assert dock.footer.action.isEnabled()
-    assert "beyond the outer scans" in dock.footer.state.text()
-    assert dock.footer.state.kind == "warning"
+    assert "beyond the outer scans" in dock.footer.warnings.text()
+    assert dock.footer.warnings.kind == "warning"
 
 
 def test_layers_that_go_midway_are_no_trouble(qtbot, dock, monkeypatch) -> None:
@@ -380,7 +380,7 @@ def test_a_fault_of_a_scan_is_told_and_repaired_by_one_press(qtbot, dock) -> Non
     dock.check()
     button = dock.scan_parts.repairs.buttons[0]
     qtbot.waitUntil(lambda: not button.isHidden(), timeout=20_000)
-    assert "Single pixels stand out" in dock.footer.state.text()
+    assert "Single pixels stand out" in dock.footer.warnings.text()
     button.click()
     qtbot.waitUntil(button.isHidden, timeout=20_000)
     replaced = dock.used()[1].layer
@@ -388,7 +388,7 @@ def test_a_fault_of_a_scan_is_told_and_repaired_by_one_press(qtbot, dock) -> Non
     around = np.delete(before[4, 9:12, 11:14].ravel(), 4)
     assert replaced.data[0, 10, 12] == pytest.approx(np.median(around))
     np.testing.assert_array_equal(layer.data, before)
-    assert "Single pixels" not in dock.footer.state.text()
+    assert "Single pixels" not in dock.footer.warnings.text()
     assert press(qtbot, dock).state == "done"
 
 

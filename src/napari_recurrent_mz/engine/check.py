@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ from ..core.scans import (
     InputError,
     Scan,
     ScanStack,
+    ZGrid,
     in_ordinary_units,
     listed,
     named,
@@ -36,6 +38,9 @@ from ..estimates.points import PointImages, PointsAndLinear
 from ..estimates.saturation import AT_LIMIT, LOST, SATURATED, saturated_part
 from ..networks.weights import Model
 from .tiles import NetworkPlanes
+
+if TYPE_CHECKING:
+    from .recipe import Recipe
 
 NETWORK, LINEAR = "recurrent-mz", "lmmse"
 
@@ -276,26 +281,21 @@ def _psnr(predicted: FloatArray, small: _Halved, number: int) -> float:
     return float(10 * np.log10(small.span**2 / error))
 
 
-def notes_before(
-    scans: Sequence[Scan],
-    ends_um: tuple[float, float],
-    optics: Optics | None,
-    model: Model | None,
-    what: str = "grid",
-) -> list[str]:
-    """Sentences for a person before a run by any method; ``model`` is that of a network."""
-    z_um = [scan.z_um for scan in scans]
-    notes = saturation_notes(scans) + reach_notes(z_um, ends_um, optics, what)
+def notes_before(recipe: Recipe) -> list[str]:
+    """Sentences for a person before a run; those on a network where its weights are loaded."""
+    scans, optics, z_um = recipe.scans, recipe.optics, [scan.z_um for scan in recipe.scans]
+    what = "grid" if isinstance(recipe.target, ZGrid) else "surface"
+    notes = saturation_notes(scans) + reach_notes(z_um, recipe.ends_um, optics, what)
     if optics is not None:
         notes += gap_notes(z_um, optics)
-        notes += [] if model is None else range_warnings(z_um, optics, model)
-    return notes + kind_notes(model)
+    if not isinstance(recipe.model, str | Path | None):
+        notes += [] if optics is None else range_warnings(z_um, optics, recipe.model)
+        notes += kind_notes(recipe.model)
+    return notes
 
 
-def kind_notes(model: Model | None) -> list[str]:
+def kind_notes(model: Model) -> list[str]:
     """A sentence when a model was trained on one kind of sample alone, which scans cannot show."""
-    if model is None:
-        return []
     data = model.card.get("data")
     kinds = data.get("kinds") if isinstance(data, dict) else None
     if not isinstance(kinds, list) or len(kinds) != 1:
@@ -453,7 +453,7 @@ def reach_notes(
     scan_z_um: Sequence[float],
     ends_um: tuple[float, float],
     optics: Optics | None,
-    what: str = "grid",
+    what: str,
 ) -> list[str]:
     """A sentence when targets lie far beyond the scans; raises when nothing can be known of any."""
     z = np.sort(scan_z_um)

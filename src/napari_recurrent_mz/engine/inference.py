@@ -306,9 +306,7 @@ def plane_maker(
     recipe = loaded(recipe)
     make = _MAKERS[recipe.chosen.kind]
     maker = make(_Task(recipe, on_message, on_check, stopped or never))
-    what = "grid" if isinstance(recipe.target, ZGrid) else "surface"
-    model = recipe.model if isinstance(recipe.model, Model) else None
-    for sentence in notes_before(recipe.scans, recipe.ends_um, recipe.optics, model, what):
+    for sentence in notes_before(recipe):
         on_message(sentence)
     return maker
 

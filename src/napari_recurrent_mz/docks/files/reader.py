@@ -17,8 +17,8 @@ from ...io import ImageFile
 from ...io._bioio import is_of_maker
 from ...io._parts import Content, contents_of
 from ...io._zarr import is_zarr
-from ..shared.drop import doubts_about, layer_arguments
-from ..shared.file_layers import FileStack, LayerData, check_channels, stacks_of
+from ..shared.drop import doubts_about
+from ..shared.file_layers import FileStack, LayerData, check_channels, layer_arguments, stacks_of
 
 Reader = Callable[[str], list[LayerData]]
 

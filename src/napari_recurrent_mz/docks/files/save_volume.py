@@ -18,10 +18,9 @@ from ...core.progress import Progress, Steps, Stopped, stepping, tell
 from ...core.scans import InputError
 from ...io import check_output
 from ...io._zarr import NGFF
+from ..shared.file_names import chosen_file, joint_name
 from ..shared.guard import on, one_shot, say, telling
-from ..shared.layers import joint_name
 from ..shared.parts import ProgressBar, column_of, push_button, show_progress
-from ..shared.plot import chosen_file
 from ..shared.worker import Outcome, Run
 from .layer_files import LayersFile, check_free
 

@@ -12,10 +12,9 @@ from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
 from ...core.scans import counted
 from ..files.save_volume import SavingRow
-from ..shared import settings as _settings
+from ..shared.file_names import ask_for_file, last_folder
 from ..shared.guard import emit_alive, guarded, on
 from ..shared.parts import push_button
-from ..shared.plot import ask_for_file
 from ..shared.worker import Outcome, in_background
 from .pages import Choice, LivePages, QuestionBox
 
@@ -167,8 +166,8 @@ class LiveFiles(QObject):
         """Open the session that a person chooses."""
         if self._is_taken():
             return
-        start = _settings.remembered("files", ("folder",)).get("folder", str(Path.home()))
-        chosen, _ = QFileDialog.getOpenFileName(self._dock, "Open session", start, _TO_OPEN)
+        about = "Open session", last_folder(), _TO_OPEN
+        chosen, _ = QFileDialog.getOpenFileName(self._dock, *about)
         if chosen:
             self.open_from(Path(chosen))
 

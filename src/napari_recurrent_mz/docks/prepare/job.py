@@ -24,6 +24,7 @@ from ...measure.preparation import (
     resampling,
 )
 from ..shared import layers as _layers
+from ..shared.file_names import common_name
 from ..shared.layer_choice import check_stack, frame_of
 from .pages import Align, Register
 
@@ -83,7 +84,7 @@ def scans_source(images: Sequence[Image]) -> PlaneSource:
     given_um = [float(height[0]) for height in heights if height is not None]
     names = [image.name for image in images]
     return PlaneSource(
-        _layers.common_name(names) or names[0],
+        common_name(names) or names[0],
         [_layers.plane_pixels(image, 0) for image in images],
         [f"Layer '{name}'" for name in names],
         np.array(given_um) if len(given_um) == len(images) else None,

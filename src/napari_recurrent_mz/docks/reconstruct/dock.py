@@ -6,7 +6,6 @@ import contextlib
 import time
 import weakref
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +29,7 @@ from .jobs import (
     cost_in_words,
     errors_beside,
     interpolation_beside,
+    known_recipe,
     put_beside,
     warnings_about,
 )
@@ -141,10 +141,9 @@ class ReconstructDock(ScanSource):
             return
         try:
             planned = build_jobs(self.ui, self._viewer, preview=False)
-            job = planned[0].job
-            warnings = warnings_about(self.ui, job)
+            recipe = known_recipe(self.ui, planned[0].job.recipe)
+            warnings = warnings_about(self.ui, recipe)
         except InputError:
-            footer.warn([])
             self.ui.error.follow(None, self)
             self.scan_parts.repairs.follow((), None, self)
             self.scan_parts.repairs.offer(is_possible=False)
@@ -157,10 +156,8 @@ class ReconstructDock(ScanSource):
         self.scan_parts.repairs.offer(is_possible=one_by_one)
         self.ui.grid.cost.setText(cost_in_words(self.ui, self._viewer, planned))
         if self.ui.method.is_ready:  # what it computes, a preview needs, too
-            optics = job.recipe.optics or self.ui.optics.known()
-            model = self.ui.method.model
-            self.ui.error.follow(replace(job.recipe, optics=optics, model=model), self)
-            self.scan_parts.repairs.follow(job.recipe.scans, optics, self)
+            self.ui.error.follow(recipe, self)
+            self.scan_parts.repairs.follow(recipe.scans, recipe.optics, self)
 
     def _is_unfinished(self) -> bool:
         missing = is_incomplete(self.used()) or self.ui.optics.is_incomplete()

@@ -22,9 +22,9 @@ from ...core.progress import expected_in_words
 from ...core.scans import InputError, ZGrid, counted
 from ...engine.recipe import Recipe
 from ...io import check_disk, disk_bytes
+from ..shared.file_names import common_name
 from ..shared.layers import (
     check_is_there,
-    common_name,
     frame_count,
     full_resolution,
     known_metadata,
@@ -231,14 +231,17 @@ def layers_name(ui: ReconstructLayout, layers: Sequence[Image], method: str) -> 
     return f"{common_name(names) or 'Volume'} · {ui.method.title(method)}"
 
 
-def warnings_about(ui: ReconstructLayout, job: VolumeJob) -> list[str]:
+def known_recipe(ui: ReconstructLayout, recipe: Recipe) -> Recipe:
+    """A recipe with its weights as they are loaded, and the optics even where none are needed."""
+    model = ui.method.model if recipe.chosen.needs_model else None
+    return replace(recipe, optics=recipe.optics or ui.optics.known(), model=model)
+
+
+def warnings_about(ui: ReconstructLayout, recipe: Recipe) -> list[str]:
     """What to mind: outside the trained range, far beyond the scans, scans that lie apart."""
     from ...engine.check import notes_before
 
-    recipe = job.recipe
-    model = ui.method.model if recipe.chosen.needs_model else None
-    ends = (job.grid.start_um, job.grid.stop_um)
-    notes = notes_before(recipe.scans, ends, ui.optics.known(), model)
+    notes = notes_before(recipe)
     rows, pixel_um = ui.table.scans.used(), ui.optics.pixel_um()
     channels = [scan_warnings(one.rows(rows), pixel_um) for one in ui.channels.used()]
     return list(dict.fromkeys(chain(notes, *channels)))

@@ -20,10 +20,10 @@ from ...measure.plots.live import ErrorOverZ, error_figure
 from ..files.save_volume import SaveButton
 from ..shared import settings
 from ..shared.dock import Form, InstrumentFooter
+from ..shared.file_names import file_stem
 from ..shared.form import FormPanel, as_named, asked, faint
 from ..shared.grid_panel import GridPanel
 from ..shared.guard import on
-from ..shared.layers import file_stem
 from ..shared.method_panel import MethodPanel
 from ..shared.parts import Palette, add_parts, push_button
 from ..shared.plot import QuietCanvas

@@ -336,10 +336,10 @@ class Dock(QWidget, Tells, metaclass=_Kept):
         self._check_timer.stop()
         try:
             self._check()
-        except InputError as error:
-            self.footer.ready(str(error), "hint" if self._is_unfinished() else "error")
         except Exception as error:
-            self.footer.ready(reported(error))
+            is_hint = isinstance(error, InputError) and self._is_unfinished()
+            self.footer.warn([])
+            self.footer.ready(reported(error), "hint" if is_hint else "error")
 
     def failed(self, sentence: str) -> None:
         """Say that something could not be done, and what holds true now."""

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from qtpy.QtCore import QMimeData, Qt
 from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
 
 from ...core.errors import sentence_of
 from ...core.scans import InputError
-from ...io import ImageFile, check_readable, read_what_can_be, z_from_name
+from ...io import check_readable, read_what_can_be
 from ...io._axes import AXIS_WORDS
 from ...io._image_file import IMAGE_FILES
 from ...io._parts import contents_of
 from ...io._zarr import is_zarr
 from .dock import Dock
 from .guard import telling
-from .layers import METADATA_KEY, SHOWN_STEP, file_metadata, thickness_um, um_scale_and_place
 
 _DOUBTED = {"z_um": ("heights of the planes", "are"), "pixel_um": ("pixel size", "is")}
 
@@ -146,32 +142,3 @@ def said_of(images: Iterable[Any], sentences: Sequence[str]) -> tuple[str, str]:
         return " ".join(doubts), "warning"
     more = f" ({len(sentences) - 1} more could not be used either.)" if len(sentences) > 1 else ""
     return " ".join([sentences[0] + more, *doubts]), "error"
-
-
-def layer_arguments(image: ImageFile) -> dict[str, Any]:
-    """Keyword arguments for the layer of a file; a plane of known height has an axis for it."""
-    heights, is_flat = image.z_um, image.data.ndim == 2
-    if heights is None and is_flat:
-        named = z_from_name(image.name)
-        heights = None if named is None else np.array([named])
-    metadata = file_metadata(image)
-    about: dict[str, Any] = {"name": image.name, "metadata": {METADATA_KEY: metadata}}
-    start, step = 0.0 if heights is None else float(heights[0]), _step_um(image, heights)
-    place = um_scale_and_place(step, image.pixel_um, start, image.place_um)
-    if is_flat and (heights is None or image.pixel_um is None):
-        return about | {key: values[-2:] for key, values in place.items()}
-    if heights is None:
-        metadata[SHOWN_STEP] = step
-    return about | place
-
-
-def _step_um(image: ImageFile, heights: npt.NDArray[np.float64] | None) -> float:
-    """The z-step to show a stack, or a single plane, with."""
-    if heights is None:
-        return float(image.z_step_um or image.pixel_um or 1.0)
-    if len(heights) == 1:
-        return float(image.z_step_um or thickness_um(image.pixel_um))
-    step = float(np.median(np.diff(heights)))
-    stated = image.z_step_um
-    is_stated = stated is not None and np.isclose(abs(step), stated)
-    return math.copysign(stated, step) if is_stated and stated else step

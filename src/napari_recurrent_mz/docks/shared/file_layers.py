@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -9,27 +10,32 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from napari.layers import Image, Layer
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QPushButton
 
 from ...core.scans import InputError
-from ...io import ImageFile, check_readable
+from ...io import ImageFile, check_readable, z_from_name
 from ...io._axes import AXIS_WORDS, StackSelection
 from ...io._bioio import is_of_maker, reading_bioio
 from ...io._parts import Content, Part, channels_in, contents_of, read_part
 from ...io._tiff import heights_in
 from ...io._zarr import ZarrImage
-from .drop import files_in, layer_arguments, nothing_in, noting
+from .drop import files_in, nothing_in, noting
 from .guard import on
 from .layers import (
     FILE,
     LAID_KEY,
     METADATA_KEY,
+    SHOWN_STEP,
+    file_metadata,
     full_resolution,
     layer_data,
     own_metadata,
     plane_count,
+    thickness_um,
+    um_scale_and_place,
 )
 from .parts import name_button
 
@@ -268,3 +274,32 @@ def _open(file: Path, as_heights: Mislabelled | None, opened: Opened) -> None:
             opened.images.extend(stack.image for stack in stacks)
         except InputError as error:
             opened.sentences.append(str(error))
+
+
+def layer_arguments(image: ImageFile) -> dict[str, Any]:
+    """Keyword arguments for the layer of a file; a plane of known height has an axis for it."""
+    heights, is_flat = image.z_um, image.data.ndim == 2
+    if heights is None and is_flat:
+        named = z_from_name(image.name)
+        heights = None if named is None else np.array([named])
+    metadata = file_metadata(image)
+    about: dict[str, Any] = {"name": image.name, "metadata": {METADATA_KEY: metadata}}
+    start, step = 0.0 if heights is None else float(heights[0]), _step_um(image, heights)
+    place = um_scale_and_place(step, image.pixel_um, start, image.place_um)
+    if is_flat and (heights is None or image.pixel_um is None):
+        return about | {key: values[-2:] for key, values in place.items()}
+    if heights is None:
+        metadata[SHOWN_STEP] = step
+    return about | place
+
+
+def _step_um(image: ImageFile, heights: npt.NDArray[np.float64] | None) -> float:
+    """The z-step to show a stack, or a single plane, with."""
+    if heights is None:
+        return float(image.z_step_um or image.pixel_um or 1.0)
+    if len(heights) == 1:
+        return float(image.z_step_um or thickness_um(image.pixel_um))
+    step = float(np.median(np.diff(heights)))
+    stated = image.z_step_um
+    is_stated = stated is not None and np.isclose(abs(step), stated)
+    return math.copysign(stated, step) if is_stated and stated else step

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
-import re
 import warnings
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +24,6 @@ from ...core.arrays import reading
 from ...core.scans import InputError
 from ...io import even_step, read_image, z_from_name
 from ...io._facts import PLAUSIBLE
-from ...io._image_file import stem_of
 from ...io._parts import contents_of
 
 METADATA_KEY = "napari-recurrent-mz"  # where a layer's metadata keeps what this package knows of it
@@ -38,7 +35,6 @@ PLACES = ("pixel_um", "z_step_um", "z_um", "heights_um", SHOWN_STEP)  # what a s
 
 _TURNED = 1e-6  # of the voxel: what is off the axes by less is rounding
 _DIGITS = 12
-_LONGEST_STEM = 200  # bytes, of the 255 of a file's name
 _TIME = {"t", "time"}
 _NOT_Z = {"c", "ch", "channel", "channels", "t", "time", "s", "rgb"}
 _FACTS = ("pixel_um", "z_step_um", "na", "wavelength_um", "immersion_index")
@@ -573,34 +569,6 @@ def first_channels(layers: Sequence[Layer]) -> list[Layer]:
         for layer, place in zip(layers, places, strict=True)
         if place is None or lowest[place[0]] == place[1]
     ]
-
-
-def common_name(names: Sequence[str]) -> str:
-    """What the names of the scans begin with, without endings and loose marks."""
-    unique = list(dict.fromkeys(names))
-    text = os.path.commonprefix(unique)  # noqa: RUF071  # of characters, not of folders
-    text = stem_of(text).removesuffix(".ome")
-    if len(unique) > 1:
-        text = re.sub(r"[\W_]*(\bz|_z)?[\W_\d]*$", "", text, flags=re.IGNORECASE)
-    return text.strip()
-
-
-def joint_name(names: Sequence[str]) -> str:
-    """One name for several layers: the words they begin or end with once, the others joined."""
-    words = [name.split() for name in dict.fromkeys(names)]
-    if len(words) < 2:
-        return " ".join(names[:1])
-    first = len(os.path.commonprefix(words))  # noqa: RUF071  # of words, not of folders
-    rests = [each[first:] for each in words]
-    last = len(os.path.commonprefix([rest[::-1] for rest in rests]))  # noqa: RUF071
-    own = [" ".join(rest[: len(rest) - last]) for rest in rests]
-    common = rests[0][len(rests[0]) - last :]
-    return " ".join([*words[0][:first], " + ".join(filter(None, own)), *common])
-
-
-def file_stem(name: str) -> str:
-    """As much of a layer's name as a file can have in its own, before a number and an ending."""
-    return name.encode(errors="replace")[:_LONGEST_STEM].decode(errors="ignore").strip(" .")
 
 
 def about_layer(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -11,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QSize, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QImage, QPainter, QPaintEvent, QResizeEvent, QShowEvent
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QSizePolicy, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QWidget
 
 from ...measure.plots import Draw, fill_figure, save_figure
-from . import settings
+from .file_names import ask_for_file
 from .guard import emit_alive, on, one_shot, say, telling
 from .insides import SHORT_PAUSES
-from .layers import file_stem
 from .parts import Palette, column_of, ink_of, push_button
 
 if TYPE_CHECKING:
@@ -217,34 +215,3 @@ class PlotPanel(QWidget):
         with telling(self):
             written = save_figure(self.canvas.drawn, path, width_mm=width, height_mm=height)
             say(self, f"Saved “{written.name}”.", "done")
-
-
-def ask_for_file(
-    parent: QWidget,
-    title: str,
-    name: str,
-    kinds: str,
-    use: Callable[[Path], object],
-) -> None:
-    """Ask where to save, in the folder used last; ``use`` gets the path, unless cancelled."""
-    if chosen := chosen_file(parent, title, name, kinds):
-        use(chosen[0])
-
-
-def chosen_file(
-    parent: QWidget, title: str, name: str, kinds: str, *, confirm: bool = True
-) -> tuple[Path, str] | None:
-    """A path in the folder used last, and which of ``kinds`` it is; None if cancelled."""
-    folder = settings.remembered("files", ("folder",)).get("folder", str(Path.home()))
-    stem = file_stem("".join(c if c.isalnum() or c in "+-_ " else "-" for c in name)) or "figure"
-    asks = QFileDialog.Option(0) if confirm else QFileDialog.Option.DontConfirmOverwrite
-    start = str(Path(folder) / stem)
-    chosen, kind = QFileDialog.getSaveFileName(parent, title, start, kinds, "", asks)
-    if not chosen:
-        return None
-    path = Path(chosen)
-    if not re.fullmatch(r"\.[A-Za-z]\w*", path.suffix):  # what follows a decimal point is no ending
-        ending = re.search(r"\*([^ )]*)", kind)
-        path = path.with_name(path.name + (ending[1] if ending else ""))
-    settings.remember("files", {"folder": str(path.parent)})
-    return path, kind

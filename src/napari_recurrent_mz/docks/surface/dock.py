@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from ...engine.recipe import HeightMap, Recipe, SurfaceFacts
 from ..files.save_volume import IMAGES, SaveButton
 from ..shared import layers as _layers
 from ..shared import settings as _settings
+from ..shared.file_names import common_name
 from ..shared.guard import on, telling
 from ..shared.insides import fit
 from ..shared.method_panel import MethodPanel
@@ -208,7 +209,7 @@ class SurfaceDock(ScanSource):
     def _look(self) -> Look:
         first = self._first()
         names = [layer.name for layer in layers_of(self.used())]
-        name = _layers.common_name(names) or "Image"
+        name = common_name(names) or "Image"
         if first is None:
             return Look(name, "gray", (0.0, 0.0), False)
         origin = _layers.lateral_origin_um(first)
@@ -219,6 +220,7 @@ class SurfaceDock(ScanSource):
         if self.run is not None:
             return
         self.surface.describe("")
+        self.footer.warn([])
         self.scan_parts.repairs.offer(is_possible=False)
         rows = self.scan_parts.table.scans.rows
         self.scan_parts.give_size.look(rows, self.scan_parts.optics.pixel_um)
@@ -230,14 +232,14 @@ class SurfaceDock(ScanSource):
 
         recipe = self.recipe()
         model = self.method.model if recipe.chosen.needs_model else None
-        sentences = notes_before(recipe.scans, recipe.ends_um, recipe.optics, model, "surface")
+        sentences = notes_before(replace(recipe, model=model))
         self.footer.ready()
         self.surface.describe(str(SurfaceFacts.of(heights_of(recipe), recipe.pixel_size_um)))
         sentences += scan_warnings(self.used(), recipe.pixel_size_um)
         self.scan_parts.repairs.follow(recipe.scans, self.scan_parts.optics.known(), self)
         self.scan_parts.repairs.offer(is_possible=True)
         sentences += chain(*self.scan_parts.repairs.notes)
-        self.footer.state.say("\n".join(f"⚠ {s}" for s in sentences), "warning")
+        self.footer.warn(sentences)
 
     def _is_unfinished(self) -> bool:
         rows, layer = self.used(), self.surface.layer()

@@ -31,6 +31,7 @@ from ..shared import settings as _settings
 from ..shared.dock import Dock
 from ..shared.drop import said_of
 from ..shared.file_layers import Opened, open_files
+from ..shared.file_names import common_name, file_stem
 from ..shared.form import DataForm, as_named, asked, typed_path
 from ..shared.guard import emit_alive, on, telling
 from ..shared.layer_choice import (
@@ -350,7 +351,7 @@ class TrainDock(Dock):
         if not chosen or self.result.path.value != self._suggested:
             return
         folder = Path(self._folder)
-        name = _layers.file_stem(_layers.common_name([chosen[0].name]))
+        name = file_stem(common_name([chosen[0].name]))
         stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "my"
         tries = [f"{stem}-adapted{n}{ENDING}" for n in ("", *(f"-{k}" for k in range(2, 100)))]
         free = next((name for name in tries if not (folder / name).exists()), tries[-1])
