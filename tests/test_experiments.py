@@ -136,7 +136,7 @@ def test_what_is_there_is_kept_unless_forced(
 
 
 def test_the_page_for_the_documentation(results: Path, tmp_path: Path) -> None:
-    page = write_report(results, EXPERIMENTS, docs=tmp_path)
+    page = write_report(results, tmp_path)
     assert page == tmp_path / "results.md"
     assert "](images/results/order.png)" in page.read_text(encoding="utf-8")
     copied = (tmp_path / "images" / "results" / "order.png").read_bytes()

@@ -136,7 +136,7 @@ def experiments(
     """
     from ..lab.experiments.lab import QUICK, Settings
     from ..lab.experiments.report import write_report
-    from ..lab.experiments.run import EXPERIMENTS, chosen, run
+    from ..lab.experiments.run import chosen, run
 
     selected = chosen(names)
     if list:
@@ -155,9 +155,9 @@ def experiments(
         for experiment, words in done:
             progress.clear()
             print(f"{experiment.name}: {words}", flush=True)
-    print(write_report(folder, EXPERIMENTS))
+    print(write_report(folder))
     if pages is not None:
-        print(write_report(folder, EXPERIMENTS, docs=pages))
+        print(write_report(folder, pages))
 
 
 def _check(sizes: Sizes) -> None:

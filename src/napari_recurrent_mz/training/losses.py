@@ -55,9 +55,9 @@ class LossConfig:
         return cls(berhu=3.0, ms_ssim=1.0, adversarial=0.5, log_ratio=0.0)
 
 
-def berhu(output: torch.Tensor, truth: torch.Tensor, c: float = BERHU_C) -> torch.Tensor:
+def berhu(output: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     """Mean of |d| where |d| <= c, else (d² + c²) / (2c); a sum would go with the crop."""
-    difference = (output - truth).abs()
+    difference, c = (output - truth).abs(), BERHU_C
     return torch.where(difference <= c, difference, (difference**2 + c**2) / (2 * c)).mean()
 
 
@@ -111,12 +111,12 @@ def discriminator_loss(judged_output: torch.Tensor, judged_truth: torch.Tensor) 
 class Discriminator(nn.Module):
     """Five convolutional blocks and two dense layers (Huang et al. 2021, Fig. S8)."""
 
-    def __init__(self, base_channels: int = 20) -> None:
+    def __init__(self) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         before = 1
         for level in range(5):
-            channels = base_channels * 2**level
+            channels = 20 * 2**level
             layers += [
                 nn.Conv2d(before, channels, 3, padding=1),
                 nn.LeakyReLU(0.1, inplace=True),

@@ -10,7 +10,7 @@ from typing import Any
 from ...networks.weights import bundled_models, load_model
 from ..shared import markdown_table
 from .base import NOT_MEASURED, Experiment, Outcome
-from .run import Result, read
+from .run import EXPERIMENTS, Result, read
 
 PAGE = "results.md"
 _DOCS_IMAGES = "images/results"
@@ -40,11 +40,9 @@ trained in other ways compare is in [Training](training.md).
 """
 
 
-def write_report(
-    folder: Path, experiments: Sequence[Experiment], *, docs: Path | None = None
-) -> Path:
+def write_report(folder: Path, docs: Path | None = None) -> Path:
     """Write ``results.md`` from the tables in a folder."""
-    records = [(experiment, read(folder, experiment.name)) for experiment in experiments]
+    records = [(experiment, read(folder, experiment.name)) for experiment in EXPERIMENTS]
     pictures = "" if docs is None else f"{_DOCS_IMAGES}/"
     target = (docs or folder) / PAGE
     if docs is not None:
