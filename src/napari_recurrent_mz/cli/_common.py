@@ -125,10 +125,10 @@ class ChannelOptics(OpticsOptions):
 class OneChannel:
     """One of the channels that a command goes through."""
 
-    number: int | None  # in the file, None where there is only one
-    name: str  # what to call it, empty where there is only one
-    place: int  # among those that were asked for
-    count: int  # of those
+    number: int | None = None  # in the file, None where there is only one
+    name: str = ""  # what to call it, empty where there is only one
+    place: int = 0  # among those that were asked for
+    count: int = 1  # of those
 
 
 @dataclass(frozen=True)
@@ -199,14 +199,14 @@ class Files:
     def channels(self, path: str) -> list[OneChannel]:
         """The channels that were chosen; none, where the file has but one, or it is not said."""
         if self.channel is None:
-            return [OneChannel(None, "", 0, 1)]
+            return [OneChannel()]
         names = channels_of(path, position=self.position, z_axis=self.z_axis)
         if self.channel == "all":
             called = [name or f"channel {number}" for number, name in enumerate(names)]
             if len(called) == 1:
-                return [OneChannel(None, "", 0, 1)]
+                return [OneChannel()]
             return [OneChannel(n, name, n, len(called)) for n, name in enumerate(called)]
-        return [OneChannel(channel_number(path, names, self.channel), "", 0, 1)]
+        return [OneChannel(channel_number(path, names, self.channel))]
 
     def rising(self, image: ImageFile) -> tuple[Any, Any]:
         """All planes of a stack from the lowest up, and their heights in µm."""
