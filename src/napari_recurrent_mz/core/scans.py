@@ -343,13 +343,11 @@ def default_grid(
     depth_of_field_um: float | None,
     planes: Sequence[int] | None = None,
 ) -> ZGrid:
-    """From the lowest to the highest scan, both included, in steps that also meet the others.
-
-    The step is about half a depth of field, or a fiftieth of the range where that is unknown, and
-    round where it can be. It may be as small as a quarter of that if all scans are on planes then;
-    else as many are as can be. ``planes`` are the numbers of the scans in one stack: the grid then
-    has the planes of that stack, unless every one of them is a scan.
-    """
+    """From the lowest to the highest scan, both included, in steps that also meet the others."""
+    # The step is about half a depth of field, or a fiftieth of the range where that is unknown, and
+    # round where it can be. It may be as small as a quarter of that if all scans are on planes
+    # then; else as many are as can be. ``planes`` are the numbers of the scans in one stack: the
+    # grid then has the planes of that stack, unless every one of them is a scan.
     z_um = real_values(z_um, "The list of heights").tolist()
     low, high = min(z_um), max(z_um)
     if low == high:

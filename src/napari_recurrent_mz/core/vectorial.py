@@ -40,13 +40,11 @@ def radial_intensity(
     depth_um: float,
     spherical: float = 0.0,
 ) -> Array:
-    """Intensity (Z, R) of a point, in units that do not depend on height or radius.
-
-    ``z_um`` (Z,) is the defocus, ``radius_um`` (R,) the distance from the axis. The point is
-    ``depth_um`` below the surface of a sample of ``sample_index``; light beyond the critical angle
-    of an index below ``na`` fades with the depth. ``spherical`` is the primary spherical aberration
-    of the objective, Zernike's coefficient in waves rms.
-    """
+    """Intensity (Z, R) of a point, in units that do not depend on height or radius."""
+    # ``z_um`` (Z,) is the defocus, ``radius_um`` (R,) the distance from the axis. The point is
+    # ``depth_um`` below the surface of a sample of ``sample_index``; light beyond the critical
+    # angle of an index below ``na`` fades with the depth. ``spherical`` is the primary spherical
+    # aberration of the objective, Zernike's coefficient in waves rms.
     k = 2 * math.pi / wavelength_um
     steepness = immersion_index - math.sqrt(immersion_index**2 - na**2)
     radians = k * (na * np.max(radius_um) + steepness * (np.max(np.abs(z_um)) + 2 * depth_um))

@@ -339,10 +339,8 @@ def hot_pixel_notes(scans: Sequence[Scan], optics: Optics) -> list[str]:
 
 
 def light_notes(scans: Sequence[Scan], newest: Scan | None = None) -> list[str]:
-    """A sentence on scans with less or more light than the others; nothing where there is none.
-
-    With ``newest``, only where that one is among them, while it can still be taken again.
-    """
+    """A sentence on scans with less or more light than the others; nothing where there is none."""
+    # With ``newest``, only where that one is among them, while it can still be taken again.
     uneven = uneven_light([s.pixels for s in scans], np.array([s.z_um for s in scans]))
     if uneven is None:
         return []

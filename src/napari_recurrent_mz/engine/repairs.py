@@ -78,11 +78,9 @@ _WITHOUT_OPTICS = (
 
 
 def repaired(scans: Sequence[Scan], optics: Optics | None) -> tuple[list[Scan], list[str]]:
-    """The scans without faults that can be repaired, and a sentence on it if there were any.
-
-    What was done stands in what the scans say of how they were acquired, and so in every record.
-    Without optics, only the light can be evened out; a sentence says so.
-    """
+    """The scans without faults that can be repaired, and a sentence on it if there were any."""
+    # What was done stands in what the scans say of how they were acquired, and so in every record.
+    # Without optics, only the light can be evened out; a sentence says so.
     mended, done = list(scans), dict[int, list[RepairedScan]]()
     for repair in REPAIRS:
         if optics is not None:

@@ -232,10 +232,8 @@ class PointFit:
         return table.at((self._scan_z_um - self.sheets_um[:, None]) / dof)
 
     def _refocus(self, points: Points) -> None:
-        """Change the spherical aberration by what explains the scans best, if that is clear.
-
-        Between a few steps, the images of the points are polynomials of the aberration.
-        """
+        """Change the spherical aberration by what explains the scans best, if that is clear."""
+        # Between a few steps, the images of the points are polynomials of the aberration.
         inside = [
             (at > _RIM_PX) & (at < size - 1 - _RIM_PX)
             for at, size in zip((points.row, points.column), self.filter.shape, strict=True)
@@ -494,11 +492,9 @@ def pixels_of_sheets(shape: tuple[int, int], scan_z_um: Array, optics: Optics) -
 
 
 def _sheets(scan_z_um: Array, dof: float) -> Array:
-    """Heights in even steps, of which one is at every scan as nearly as they can.
-
-    A point as far above a scan as another is below looks the same in that scan. If the sheets
-    there are as far from both, they are equally wrong about both, and the other scans decide.
-    """
+    """Heights in even steps, of which one is at every scan as nearly as they can."""
+    # A point as far above a scan as another is below looks the same in that scan. If the sheets
+    # there are as far from both, they are equally wrong about both, and the other scans decide.
     steps = np.linspace(*_SHEET_DOF, 71) * dof
     low, high = scan_z_um.min(), scan_z_um.max()
     at = (scan_z_um[:, None] - low) / steps
@@ -552,11 +548,9 @@ def _at_points(
 
 
 def _best_sheets(gain: Array, between: _Between, turn: int) -> tuple[Index, npt.NDArray[np.bool_]]:
-    """The sheet with the greatest gain (N, L) for each point, and which of them lie far away.
-
-    Half of the points may go far in one turn, the others in the next: two that change places for
-    each other would do so forever.
-    """
+    """The sheet with the greatest gain (N, L) for each point, and which of them lie far away."""
+    # Half of the points may go far in one turn, the others in the next: two that change places for
+    # each other would do so forever.
     numbers = np.arange(gain.shape[1])
     at = between.sheet + (between.weights * np.arange(-1, 3)).sum(1)
     near = np.where(np.abs(numbers - at[:, None]) <= 1.5, gain, -1.0).argmax(1)

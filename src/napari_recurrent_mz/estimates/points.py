@@ -205,10 +205,8 @@ class PointsAndLinear:
 
 
 def points_seconds(shape: tuple[int, int], sheets: int, n_scans: int, device: Device) -> float:
-    """Expected time to find points in scans of (Y, X) pixels, if it takes all rounds.
-
-    ``sheets`` are the pixels of all sheets, see :func:`~.pixels_of_sheets`.
-    """
+    """Expected time to find points in scans of (Y, X) pixels, if it takes all rounds."""
+    # ``sheets`` are the pixels of all sheets, see ``pixels_of_sheets``.
     cores = available_cores() if device.kind == "cpu" else 1
     crowd = 1 + min(math.prod(shape), WINDOW**2) / _MANY_PIXELS
     each = (_BESIDE + n_scans) * _SECONDS_PER_PIXEL[device.kind]

@@ -128,10 +128,8 @@ class StackSelection:
     def read(
         self, array: Any, planes: Sequence[int] | None
     ) -> tuple[Any, tuple[slice | list[int], ...]]:
-        """The pixels of an :class:`ImageFile` out of a lazy array, and the index that was read.
-
-        ``array`` takes a list of entries along one axis at most, as a Dask array does.
-        """
+        """The pixels of an :class:`ImageFile` out of a lazy array, and the index that was read."""
+        # ``array`` takes a list of entries along one axis at most, as a Dask array does.
         if planes is None:
             return self.squeeze(np.asarray(array[self.index])), self.index
         numbers = self.existing(planes)

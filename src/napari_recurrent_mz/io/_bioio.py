@@ -35,10 +35,8 @@ def is_of_maker(path: Path) -> bool:
 
 @contextlib.contextmanager
 def reading_bioio(path: Path) -> Iterator[BioFile]:
-    """What is in a file, the one read last if it is the same; what goes wrong becomes one sentence.
-
-    Nothing stays open.
-    """
+    """What is in a file, the one read last if it is the same; faults become one sentence."""
+    # Nothing stays open.
     check_is_file(path)
     with log_of("bioio"):
         try:

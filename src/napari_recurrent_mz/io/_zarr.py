@@ -92,10 +92,8 @@ def groups_in(path: Path) -> list[str]:
 
 
 def fields_of(path: Path) -> list[str]:
-    """Groups of all fields of an OME-Zarr plate, as A/1/0; empty when it is no plate.
-
-    A well that the plate lists but that is not there is one too, so that it is told.
-    """
+    """Groups of all fields of an OME-Zarr plate, as A/1/0; empty when it is no plate."""
+    # A well that the plate lists but that is not there is one too, so that it is told.
     plate = ome_attributes(path).get("plate")
     if not isinstance(plate, dict):
         return []

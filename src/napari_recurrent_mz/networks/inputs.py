@@ -41,10 +41,8 @@ class Prepared(NamedTuple):
 
 
 def correction_share(distance: torch.Tensor) -> torch.Tensor:
-    """What is added of a correction, (N, 1, …), so far (N, M, …) from the scans.
-
-    ``distance`` is target − scan over :attr:`NetworkConfig.fade_dof`.
-    """
+    """What is added of a correction, (N, 1, …), so far (N, M, …) from the scans."""
+    # ``distance`` is target − scan over ``NetworkConfig.fade_dof``.
     away = distance.abs().amin(1, keepdim=True)
     outside = torch.maximum(distance.amin(1, keepdim=True), -distance.amax(1, keepdim=True))
     return 0.5 + 0.5 / (1 + (away + outside.clamp_min(0)) ** 2)

@@ -27,10 +27,8 @@ _MOST_IMAGES = 24
 
 
 def get_reader(path: str | Sequence[str]) -> Reader | None:
-    """What reads a file as layers in µm; None for several files, or where napari knows as much.
-
-    Also where BioIO is not installed: another plugin may read what it would.
-    """
+    """What reads a file as layers in µm; None for several files, or where napari knows as much."""
+    # Also where BioIO is not installed: another plugin may read what it would.
     if not isinstance(path, str):
         return None
     file = Path(path)

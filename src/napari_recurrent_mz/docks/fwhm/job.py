@@ -161,12 +161,11 @@ def measure(job: FwhmJob, stop: threading.Event) -> Steps[Measured | None]:
 
 
 class BeadPoints:
-    """The points of one volume's beads; the user may change or remove the layer at any time.
+    """The points of one volume's beads; the user may change or remove the layer at any time."""
 
-    There is none where the volume's own layer is gone.
-    Those of a second volume (``number`` 1) are rings of another colour around those of the first;
-    ``picked`` gets this object and the label of a bead that a person selected.
-    """
+    # There is none where the volume's own layer is gone. Those of a second volume (``number`` 1)
+    # are rings of another colour around those of the first; ``picked`` gets this object and the
+    # label of a bead that a person selected.
 
     def __init__(
         self,

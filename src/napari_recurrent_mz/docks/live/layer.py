@@ -137,10 +137,9 @@ def get_ready() -> None:
 
 
 class NextScanFrame(LayerInTurns[Vectors]):
-    """A frame around the field at the height where the next scan should help most.
+    """A frame around the field at the height where the next scan should help most."""
 
-    It is made of four vectors: a layer of shapes takes the window three times as long.
-    """
+    # It is made of four vectors: a layer of shapes takes the window three times as long.
 
     def __init__(self, viewer: Any, colour: str, turns: Turns) -> None:
         super().__init__(viewer, turns)

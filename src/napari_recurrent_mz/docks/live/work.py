@@ -129,10 +129,9 @@ class MicroscopeFree:
 
 
 class LiveWork:
-    """A session, made in the thread that iterates :meth:`events`, and a queue of what is asked.
+    """A session, made in the thread that iterates :meth:`events`, and a queue of what is asked."""
 
-    A command that comes while the volume is refined is carried out before the next tile.
-    """
+    # A command that comes while the volume is refined is carried out before the next tile.
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
@@ -377,11 +376,10 @@ def thumbnail(scan: Scan) -> Bytes:
 
 
 class LiveRun(QObject):
-    """At most one session, in a thread of its own; what is asked without one is forgotten.
+    """At most one session, in a thread of its own; what is asked without one is forgotten."""
 
-    What it reports is passed on one by one, so that the window paints in between; while that takes
-    turns, nothing is, and the thread waits.
-    """
+    # What it reports is passed on one by one, so that the window paints in between; while that
+    # takes turns, nothing is, and the thread waits.
 
     arrived = Signal(object)  # what LiveWork reports; nothing more once the session was ended
 

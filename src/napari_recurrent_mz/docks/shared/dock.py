@@ -119,10 +119,8 @@ class InstrumentFooter(QWidget):
         self.state.say(why_not, kind)
 
     def begin(self, title: str, *, first: str = "", total: int = 0, aside: bool = False) -> None:
-        """Show an empty bar; ``first`` says what comes before the first of ``total`` pieces.
-
-        ``aside`` leaves messages and buttons as they are: other things go on meanwhile.
-        """
+        """Show an empty bar; ``first`` says what comes before the first of ``total`` pieces."""
+        # ``aside`` leaves messages and buttons as they are: other things go on meanwhile.
         self._title, self._began, self._first = title, time.monotonic(), 0.0
         show_progress(self.bar, 0, total, f"{title}: {first}" if first else f"{title}…")
         self.bar.show()
@@ -145,11 +143,9 @@ class InstrumentFooter(QWidget):
         *,
         piece: str = "",
     ) -> None:
-        """Advance the bar; a total of 0 only says that something happens.
-
-        The time left follows from the pace unless it is given, NaN where it is not known; ``piece``
-        names one of the total.
-        """
+        """Advance the bar; a total of 0 only says that something happens."""
+        # The time left follows from the pace unless it is given, NaN where it is not known;
+        # ``piece`` names one of the total.
         words = words or self._title
         if total == 0:
             show_progress(self.bar, 0, 0, f"{words}…")
@@ -229,10 +225,9 @@ class Form(QWidget):
 
 
 class _Kept(type(QWidget)):  # type: ignore[misc]
-    """Gives a dock that was closed back to the menu that opens it, with all that was typed.
+    """Gives a dock that was closed back to the menu that opens it, with all that was typed."""
 
-    A metaclass: ``__init__`` would run again on what ``__new__`` returns.
-    """
+    # A metaclass: ``__init__`` would run again on what ``__new__`` returns.
 
     def __call__(cls, *args: Any, **options: Any) -> Any:
         window = window_of(unwrapped(options.get("napari_viewer")))  # named by napari's menus alone
@@ -243,12 +238,11 @@ class _Kept(type(QWidget)):  # type: ignore[misc]
 
 
 class Dock(QWidget, Tells, metaclass=_Kept):
-    """A dock with a form, a footer, and one job at a time in a thread.
+    """A dock with a form, a footer, and one job at a time in a thread."""
 
-    A subclass adds its parts to :attr:`form`, says in :meth:`_act` what the main button does and in
-    :meth:`_check` what is missing, and calls :meth:`start` with a generator. Parts with a method
-    ``restyle`` are drawn again when the theme changes.
-    """
+    # A subclass adds its parts to ``form``, says in ``_act`` what the main button does and in
+    # ``_check`` what is missing, and calls ``start`` with a generator. Parts with a method
+    # ``restyle`` are drawn again when the theme changes.
 
     ended = Signal(object)  # with the outcome of a job
     outlives_closing = True  # whether one that a menu opened is only hidden when it is closed
@@ -367,11 +361,9 @@ class Dock(QWidget, Tells, metaclass=_Kept):
         total: int = 0,
         wake: Callable[[], object] = lambda: None,
     ) -> None:
-        """Run ``work(*args)`` in a thread; let go of a job that still runs.
-
-        ``then`` gets its result in the GUI thread, unless it was cancelled; ``wake`` is called
-        when somebody asks to stop. For the other words see :meth:`InstrumentFooter.begin`.
-        """
+        """Run ``work(*args)`` in a thread; let go of a job that still runs."""
+        # ``then`` gets its result in the GUI thread, unless it was cancelled; ``wake`` is called
+        # when somebody asks to stop. For the other words see ``InstrumentFooter.begin``.
         self._let_job_go()
         self.run, self._then = Run(work, *args, wake=wake, title=title), then
         on(self, self.run.arrived, self._arrived)
@@ -502,11 +494,10 @@ def shell_of(dock: QWidget) -> QDockWidget | None:
 
 
 class WhenGone:
-    """Stops what a dock runs when Qt deletes it, or the window that it was not inside of.
+    """Stops what a dock runs when Qt deletes it, or the window that it was not inside of."""
 
-    Not a function: the garbage collector may empty what goes together with a dock before, and a
-    function without its defaults raises.
-    """
+    # Not a function: the garbage collector may empty what goes together with a dock before, and a
+    # function without its defaults raises.
 
     def __init__(self, dock: Dock) -> None:
         self._box = dock.__dict__

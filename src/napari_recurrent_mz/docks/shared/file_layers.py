@@ -174,10 +174,8 @@ class FileStack:
         return image.stack if "Z" in axes else image.data
 
     def _lazy(self, axes: str) -> Any:
-        """Every level with these axes, to be read when it is shown.
-
-        Chunks of an OME-Zarr that its first time point lacks are told now: they would be zeros.
-        """
+        """Every level with these axes, to be read when it is shown."""
+        # Chunks of an OME-Zarr that its first time point lacks are told now: they would be zeros.
         return layer_data([self._turned(level, axes) for level in self._levels()])
 
     def _levels(self) -> list[Any]:

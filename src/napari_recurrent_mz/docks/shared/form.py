@@ -157,10 +157,10 @@ class NumberEdit(QLineEdit):
 
 @dataclass(frozen=True, kw_only=True)
 class Ask:
-    """How a form asks for one value.
+    """How a form asks for one value."""
 
-    ``name`` is what a screen reader says, and the label where none is given; it may end in a unit.
-    """
+    # ``name`` is what a screen reader says, and the label where none is given; it may end in a
+    # unit.
 
     name: str = field(kw_only=False)
     tooltip: str = field(kw_only=False)

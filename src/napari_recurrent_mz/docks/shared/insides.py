@@ -177,12 +177,10 @@ def hide_layer_controls(viewer: Any) -> None:
 
 
 def talk_to_canvas(viewer: Any) -> None:
-    """Let OpenGL commands go to the viewer's canvas, if it has a window.
-
-    When a layer goes, napari 0.9 sends what waits for the graphics card, whomever OpenGL talks to
-    then: what points and vectors that stay have just been given is lost, and to paint them ends
-    the program.
-    """
+    """Let OpenGL commands go to the viewer's canvas, if it has a window."""
+    # When a layer goes, napari 0.9 sends what waits for the graphics card, whomever OpenGL talks to
+    # then: what points and vectors that stay have just been given is lost, and to paint them ends
+    # the program.
     with contextlib.suppress(AttributeError, RuntimeError):  # no window, or it is gone
         viewer.window._qt_viewer.canvas.native.makeCurrent()
 

@@ -581,10 +581,8 @@ def about_layer(
     planes: slice | None = None,
     same_units: bool = True,
 ) -> dict[str, Any]:
-    """Keyword arguments for a layer that lies where another one does, or where its crop does.
-
-    ``step`` of preparation is added to the metadata; ``is_flat`` is for one image of a stack.
-    """
+    """Keyword arguments for a layer that lies where another one does, or where its crop does."""
+    # ``step`` of preparation is added to the metadata; ``is_flat`` is for one image of a stack.
     n = 2 if is_flat else min(layer.ndim, 3)
     scale, translate = world_scale(layer)[-n:].copy(), world_place(layer)[-n:].copy()
     if region is not None:

@@ -146,10 +146,8 @@ class OpticsPanel(FormPanel):
     def set_values(
         self, values: Mapping[str, float | None], source: str, objective: str = ""
     ) -> None:
-        """Fill in values by their names in :class:`~.Optics`, and note where they come from.
-
-        ``objective`` is the preset to show when several have these values.
-        """
+        """Fill in values by their names in :class:`~.Optics`, and note where they come from."""
+        # ``objective`` is the preset to show when several have these values.
         self._objective = objective or self._objective
         stated = {k: float(v) for k, v in values.items() if k in self.fields and v is not None}
         for name, value in stated.items():
@@ -160,11 +158,9 @@ class OpticsPanel(FormPanel):
             self.changed.emit()
 
     def follow(self, images: Mapping[int, Mapping[str, Any]]) -> None:
-        """Show what the images in use say, and no longer what only others value.
-
-        ``images`` holds what each says, by an id; the first that says a value has it. What a person
-        set stays while one of these images does, and else gives way to what others say.
-        """
+        """Show what the images in use say, and no longer what only others value."""
+        # ``images`` holds what each says, by an id; the first that says a value has it. What a
+        # person set stays while one of these images does, and else gives way to what others say.
         if images and self._images and self._images.isdisjoint(images):
             for name in [n for n, source in self._source.items() if source not in _LOOSE]:
                 self._source[name] = _BEFORE

@@ -27,11 +27,10 @@ L = TypeVar("L", bound=Layer)
 
 
 class Activity:
-    """At most one bar among napari's own, for a job that takes a while.
+    """At most one bar among napari's own, for a job that takes a while."""
 
-    napari lets Qt work whenever such a bar is made or moves, in the middle of whatever goes on. So
-    it moves now and then, from a timer, when nothing of ours does.
-    """
+    # napari lets Qt work whenever such a bar is made or moves, in the middle of whatever goes on.
+    # So it moves now and then, from a timer, when nothing of ours does.
 
     def __init__(self, owner: QObject) -> None:
         self._bar: progress | None = None
@@ -71,10 +70,9 @@ class Activity:
 
 
 class Turns(QObject):
-    """Steps that keep a window busy, one by one: it answers and paints between two of them.
+    """Steps that keep a window busy, one by one: it answers and paints between two of them."""
 
-    The first waits a while until ``is_quiet``: until those who work in threads have come to rest.
-    """
+    # The first waits a while until ``is_quiet``: until those who work in threads have come to rest.
 
     changed = Signal(bool)  # whether steps are taken: who works in a thread should wait meanwhile
 
@@ -153,10 +151,9 @@ def _paint(window: Any) -> None:
 
 
 class Pace:
-    """How often something may be shown: as often as costs a fifth of the window's time.
+    """How often something may be shown: as often as costs a fifth of the window's time."""
 
-    The cost includes painting, which takes seconds where napari draws 3-D in software.
-    """
+    # The cost includes painting, which takes seconds where napari draws 3-D in software.
 
     def __init__(self, owner: QObject, show: Callable[[], object]) -> None:
         self._show = show

@@ -65,11 +65,9 @@ def _plane_in_view(viewer: Any, grid: ZGrid) -> int:
 
 
 def index_in(image: Image, layer: Layer, places: npt.ArrayLike) -> Array:
-    """Places in a layer of points or shapes (N, D), in the pixels of an image, (N, its axes).
-
-    Along the axes that the layer lacks they are where the image begins. Both must be in a unit of
-    length, or both in pixels.
-    """
+    """Places in a layer of points or shapes (N, D), in the pixels of an image, (N, its axes)."""
+    # Along the axes that the layer lacks they are where the image begins. Both must be in a unit of
+    # length, or both in pixels.
     axes = min(layer.ndim, image.ndim)
     check_units(layer, image, axes)
     world = _mapped(layer.data_to_world, np.asarray(places, np.float64))

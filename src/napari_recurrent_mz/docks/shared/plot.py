@@ -29,10 +29,9 @@ _FILES = "PNG image (*.png);;SVG drawing (*.svg);;PDF document (*.pdf)"
 
 
 class QuietCanvas(QWidget):
-    """A figure that is drawn in a thread and shown as a picture; it takes no clicks.
+    """A figure that is drawn in a thread and shown as a picture; it takes no clicks."""
 
-    While one is drawn the last one stays, and of those wanted meanwhile only the newest is drawn.
-    """
+    # While one is drawn the last one stays, and of those wanted meanwhile only the newest is drawn.
 
     _arrived = Signal(object)
 

@@ -39,11 +39,9 @@ _UNTICKED = "The scans before are unticked."
 def spread_planes(
     count: int, optics: Optics | None = None, z_step_um: float | None = None
 ) -> list[int]:
-    """Planes in the middles of equal parts of a stack of ``count`` planes: three, or up to five.
-
-    It is as many as leave no wide gap: fewer give no scan to check with, and the bundled networks
-    were trained for up to five.
-    """
+    """Planes in the middles of equal parts of a stack of ``count`` planes: three, or up to five."""
+    # It is as many as leave no wide gap: fewer give no scan to check with, and the bundled networks
+    # were trained for up to five.
     number = 3
     if optics is not None and z_step_um is not None:
         number = optics.scans_without_gaps(count * z_step_um) - 1  # half a gap stays at either end
@@ -349,10 +347,8 @@ class ScanSource(DropTarget):
         return stacks
 
     def _use_what_is_selected(self) -> None:
-        """Whoever opens the dock with images selected means them; others are told nothing.
-
-        Of several scans that were added at once, napari selects the last.
-        """
+        """Whoever opens the dock with images selected means them; others are told nothing."""
+        # Of several scans that were added at once, napari selects the last.
         chosen = selected(self._viewer)
         self._add_all(scans_like(chosen[0], self._viewer.layers) if len(chosen) == 1 else chosen)
 

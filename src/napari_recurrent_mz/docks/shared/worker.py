@@ -72,11 +72,10 @@ def time_left(elapsed_s: float, first_s: float, done: int, total: int) -> float 
 
 
 class Run(QObject):
-    """Work in a thread; it keeps itself alive until it has ended.
+    """Work in a thread; it keeps itself alive until it has ended."""
 
-    ``wake`` is called when somebody asks to stop, for work that waits for something else. Work that
-    ``waits`` most of the time has a thread of its own. ``title`` says what it does.
-    """
+    # ``wake`` is called when somebody asks to stop, for work that waits for something else. Work
+    # that ``waits`` most of the time has a thread of its own. ``title`` says what it does.
 
     arrived = Signal(object)  # with what the work yields
     ended = Signal(object)  # with the :class:`Outcome`; nothing comes after it
@@ -160,12 +159,11 @@ class _InPool(GeneratorWorker):  # type: ignore[misc]
 
 
 class _OwnThread(QObject):
-    """Iterates in a thread of its own; for :class:`Run` it is as one of napari's workers.
+    """Iterates in a thread of its own; for :class:`Run` it is as one of napari's workers."""
 
-    One of napari's pool that only waited would take a core from others, and napari asks about it
-    when its window closes. The program waits for its end, for it may use a microscope that Qt would
-    take away.
-    """
+    # One of napari's pool that only waited would take a core from others, and napari asks about it
+    # when its window closes. The program waits for its end, for it may use a microscope that Qt
+    # would take away.
 
     yielded = Signal(object)
     finished = Signal()
@@ -225,11 +223,9 @@ def in_background(
     then: Callable[[Any], None],
     failed: Callable[[str], object] | None = None,
 ) -> None:
-    """Run ``function(*args)`` in a thread.
-
-    ``then`` gets the value or ``failed`` a sentence, in the GUI thread, while ``owner`` and its
-    viewer are there; without ``failed`` it is told in the owner's dock.
-    """
+    """Run ``function(*args)`` in a thread."""
+    # ``then`` gets the value or ``failed`` a sentence, in the GUI thread, while ``owner`` and its
+    # viewer are there; without ``failed`` it is told in the owner's dock.
 
     def work() -> Generator[object, None, Any]:
         yield from ()

@@ -103,10 +103,9 @@ def _value(views: SideViews, place: dict[str, float]) -> float | None:
 
 @dataclass(frozen=True, eq=False)
 class VolumeSource:
-    """One volume to project; nothing of it belongs to napari.
+    """One volume to project; nothing of it belongs to napari."""
 
-    ``version`` is a number that no other layer, and no other state of this one's data, has.
-    """
+    # ``version`` is a number that no other layer, and no other state of this one's data, has.
 
     layer_id: int
     name: str

@@ -89,11 +89,9 @@ def add_points_layer(viewer: Any, like: Image | None, pixel_um: float) -> Points
 def map_heights(
     layer: Layer, shape: tuple[int, int], pixel_um: float, origin_um: tuple[float, float] | None
 ) -> Heights:
-    """The heights in µm that a layer holds, on the pixels (Y, X) of the scans.
-
-    ``origin_um`` is the place (y, x) of the scans' first pixel; None where their layers say
-    nothing: then it is pixel on pixel.
-    """
+    """The heights in µm that a layer holds, on the pixels (Y, X) of the scans."""
+    # ``origin_um`` is the place (y, x) of the scans' first pixel; None where their layers say
+    # nothing: then it is pixel on pixel.
     with reading(f"Layer '{layer.name}'"):
         data = np.asarray(_layers.stack_pixels(layer))
     flat = data.reshape(data.shape[-2:])

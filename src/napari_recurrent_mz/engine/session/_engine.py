@@ -148,10 +148,8 @@ class Engine:
             self._choose_place(planes)
 
     def planes(self, indices: Iterable[int]) -> Iterator[tuple[int, FloatArray]]:
-        """Index and plane, float32 (Y, X) in the scans' units, of the grid by the network.
-
-        Raises :class:`MemoryError` if a plane does not fit even without states.
-        """
+        """Index and plane, float32 (Y, X) in the scans' units, of the grid by the network."""
+        # Raises ``MemoryError`` if a plane does not fit even without states.
         assert self._planes is not None  # begin comes first
         started: deque[int] = deque()
 

@@ -52,10 +52,8 @@ def sample_scans(count: int, pixels: int) -> tuple[Scan, ...]:
 
 
 def modes(bench: Bench) -> dict[str, dict[str, bool]]:
-    """The two that are timed beside each other: the plain network, and as chosen for the machine.
-
-    Plain is plane by plane, in single precision, on a GPU in mixed precision.
-    """
+    """The two that are timed together: the plain network, and as chosen for the machine."""
+    # Plain is plane by plane, in single precision, on a GPU in mixed precision.
     return {"plain": {"fast": False, "half": bench.on_gpu}, "chosen": {}}
 
 

@@ -56,10 +56,8 @@ class BeadVolume:
 
 
 def even_planes(heights_um: npt.ArrayLike, words: str) -> tuple[float, float]:
-    """First height and mean step of planes, in µm, below 0 from the top down.
-
-    ``words`` name a stack that is refused.
-    """
+    """First height and mean step of planes, in µm, below 0 from the top down."""
+    # ``words`` name a stack that is refused.
     heights = np.asarray(heights_um, np.float64)
     step = even_step(heights)
     if step is None:
