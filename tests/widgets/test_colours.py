@@ -22,6 +22,7 @@ from files import write_ome
 from makers import needs_readers, write_czi
 from napari_recurrent_mz import Optics, Scan, ZGrid, reconstruct
 from napari_recurrent_mz.docks.files.layer_files import write_ome_tiff
+from napari_recurrent_mz.docks.prepare.dock import PrepareDock
 from napari_recurrent_mz.docks.reconstruct.channels import EMISSION, NAME
 from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
 from napari_recurrent_mz.docks.shared.layers import METADATA_KEY, known_metadata
@@ -105,6 +106,21 @@ class Gate:
 
 
 # channels ---------------------------------------------------------------------------------
+def test_a_prepared_channel_is_not_the_one_it_was_made_of(
+    dock: ReconstructDock, docks: list[Any], qtbot: Any, tmp_path: Path
+) -> None:
+    """Beside an aligned stack the unaligned ones may be ticked; they are not by themselves."""
+    opened(dock, two_colours(tmp_path))
+    viewer = dock._viewer
+    viewer.layers.selection = {viewer.layers["DAPI"]}
+    docks.append(prepare := PrepareDock(viewer))
+    with qtbot.waitSignal(prepare.ended, timeout=20_000):
+        prepare.act()
+    assert [one.name for one in dock.ui.channels.used()] == ["DAPI", "CY3"]
+    dock.add_layers([viewer.layers["DAPI (aligned)"]])
+    assert [one.name for one in dock.ui.channels.used()] == ["DAPI (aligned)"]
+
+
 def test_both_colours_of_a_stack_become_volumes_at_once(
     dock: ReconstructDock, tmp_path: Path, run_to_end: Any
 ) -> None:

@@ -598,6 +598,8 @@ def about_layer(
                 translate[0] = heights[0] * to_units
     record = dict(known_metadata(layer))
     record.pop("z_um", None)
+    if FILE in record:  # other pixels than those of a channel in it
+        record[FILE] = {"path": record[FILE]["path"]}
     if heights is not None:
         record["z_um"] = heights.tolist()
     record["prepared"] = [*record.get("prepared", ()), step]
