@@ -309,3 +309,25 @@ def test_all_channels_are_aligned_by_one(
     aligned = read_image(both, channel=0).data[:, 4:-4, 8:-8].astype(float)
     before = pixels[0, :, 4:-4, 8:-8].astype(float)
     assert np.ptp(aligned, axis=0).mean() < 0.3 * np.ptp(before, axis=0).mean()
+
+
+@pytest.mark.parametrize("ending", [".ome.zarr", ".ome.tif"])
+def test_channels_of_a_time_lapse_are_written_as_the_standard_has_them(
+    tmp_path: Path, ending: str
+) -> None:
+    import zarr
+    from ome_zarr_models.v05 import Image
+
+    place = Place(PIXEL_UM, STEP_UM * np.arange(N), time_step_s=30)
+    channels = [Channel(MOVIE[:, number], name) for number, name in enumerate(("DAPI", "CY3"))]
+    path = write_channels(tmp_path / f"movie{ending}", channels, place)
+    if ending == ".ome.zarr":
+        image = Image.from_zarr(zarr.open_group(path, mode="r"))
+        scale = image.ome_attributes.multiscales[0].datasets[0].coordinateTransformations[0].scale
+        assert scale == [30, 1, STEP_UM, PIXEL_UM, PIXEL_UM]
+        pixels = zarr.open_array(path / "0", mode="r")[:]
+    else:
+        pixels = tifffile.imread(path)
+    np.testing.assert_array_equal(pixels, MOVIE)
+    read = read_image(path, channel=1, time=2)
+    np.testing.assert_array_equal(read.data, MOVIE[2, 1])

@@ -70,14 +70,16 @@ class NewImage:
     @property
     def axes(self) -> str:
         """A letter for every length of the shape."""
-        lead = "C" if len(self.channels) > 1 else ""
-        return lead + "TZYX"[-len(self.channels[0].pixels.shape) :]
+        letters = "TZYX"[-len(self.channels[0].pixels.shape) :]
+        time = "T" * letters.count("T")  # first, as OME-Zarr has it
+        return time + "C" * (len(self.channels) > 1) + letters.removeprefix("T")
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """([C,] [T,] [Z,] Y, X)."""
-        lead = (len(self.channels),) if len(self.channels) > 1 else ()
-        return (*lead, *(int(length) for length in self.channels[0].pixels.shape))
+        """([T,] [C,] [Z,] Y, X)."""
+        pixels = self.channels[0].pixels.shape
+        lengths = dict(zip("TZYX"[-len(pixels) :], pixels, strict=True), C=len(self.channels))
+        return tuple(int(lengths[axis]) for axis in self.axes)
 
     @property
     def n_planes(self) -> int:

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 from typing import Any, Self
 
@@ -201,12 +200,13 @@ def write_channels(
     image = NewImage(path.name.split(".")[0], channels, place, provenance or {})
 
     def planes() -> Iterator[npt.NDArray[Any]]:
-        each = np.ndindex(*channels[0].pixels.shape[:-2])
-        for number, (channel, at) in enumerate(product(channels, each)):
+        for number, at in enumerate(np.ndindex(*image.shape[:-2])):
+            index = dict(zip(image.axes, at, strict=False))
+            channel = channels[index.pop("C", 0)]
             if on_plane is not None:
                 on_plane(number, image.n_planes)
             with reading(_called(channel)):
-                yield np.ascontiguousarray(channel.pixels[at], image.dtype)
+                yield np.ascontiguousarray(channel.pixels[tuple(index.values())], image.dtype)
 
     def write(part: Path) -> None:
         if path.suffix.lower() != _ZARR_ENDING:
