@@ -100,6 +100,8 @@ def test_what_is_there_is_chosen(make) -> None:
     assert dock.footer.action.isEnabled()
     later = viewer.add_image(MADE, name="later", metadata=provenance(4.0), **IN_UM)
     viewer.add_image(MADE, name="other", **IN_UM)
+    record = provenance(*SCANS, image="expected error of every voxel, one standard deviation")
+    viewer.add_image(MADE, name="mine · error", metadata=record, **IN_UM)
     assert dock.layers.ticked() == [mine, later]
     dock.check()
     assert dock.options.scans.native.placeholderText() == "2 5 8"  # they disagree

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
+from ..core.methods import ERROR_IMAGE
 from ..core.progress import listening
 from ..core.scans import InputError, ZGrid, check_heights, contrast_limits, default_grid
 from ..engine.recipe import HeightMap, Recipe, SurfaceFacts
@@ -55,7 +56,7 @@ def reconstruct(
       recurrent-mz reconstruct TWO-COLOURS.tif --channel all --wavelength-um 0.461,0.57 \\
           --planes 30 60 90 -o both.ome.tif
     """
-    from ..engine.voxel_errors import IMAGE, check_known
+    from ..engine.voxel_errors import check_known
 
     files = source.scans.files
     path = check_output(output, files, ngff)
@@ -91,7 +92,9 @@ def reconstruct(
         records = [record for record, _ in done]
         volume.finish(_of_channels(records))
         if error_volume:
-            error_volume.finish(_of_channels([{**record, "image": IMAGE} for record in records]))
+            error_volume.finish(
+                _of_channels([{**record, "image": ERROR_IMAGE} for record in records])
+            )
     for one, (_, words) in zip(given, done, strict=True):
         print(f"{one.channel}: {words}" if one.channel else words)
 

@@ -12,6 +12,9 @@ from typing import Any
 
 from .errors import check_choice
 
+ERROR_IMAGE = "expected error of every voxel, one standard deviation"
+"""What the record of a volume of errors calls its ``image``."""
+
 
 @dataclass(frozen=True)
 class Method:

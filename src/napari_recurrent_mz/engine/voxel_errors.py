@@ -17,8 +17,6 @@ from ..networks.voxel_error import TRAINED_FOR, VoxelErrors
 from .inference import Plane, loaded
 from .recipe import Recipe
 
-IMAGE = "expected error of every voxel, one standard deviation"
-
 
 def check_known(recipe: Recipe) -> None:
     """Raise :class:`~.InputError` unless the errors of what a recipe makes are known."""

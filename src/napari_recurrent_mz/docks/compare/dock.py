@@ -13,6 +13,7 @@ from napari.layers import Image, Layer
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QScrollArea
 
+from ...core.methods import ERROR_IMAGE
 from ...core.optics import Optics
 from ...core.scans import InputError
 from ...measure.comparison import (
@@ -239,7 +240,8 @@ class CompareDock(Dock):
     # from what is chosen to a job -----------------------------------------------------
     def _is_offered(self, layer: Layer) -> bool:
         """Whether a layer can be compared: images but the reference, and no maps from here."""
-        is_map = "difference" in _layers.own_metadata(layer)
+        record = _layers.own_metadata(layer)
+        is_map = "difference" in record or record.get("image") == ERROR_IMAGE
         return isinstance(layer, Image) and not is_map and layer is not self.reference.layer()
 
     def _layers(self) -> list[Image]:

@@ -16,7 +16,7 @@ from napari.layers import Image
 from ...core.device import check_memory, choose_device
 from ...core.errors import together
 from ...core.memory import size_in_words
-from ...core.methods import method_of
+from ...core.methods import ERROR_IMAGE, method_of
 from ...core.optics import Optics
 from ...core.progress import expected_in_words
 from ...core.scans import InputError, ZGrid, counted
@@ -84,12 +84,12 @@ def build_jobs(ui: ReconstructLayout, viewer: Any, *, preview: bool) -> list[Pla
 
 def errors_beside(ui: ReconstructLayout, volume: Image, made: VolumeJob) -> Planned:  # noqa: ARG001
     """The expected error of every voxel of a finished volume."""
-    from ...engine.voxel_errors import IMAGE, check_known
+    from ...engine.voxel_errors import check_known
 
     check_known(made.recipe)
     check_is_there(volume)
     pixels = sliceable(full_resolution(volume))
-    errors_of = MadeVolume(pixels, {**known_metadata(volume), "image": IMAGE})
+    errors_of = MadeVolume(pixels, {**known_metadata(volume), "image": ERROR_IMAGE})
     look = {"colormap": "magma", "blending": "translucent_no_depth"}
     job = replace(made, errors_of=errors_of)
     return Planned(job, f"{volume.name} · error", volume, look, "Voxel errors")
