@@ -244,6 +244,8 @@ def test_what_was_made_of_scans_is_no_scan(entry) -> None:
         (["embryo.ome.tif"] * 3, "embryo"),
         (["a", "b"], ""),
         (["cell1", "cell2"], "cell"),
+        (["cell 12", "cell 12, plane 4 (shifted back)"], "cell 12"),
+        (["cell 1", "cell 12"], "cell"),
     ],
 )
 def test_the_volume_is_named_after_what_scans_have_in_common(names, common) -> None:

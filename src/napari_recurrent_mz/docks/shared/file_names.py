@@ -19,8 +19,10 @@ def common_name(names: Sequence[str]) -> str:
     """What the names of the scans begin with, without endings and loose marks."""
     unique = list(dict.fromkeys(names))
     text = os.path.commonprefix(unique)  # noqa: RUF071  # of characters, not of folders
+    ends = {name[len(text) :][:1] for name in unique}
+    is_whole = "" in ends and not any(end.isdigit() for end in ends)  # one that was repaired
     text = stem_of(text).removesuffix(".ome")
-    if len(unique) > 1:
+    if not is_whole:
         text = re.sub(r"[\W_]*(\bz|_z)?[\W_\d]*$", "", text, flags=re.IGNORECASE)
     return text.strip()
 
