@@ -267,6 +267,13 @@ def test_several_volumes_have_one_short_name(names, joint) -> None:
     assert file_names.joint_name(names) == joint
 
 
+def test_a_time_lapse_is_told_to_be_split_where_one_time_point_is_wanted() -> None:
+    layer = image((2, 3, 8, 8), axis_labels=("t", "z", "y", "x"))
+    with pytest.raises(InputError, match=r"'cells' has 2 time points: split it .* choose one"):
+        _layers.check_layer(layer)
+    assert _layers.check_layer(layer, times=True) is layer
+
+
 def test_pixels_that_cannot_be_read_are_told_with_their_plane() -> None:
     def read(block_id: tuple[int, ...]) -> np.ndarray:
         if block_id[0] == 1:

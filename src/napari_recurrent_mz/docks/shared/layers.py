@@ -59,8 +59,12 @@ def check_layer(layer: Layer, *, times: bool = False) -> Image:
             f"{name} is an RGB image: split it (right-click, Split RGB) and choose one channel."
         )
     shape = full_resolution(layer).shape
-    is_lapse = times and frame_count(layer) > 1
-    if len(shape) < 2 or (not is_lapse and any(size != 1 for size in shape[:-3])):
+    points = frame_count(layer)
+    if points > 1 and not times:
+        raise InputError(
+            f"{name} has {points} time points: split it (right-click, Split Stack) and choose one."
+        )
+    if len(shape) < 2 or (points < 2 and any(size != 1 for size in shape[:-3])):
         raise InputError(
             f"{name} has {len(shape)} dimensions {tuple(shape)}, and not one channel and one time "
             "point: split or slice it to (z, y, x) or (y, x), or open its file with the reader "
