@@ -520,3 +520,12 @@ def test_an_ndtiff_without_its_index_is_no_guess(tmp_path: Path) -> None:
     (path.parent / "NDTiff.index").unlink()
     with pytest.raises(InputError, match=r"NDTiff\.index"):
         read_image(path, time=0, channel=0)
+
+
+def test_a_given_step_leaves_a_stack_the_way_up_it_is(tmp_path: Path) -> None:
+    positions = {"PositionZ": [3.0, 2.0, 1.0, 0.0], "PositionZUnit": ["µm"] * 4}
+    stack, path = np.random.default_rng(2).random((4, 20, 20)), tmp_path / "falling.ome.tif"
+    tifffile.imwrite(path, stack, ome=True, metadata={"axes": "ZYX", "Plane": positions})
+    lowest, highest = scans_from_stack(read_image(path), [3, 0], z_step_um=0.5)
+    assert (lowest.z_um, highest.z_um) == (0.0, 1.5)
+    np.testing.assert_array_equal(highest.pixels, stack[0].astype(np.float32))

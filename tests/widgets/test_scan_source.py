@@ -367,3 +367,15 @@ def test_remove_without_a_selection_removes_nothing(make_dock, add_stack) -> Non
     dock.ui.remove_button.click()
     assert len(dock.ui.table.scans.rows) == 3
     assert dock.footer.message.text().startswith("No row is selected")
+
+
+def test_a_typed_step_leaves_a_stack_the_way_up_it_is(
+    dock: ReconstructDock, viewer: ViewerModel, stack: np.ndarray
+) -> None:
+    press_add(dock, add(viewer, stack, "falling", **sized((-0.5, 0.2, 0.2)), translate=(6, 0, 0)))
+    chosen = dock.ui.stack
+    chosen.step.set_value(0.6)
+    chosen.planes.setText("1, 4, 8")
+    chosen.use.click()
+    heights = {row.plane: row.z_um for row in dock.used()}
+    assert heights == pytest.approx({1: 4.2, 4: 2.4, 8: 0.0})

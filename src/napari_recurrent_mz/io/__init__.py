@@ -7,6 +7,7 @@ from ._channels import Channel as Channel
 from ._channels import Place as Place
 from ._facts import even_step as even_step
 from ._facts import scatter_note as scatter_note
+from ._facts import spaced_heights as spaced_heights
 from ._image_file import ImageFile as ImageFile
 from ._image_file import to_um as to_um
 from ._parts import channels_of as channels_of

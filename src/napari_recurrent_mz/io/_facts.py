@@ -229,6 +229,15 @@ def even_step(z_um: npt.NDArray[np.float64], slack: float = _EVEN) -> float | No
     return step if step != 0 and off <= slack * abs(step) else None
 
 
+def spaced_heights(
+    step_um: float, count: int, stated_um: npt.NDArray[np.float64] | None
+) -> npt.NDArray[np.float64]:
+    """Heights of planes so far apart, the lowest at 0, that fall where the stated ones do."""
+    heights = step_um * np.arange(count, dtype=np.float64)
+    falls = stated_um is not None and stated_um[0] > stated_um[-1]
+    return heights[::-1] if falls else heights
+
+
 def _step_and_scatter(z_um: npt.NDArray[np.float64]) -> tuple[float, float]:
     """The mean step of heights, and how far one is off it at most."""
     steps = len(z_um) - 1

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.scans import InputError, Scan, counted
+from ._facts import spaced_heights
 from ._image_file import ImageFile
 from ._parts import read_image
 from ._tiff import heights_in
@@ -211,7 +212,7 @@ def stack_heights(
     if z_step_um is not None:
         if not np.isfinite(z_step_um) or z_step_um <= 0:
             raise InputError(f"The z step {z_step_um:g} µm is not above 0: correct {option}.")
-        return z_step_um * np.arange(image.n_planes, dtype=np.float64)
+        return spaced_heights(z_step_um, image.n_planes, image.z_um)
     if image.z_um is None:
         why = image.doubts.get("z_um")
         reason = f"are not sure, for {why}" if why else "are not in its metadata"

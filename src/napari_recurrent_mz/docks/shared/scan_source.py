@@ -17,6 +17,7 @@ from superqt.utils import signals_blocked
 
 from ...core.optics import Optics
 from ...core.scans import InputError
+from ...io import spaced_heights
 from . import layers as _layers
 from .drop import DropTarget, doubts_about, said_of
 from .file_layers import HeightsButton, Mislabelled, Opened, open_files
@@ -170,7 +171,7 @@ class StackPanel(FormPanel):
         if typed is not None:
             if typed <= 0:
                 raise InputError(f"The z-step {typed:g} µm is not above 0: correct it.")
-            heights = typed * np.arange(count, dtype=np.float64)
+            heights = spaced_heights(typed, count, heights)
         if self.how.currentIndex() == _LIST:
             planes = parse_planes(self.planes.text(), count)
         elif heights is None:

@@ -24,6 +24,7 @@ from ...core.scans import (
     in_words,
     require_several,
 )
+from ...io import spaced_heights
 from . import layers as _layers
 from .form import parse_length_um
 from .guard import telling
@@ -383,10 +384,8 @@ def rows_of(layer: Image, planes: Sequence[int], step_um: float | None = None) -
     """Rows for some planes of a layer; a ``step_um`` replaces the heights that it says."""
     heights, origin = _layers.heights_um(layer)
     if step_um is not None:
-        heights, origin = (
-            step_um * np.arange(_layers.plane_count(layer), dtype=np.float64),
-            TYPED_STEP,
-        )
+        heights = spaced_heights(step_um, _layers.plane_count(layer), heights)
+        origin = TYPED_STEP
     return [
         Row(weakref.ref(layer), p, None if heights is None else float(heights[p]), origin)
         for p in planes
