@@ -19,6 +19,7 @@ from files import MICROMETRES, heights, write_ome
 from napari_recurrent_mz import Optics, ZGrid
 from napari_recurrent_mz.core import device
 from napari_recurrent_mz.core.methods import METHOD_NAMES
+from napari_recurrent_mz.docks.compare.dock import CompareDock
 from napari_recurrent_mz.docks.files import samples
 from napari_recurrent_mz.docks.reconstruct import layout as _layout
 from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
@@ -539,6 +540,16 @@ def test_errors_of_voxels_are_put_beside_the_volume_by_one_press(dock, qtbot, ru
     with qtbot.waitSignal(dock.ended, timeout=30_000):
         dock.ui.errors.click()
     assert "but its recipe makes" in dock.ui.footer.message.text()
+
+
+def test_errors_of_voxels_are_not_compared_as_a_volume_is(dock, docks, run_to_end) -> None:
+    docks.append(compare := CompareDock(dock._viewer))
+    dock.ui.method.set_method("lmmse")
+    run_to_end(dock)
+    volume = result_of(dock)
+    run_to_end(dock, "errors")
+    assert "error" in dock._viewer.layers[-1].name
+    assert compare.layers.ticked() == [volume]
 
 
 def test_errors_that_are_stopped_leave_the_volume_alone(dock, qtbot, run_to_end) -> None:

@@ -130,7 +130,7 @@ class ResultLayer(LayerInTurns[Image]):
             data,
             name=name,
             metadata={
-                _layers.METADATA_KEY: {"state": "running"},
+                _layers.METADATA_KEY: self.job.state_record("running"),
                 _layers.LAID_KEY: {name: place[name] for name in ("axis_labels", "units")},
             },
             **{"contrast_limits": self._shown.contrast, **self._look},

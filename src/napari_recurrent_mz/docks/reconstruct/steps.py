@@ -117,12 +117,16 @@ class VolumeJob:
             return dict(self.errors_of.record)
         return {**provenance, **({"time_points": self.frames} if self.lapse else {})}
 
+    def state_record(self, state: str) -> dict[str, Any]:
+        """The metadata while nothing else is sure: how it stands, and whether it is of errors."""
+        image = {} if self.errors_of is None else {"image": self.errors_of.record["image"]}
+        return {"state": state, **image}
+
     def _begun(self, state: str) -> dict[str, Any]:
         return {
-            "state": state,
+            **self.state_record(state),
             "method": self.recipe.method,
             "scans": [scan.as_dict() for scan in self.recipe.scans],
-            **({"image": self.errors_of.record["image"]} if self.errors_of else {}),
         }
 
 
