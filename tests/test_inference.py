@@ -18,11 +18,10 @@ from napari_recurrent_mz.engine import tiles as tiles_module
 from napari_recurrent_mz.engine.check import (
     NETWORK,
     OwnSampleCheck,
-    notes_before,
     range_warnings,
 )
 from napari_recurrent_mz.engine.cost import estimate_cost
-from napari_recurrent_mz.engine.inference import Plane, iter_planes
+from napari_recurrent_mz.engine.inference import Plane, iter_planes, notes_before
 from napari_recurrent_mz.engine.provenance import methods_paragraph, provenance
 from napari_recurrent_mz.engine.recipe import Recipe
 from napari_recurrent_mz.engine.tiles import NetworkPlanes, tiles

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +23,6 @@ from ..core.scans import (
     InputError,
     Scan,
     ScanStack,
-    ZGrid,
     in_ordinary_units,
     listed,
     named,
@@ -38,9 +36,6 @@ from ..estimates.points import PointImages, PointsAndLinear
 from ..estimates.saturation import AT_LIMIT, LOST, SATURATED, saturated_part
 from ..networks.weights import Model
 from .tiles import NetworkPlanes
-
-if TYPE_CHECKING:
-    from .recipe import Recipe
 
 NETWORK, LINEAR = "recurrent-mz", "lmmse"
 
@@ -279,19 +274,6 @@ def _psnr(predicted: FloatArray, small: _Halved, number: int) -> float:
     error = float(np.mean((predicted - small.clean[number]) ** 2, dtype=np.float64))
     error = max(error - small.noise[number], _LEAST * error, 1e-12 * small.span**2)
     return float(10 * np.log10(small.span**2 / error))
-
-
-def notes_before(recipe: Recipe) -> list[str]:
-    """Sentences for a person before a run; those on a network where its weights are loaded."""
-    scans, optics, z_um = recipe.scans, recipe.optics, [scan.z_um for scan in recipe.scans]
-    what = "grid" if isinstance(recipe.target, ZGrid) else "surface"
-    notes = saturation_notes(scans) + reach_notes(z_um, recipe.ends_um, optics, what)
-    if optics is not None:
-        notes += gap_notes(z_um, optics)
-    if not isinstance(recipe.model, str | Path | None):
-        notes += [] if optics is None else range_warnings(z_um, optics, recipe.model)
-        notes += kind_notes(recipe.model)
-    return notes
 
 
 def kind_notes(model: Model) -> list[str]:

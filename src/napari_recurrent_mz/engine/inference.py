@@ -38,7 +38,17 @@ from ..estimates.lmmse import LinearEstimate
 from ..estimates.object_windows import nonnegative_estimate
 from ..estimates.points import PointsAndLinear
 from ..networks.weights import Model, bundled_models, load_model
-from .check import NETWORK, OwnSampleCheck, check_on_scans, notes_before, points_notes
+from .check import (
+    NETWORK,
+    OwnSampleCheck,
+    check_on_scans,
+    gap_notes,
+    kind_notes,
+    points_notes,
+    range_warnings,
+    reach_notes,
+    saturation_notes,
+)
 from .recipe import HeightMap, Recipe
 from .tiles import NetworkPlanes
 
@@ -309,6 +319,19 @@ def plane_maker(
     for sentence in notes_before(recipe):
         on_message(sentence)
     return maker
+
+
+def notes_before(recipe: Recipe) -> list[str]:
+    """Sentences for a person before a run; those on a network where its weights are loaded."""
+    scans, optics, z_um = recipe.scans, recipe.optics, [scan.z_um for scan in recipe.scans]
+    what = "grid" if isinstance(recipe.target, ZGrid) else "surface"
+    notes = saturation_notes(scans) + reach_notes(z_um, recipe.ends_um, optics, what)
+    if optics is not None:
+        notes += gap_notes(z_um, optics)
+    if not isinstance(recipe.model, str | Path | None):
+        notes += [] if optics is None else range_warnings(z_um, optics, recipe.model)
+        notes += kind_notes(recipe.model)
+    return notes
 
 
 @dataclass(frozen=True, eq=False)

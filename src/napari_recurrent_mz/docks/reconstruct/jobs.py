@@ -239,7 +239,7 @@ def known_recipe(ui: ReconstructLayout, recipe: Recipe) -> Recipe:
 
 def warnings_about(ui: ReconstructLayout, recipe: Recipe) -> list[str]:
     """What to mind: outside the trained range, far beyond the scans, scans that lie apart."""
-    from ...engine.check import notes_before
+    from ...engine.inference import notes_before
 
     notes = notes_before(recipe)
     rows, pixel_um = ui.table.scans.used(), ui.optics.pixel_um()

@@ -228,7 +228,7 @@ class SurfaceDock(ScanSource):
             self.footer.ready("Getting ready…" if rows else "Add scans to begin.", "hint")
             return
         self.surface.show_points(self._pixels())
-        from ...engine.check import notes_before
+        from ...engine.inference import notes_before
 
         recipe = self.recipe()
         model = self.method.model if recipe.chosen.needs_model else None
