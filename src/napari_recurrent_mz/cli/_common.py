@@ -287,7 +287,7 @@ class Source:
         done = list[str]()
         if self.scans.repair:
             scans, done = repaired(scans, optics)
-        faults = fault_notes(scans, optics)
+        faults = fault_notes(scans, optics, self.scans.planes)
         note(*done, *chain(*faults))
         if any(faults[: len(REPAIRS)]) and not self.scans.repair:
             note("--repair makes these right.")

@@ -109,7 +109,7 @@ def _read(
     heights = stack_heights(image, files.z_step_um)
     resolved = optics.of_channel(channel).of([image], methods)[0]
     notes = saturation_notes(scans) + scatter_note(heights, f"'{image.name}'")
-    note(*notes, *chain(*fault_notes(scans, resolved)))
+    note(*notes, *chain(*fault_notes(scans, resolved, planes)))
     if not reference:
         return image, partial(evaluate, image.stack, heights, optics=resolved)
     other = files.read(reference, channel=channel)
