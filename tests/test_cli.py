@@ -105,6 +105,59 @@ def test_heights_from_names_and_grid_from_the_optics(run, tmp_path: Path) -> Non
     np.testing.assert_allclose(image.z_um, np.linspace(0.5, 3.5, 9))
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            "reconstruct stack.ome.tif --planes 1 4 7 --method lmmse --pixel-um 0.25 --na 0.8 "
+            "--z-step-um 0.4 -o v.tif",
+            [
+                "z step is 0.5 µm: 0.4 µm was taken, as given.",
+                "pixel size in the sample is 0.2 µm: 0.25 µm was taken, as given.",
+            ],
+        ),
+        (
+            "reconstruct stack.ome.tif --planes 1 4 7 --method linear --z 1 2.5 5 -o v.tif",
+            ["heights are 0.5, 2, 3.5 µm: 1, 2.5, 5 µm were taken, as given."],
+        ),
+        ("reconstruct stack.ome.tif --planes 1 4 7 --method linear --z 1 2.5 4 -o v.tif", []),
+        (
+            "evaluate stack.ome.tif --planes 1 4 7 --methods lmmse --wavelength-um 0.6 --na 0.7",
+            [
+                "numerical aperture is 0.8: 0.7 was taken, as given.",
+                "emission wavelength is 0.5 µm: 0.6 µm was taken, as given.",
+            ],
+        ),
+        (
+            "prepare edf stack.ome.tif --immersion-index 1.33 -o e.tif",
+            ["refractive index of the immersion is 1: 1.33 was taken, as given."],
+        ),
+    ],
+    ids=["size and step", "heights", "heights from elsewhere", "optics", "prepare"],
+)
+def test_what_is_given_in_place_of_what_the_file_says_is_told(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: str,
+    told: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "stack.ome.tif").symlink_to(folder / "stack.ome.tif")
+    assert main(words.split()) == 0
+    notes = [line for line in capsys.readouterr().err.splitlines() if "as given" in line]
+    which = "note: 'stack.ome.tif' says that the"
+    assert notes == [f"{which} {sentence}" for sentence in told]
+
+
+def test_a_batch_reports_what_is_given_in_place_of_what_the_file_says(run, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    given = "--planes", 1, 4, 7, "--method", "linear", "--z-step-um", "0.4", "--jobs", 1
+    run("batch", "stack.ome.tif", *given, "-o", out)
+    assert "the z step is 0.5 µm: 0.4 µm was taken" in (out / "batch-report.csv").read_text("utf-8")
+
+
 def test_without_a_grid_a_stack_gives_its_own_planes(run, tmp_path: Path) -> None:
     stack, output = ["stack.ome.tif", "--planes", 1, 4, 7], tmp_path / "v.tif"
     run("reconstruct", *stack, "--z-step-um", "0.7", *OPTIONS, "--method", "linear", "-o", output)

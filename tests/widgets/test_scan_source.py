@@ -264,6 +264,21 @@ def test_what_was_typed_for_another_stack_is_called_so_and_gives_way(
     )
 
 
+def test_what_is_typed_beside_what_the_image_says_is_told(
+    dock: ReconstructDock, viewer: ViewerModel, stack: Any
+) -> None:
+    press_add(dock, add(viewer, stack, "green", OPTICS, **sized()))
+    note = dock.ui.optics.note
+    assert "says" not in note.text()
+    type_in(dock, "na", "0.8")
+    type_in(dock, "wavelength_um", "519")
+    assert note.text().endswith("from the image; the image says NA 1.2")
+    type_in(dock, "pixel_um", "0.1")
+    assert note.text().endswith("the image says NA 1.2 and pixel size 0.2")
+    type_in(dock, "na", "1.2")
+    assert note.text().endswith("the image says pixel size 0.2")
+
+
 def test_scans_of_two_channels_are_said(
     dock: ReconstructDock, viewer: ViewerModel, stack: Any
 ) -> None:

@@ -24,9 +24,9 @@ from ..io import (
     scans_from_stack,
     stack_heights,
 )
-from ..io._optics import OPTICS, optics_for, optics_values
+from ..io._optics import OPTICS, optics_for, optics_values, overridden
 from ..io._parts import channel_number
-from ..io._scans import unlike_notes
+from ..io._scans import other_heights, unlike_notes
 from ..io._whole import check_no_device
 from ..io._zarr import NGFF
 from ._options import Argument, Option
@@ -82,6 +82,7 @@ class OpticsOptions:
         self, images: Sequence[ImageFile], methods: Sequence[str] = ()
     ) -> tuple[Optics | None, float]:
         """The optics, complete where a method needs them, and the pixel size; or one sentence."""
+        note(*overridden(asdict(self), images))
         return optics_for(needs_optics(methods), asdict(self), images)
 
 
@@ -342,6 +343,7 @@ def load_scans(
         if z_um is not None and z_step_um is not None:
             raise InputError("--z and --z-step-um both say where the planes are: give one of them.")
         scans = scans_from_stack(first, planes, z_step_um, z_um=z_um)
+        note(*overridden({"z_step_um": z_step_um}, images))
     elif len(images) == 1 and first.n_planes > 1:
         n = first.n_planes
         raise InputError(
@@ -351,6 +353,7 @@ def load_scans(
     else:
         scans = scans_from_files(images, z_um)
     require_several(scans)
+    note(*other_heights(images, planes, z_um))
     return list(check_scans(scans))
 
 
@@ -359,6 +362,7 @@ def rising(
 ) -> tuple[Any, Any]:
     """All planes of a stack from the lowest up, and their heights in µm."""
     heights = stack_heights(image, z_step_um, option)
+    note(*overridden({"z_step_um": z_step_um}, [image]))
     order = heights.argsort(kind="stable")
     if all(order[1:] > order[:-1]):
         return image.stack, heights

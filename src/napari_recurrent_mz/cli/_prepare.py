@@ -34,10 +34,11 @@ from ..io import (
     write_table,
 )
 from ..io._image_file import stem_of
+from ..io._optics import overridden
 from ..measure.plots import ENDINGS, save_figure
 from ._common import OUTPUT, ChannelOptics, Files, OneChannel, check_json, of_channel, rising
 from ._options import Argument, Option, Written
-from ._terminal import Progress
+from ._terminal import Progress, note
 
 if TYPE_CHECKING:
     from ..measure.preparation import Alignment
@@ -407,6 +408,7 @@ def _confocal(
     from ..measure.preparation import Place as StackPlace
 
     stack, heights = rising(image, z_step_um, "--confocal-z-step-um")
+    note(*overridden({"pixel_um": pixel_um}, [image]))
     pixel = pixel_um or image.pixel_um
     if not pixel or pixel < 0:
         why = image.doubts.get("pixel_um")

@@ -94,6 +94,22 @@ def unlike_notes(images: Sequence[ImageFile]) -> list[str]:
     return list(notes.values())
 
 
+def other_heights(
+    images: Sequence[ImageFile], planes: Sequence[int] | None, z_um: Sequence[float] | None
+) -> list[str]:
+    """A sentence where the files state other distances between scans than heights as given."""
+    stated = [image.z_um for image in images if image.z_um is not None]
+    if z_um is None or len(stated) < len(images):
+        return []
+    heights = np.concatenate(stated) if planes is None else stated[0][list(planes)]
+    gaps, given = np.diff(heights), np.diff(z_um)
+    if np.allclose(gaps, given, rtol=0, atol=0.01 * np.abs(gaps).max()):
+        return []  # where z is 0 is a person's choice
+    lists = [", ".join(f"{z:.6g}" for z in values) for values in (heights, z_um)]
+    which = f"'{images[0].name}' says" if planes is not None else "The files say"
+    return [f"{which} that the heights are {lists[0]} µm: {lists[1]} µm were taken, as given."]
+
+
 def scans_from_files(
     paths: Iterable[str | os.PathLike[str] | ImageFile], z_um: Sequence[float] | None = None
 ) -> list[Scan]:
