@@ -106,6 +106,33 @@ def test_edf_and_its_heights() -> None:
     assert image.pixel_um == 0.2
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_map_of_heights_and_an_edf_are_no_scans(
+    capsys: pytest.CaptureFixture[str], channels: int
+) -> None:
+    pixels = [Channel(STACK, name, (0.0, 1.0)) for name in ("green", "red")[:channels]]
+    record = {"optics": OPTICS, "prepared": [{"task": "align"}]}
+    write_channels("in.ome.tif", pixels, Place(0.2, Z_UM), record)
+    of = ["--channel", "all"] if channels > 1 else []
+    argv = ["prepare", "edf", "in.ome.tif", *of, "-o", "edf.ome.tif", "--heights", "map.ome.tif"]
+    assert main(argv) == 0
+    capsys.readouterr()
+    by, one = ["--method", "linear", "-o", "v.ome.tif"], ["--channel", "1"] if of else []
+    for file, what in (("map", "is a map of heights"), ("edf", "shows all planes of a stack")):
+        path = f"{file}.ome.tif"
+        two = [path, "map.ome.tif", *one]
+        for words in (
+            ["reconstruct", *two, "--z", "1", "2", *by],
+            ["surface", *two, "--z", "1", "2", "--through", "1,0,0", "1,0,9", "2,9,0", *by],
+            ["evaluate", path, "--planes", "0", "0", *one],
+            ["prepare", "align", *two, "-o", "."],
+        ):
+            assert main(words) == 1
+            assert f"'{path}{', red' * len(of[:1])}' {what}" in capsys.readouterr().err
+    surface = ["--planes", "0", "3", "--heights", "map.ome.tif", *by] if not of else []
+    assert not surface or main(["surface", "stack.ome.tif", *surface]) == 0
+
+
 def test_normalise_by_an_edf_of_its_own_or_by_a_given_one() -> None:
     argv = ["prepare", "normalise", "stack.ome.tif", "-o", "out.ome.tif"]
     assert main([*argv, "--json", "n.json", "--figure", "histogram.png"]) == 0

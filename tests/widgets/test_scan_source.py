@@ -206,7 +206,10 @@ def test_a_reopened_dock_does_not_take_the_result_for_scans(
     press_add(again, result)
     assert again.ui.table.scans.rows == []
     said = again.ui.footer.message.text()
-    assert said == f"Layer '{result.name}' was made from scans: choose the scans themselves."
+    assert (
+        said
+        == f"Layer '{result.name}' was made from scans, and is no scan itself: give those scans."
+    )
 
 
 def test_a_volume_file_that_is_dropped_is_no_stack_of_scans(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +69,28 @@ def _height(match: re.Match[str]) -> float | None:
 
 
 def check_measured(image: ImageFile) -> None:
-    """Raise :class:`InputError` for what was reconstructed: planes of it are no scans."""
-    if "scans" in image.provenance:
-        raise InputError(
-            f"'{image.name}' was reconstructed from scans, and is no scan itself: give those scans."
-        )
+    """Raise :class:`InputError` for what was computed: planes of it are no scans."""
+    check_no_result(image.provenance, f"'{image.name}'")
+
+
+def check_no_result(record: Mapping[str, Any], label: str) -> None:
+    """Raise :class:`InputError` when, by the record of how it was made, an image is no scan."""
+    steps = [step for step in record.get("prepared", ()) if isinstance(step, Mapping)]
+    if is_reconstructed(record):
+        what, remedy = "was made from scans", "give those scans"
+    elif any("holds" in step for step in steps):
+        what, remedy = "is a map of heights", "give the stack that it was made from"
+    elif any(step.get("task") == "edf" for step in steps):
+        what, remedy = "shows all planes of a stack in focus", "give planes of that stack"
+    else:
+        return
+    raise InputError(f"{label} {what}, and is no scan itself: {remedy}.")
+
+
+def is_reconstructed(record: Mapping[str, Any]) -> bool:
+    """Whether an image was made from scans, by the record of how it was made."""
+    is_made = not {"scans", "method", "difference"}.isdisjoint(record)
+    return is_made or record.get("state") == "running"
 
 
 def unlike_notes(images: Sequence[ImageFile]) -> list[str]:

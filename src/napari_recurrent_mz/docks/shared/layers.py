@@ -28,6 +28,7 @@ from ...io import even_step, read_image, z_from_name
 from ...io._facts import PLAUSIBLE
 from ...io._image_file import stem_of
 from ...io._parts import contents_of
+from ...io._scans import check_no_result, is_reconstructed
 
 METADATA_KEY = "napari-recurrent-mz"  # where a layer's metadata keeps what this package knows of it
 SHOWN_STEP = "shown_z_step_um"  # the z scale that a stack of unknown step is shown with
@@ -532,14 +533,13 @@ def optics_by_image(layers: Iterable[Layer]) -> dict[int, dict[str, Any]]:
 
 def is_reconstruction(layer: Layer) -> bool:
     """Whether a layer was made from scans, by what its metadata says."""
-    return _is_made(own_metadata(layer))
+    return is_reconstructed(own_metadata(layer))
 
 
 def check_scan_layer(layer: Layer, *, times: bool = False) -> Image:
     """Return ``layer`` if its planes can be scans; else InputError."""
     image = check_layer(layer, times=times)
-    if _is_made(known_metadata(image)):
-        raise InputError(f"Layer '{image.name}' was made from scans: choose the scans themselves.")
+    check_no_result(known_metadata(image), f"Layer '{image.name}'")
     if is_tilted(image):
         raise InputError(
             f"The planes of layer '{image.name}' are not level, for it is rotated or sheared: a "
@@ -547,10 +547,6 @@ def check_scan_layer(layer: Layer, *, times: bool = False) -> Image:
         )
     pixel_um(image)
     return image
-
-
-def _is_made(entry: Mapping[str, Any]) -> bool:
-    return "method" in entry or "difference" in entry or entry.get("state") == "running"
 
 
 def channel_of(layer: Layer) -> tuple[Any, int] | None:

@@ -13,7 +13,7 @@ from ...core.scans import InputError, Scan, ZGrid, check_scans, default_grid, re
 from ...io import ImageFile, scan_heights, scans_from_files, scans_from_stack
 from ...io._optics import optics_for, overridden
 from ...io._parts import read_part
-from ...io._scans import unlike_notes
+from ...io._scans import check_measured, unlike_notes
 from ._settings import BatchSettings, Job
 
 
@@ -68,6 +68,8 @@ def _images_of(
         raise InputError(job.trouble)
     wanted = settings.planes if job.heights_um is None else None
     images = [read_part(part, wanted if are_read else ()) for part in job.parts]
+    for image in images:
+        check_measured(image)
     if job.heights_um is not None:
         _check_singles(images)
         return images, [float(z) for z in job.heights_um], None
