@@ -33,6 +33,7 @@ from ...io._scans import check_no_result, is_reconstructed
 METADATA_KEY = "napari-recurrent-mz"  # where a layer's metadata keeps what this package knows of it
 SHOWN_STEP = "shown_z_step_um"  # the z scale that a stack of unknown step is shown with
 FILE = "from_file"  # where a layer's pixels are: path, inside (as in io), channel and how many
+BY_TIME = "z_um_by_time"  # heights (T, Z), where the file gives time points their own
 LAID_KEY = f"{METADATA_KEY}-axes"  # where a layer's metadata keeps how its axes are laid out
 MOVES = ("scale", "translate", "rotate", "shear", "affine")  # events of a layer that is moved
 PLACES = ("pixel_um", "z_step_um", "z_um", "heights_um", SHOWN_STEP)  # what a sized layer says too
@@ -421,6 +422,13 @@ def file_heights_um(layer: Image) -> npt.NDArray[np.float64] | None:
     steps = np.median(np.diff(heights)) if heights.size > 1 else step
     is_there = np.isclose(first, heights[0], atol=1e-6) and np.isclose(step, steps, rtol=1e-4)
     return heights if is_there else None
+
+
+def heights_by_time(layer: Image) -> npt.NDArray[np.float64] | None:
+    """Heights in µm (T, Z) where the file gives time points heights of their own."""
+    stated = own_metadata(layer).get(BY_TIME)
+    heights = np.asarray(() if stated is None else stated, dtype=float)
+    return heights if heights.shape == (frame_count(layer), plane_count(layer)) else None
 
 
 def _z_is_silent(layer: Image) -> bool:

@@ -39,13 +39,13 @@ class ScanPixels:
 
     pixels: Any  # ([[T,] Z,] Y, X), perhaps lazy
     plane: int
-    z_um: float
+    z_um: tuple[float, ...]
     name: str
 
     def scan(self, frame: int) -> Scan:
         """Read it at one time point."""
         name = f"{self.name}, time point {frame}"
-        return Scan(_layers.plane_of(self.pixels, self.plane, frame, name), self.z_um, name)
+        return Scan(_layers.plane_of(self.pixels, self.plane, frame, name), self.z_um[frame], name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -301,6 +301,9 @@ def reconstruct_steps(
             provenance["notes"] = noted
         if job.lapse:
             provenance["time_points"] = job.frames
+            heights = list(zip(*(one.z_um for one in job.lapse), strict=True))
+            if len(set(heights)) > 1:
+                provenance["scans_z_um_by_time"] = heights
         path = target.finish(provenance)
         return Outcome("done", provenance=provenance, seconds=seconds, path=path)
     except Exception as error:
