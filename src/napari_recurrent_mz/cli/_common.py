@@ -277,8 +277,7 @@ class Source:
         scans = load_scans(images, options.z, options.planes, options.z_step_um)
         note(*unlike_notes(images))
         known, pixel_um = optics.of(images, [self.by.method])
-        scans, origin_um = self._without_faults(scans, known), images[0].place_um
-        return Given(self, channel.name, scans, known, pixel_um, origin_um)
+        return Given(self, channel.name, self._without_faults(scans, known), known, pixel_um)
 
     def _without_faults(self, scans: list[Scan], optics: Optics | None) -> list[Scan]:
         """The scans, repaired if that is wanted; faults are named."""
@@ -304,7 +303,6 @@ class Given:
     scans: list[Scan]
     optics: Optics | None
     pixel_um: float
-    origin_um: tuple[float, float]  # (y, x) of the first pixel
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -316,9 +314,10 @@ class Given:
         """The part of the field that ``--region`` names."""
         return None if region is None else Region.parsed(region, self.shape, self.scans[0].name)
 
-    def place_um(self, region: Region | None) -> tuple[float, float]:
+    def place_um(self, region: Region | None = None) -> tuple[float, float]:
         """Where the first pixel (y, x) of a region, or of the whole field, is."""
-        return region.place_um(self.pixel_um, self.origin_um) if region else self.origin_um
+        whole_um = self.scans[0].place_um
+        return region.place_um(self.pixel_um, whole_um) if region else whole_um
 
     def recipe(self, target: ZGrid | HeightMap, region: Region | None = None) -> Recipe:
         """What is to be made of them."""

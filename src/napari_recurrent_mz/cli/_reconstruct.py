@@ -212,7 +212,7 @@ def _surface_made(given: Given, target: HeightMap, output: Path) -> str:
         pixel_um,
         made.provenance,
         inputs=given.source.scans.files,
-        origin_um=given.origin_um,
+        origin_um=given.place_um(),
     )
     y, x = made.pixels.shape
     facts = str(SurfaceFacts.of(heights_um, pixel_um)).rstrip(".")

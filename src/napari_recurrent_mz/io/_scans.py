@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core.scans import InputError, Scan, counted
+from ..core.scans import InputError, Scan, counted, scan_facts
 from ._image_file import ImageFile
 from ._parts import read_image
 from ._tiff import heights_in
@@ -156,7 +156,8 @@ def scans_from_files(
                 "give it alone and choose its planes with --planes."
             )
     heights = [_stated_height(i) for i in images] if z_um is None else list(z_um)
-    return [Scan(i.stack[0], z, i.name) for i, z in zip(images, heights, strict=True)]
+    pairs = zip(images, heights, strict=True)
+    return [Scan(i.stack[0], z, i.name, scan_facts(vars(i))) for i, z in pairs]
 
 
 def _check_count(z_um: Sequence[float], items: Sequence[Any], kind: str, each: str) -> None:
@@ -207,9 +208,9 @@ def scans_from_stack(
     """
     check_measured(image)
     heights = scan_heights(image, planes, z_step_um, z_um=z_um)
-    stack = image.stack
+    stack, facts = image.stack, scan_facts(vars(image))
     return [
-        Scan(stack[p], float(z), f"{image.name} plane {p}")
+        Scan(stack[p], float(z), f"{image.name} plane {p}", facts)
         for p, z in zip(planes, heights, strict=True)
     ]
 

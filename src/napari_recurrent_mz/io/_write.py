@@ -109,6 +109,7 @@ def write_volume(
     keep_type: bool = False,
     durable: bool = False,
     ngff: str = NGFF[0],
+    origin_um: tuple[float, float] = (0.0, 0.0),
 ) -> Path:
     """Write a volume as OME-TIFF or OME-Zarr, by the ending of ``path``.
 
@@ -137,6 +138,8 @@ def write_volume(
         Return once the disk has it, so that not even a power cut loses it.
     ngff : {"0.5", "0.4"}, optional
         Version of OME-Zarr; 0.4 is for programs that do not read the newer one.
+    origin_um : tuple of float, optional
+        Position (y, x) of the first pixel, in micrometres.
 
     Raises
     ------
@@ -152,7 +155,7 @@ def write_volume(
     order = np.argsort(heights, kind="stable")
     if np.any(np.diff(order) != 1):
         array, heights = array[order], heights[order]
-    place = Place(float(pixel_um), heights)
+    place = Place(float(pixel_um), heights, origin_um=origin_um)
     return write_channels(
         path, [Channel(array)], place, provenance, inputs=inputs, durable=durable, ngff=ngff
     )
