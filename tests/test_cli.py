@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -311,6 +313,66 @@ def test_the_help_names_every_kind_of_sample(capsys: pytest.CaptureFixture[str])
         main(["simulate", "stack", "--help"])
     printed = capsys.readouterr().out
     assert [kind for kind in KINDS if kind not in printed] == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "stack worm -o v.ome.tif --size 1000000",
+        "stack worm -o v.ome.tif --n-planes 10000000",
+        "stack worm -o v.ome.tif --z-step-um 0.0000001",
+        "fields pool --count 1 --size 1000000",
+    ],
+)
+def test_samples_that_memory_cannot_hold_are_refused_at_once(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["simulate", *words.split(), *(["--device", "cpu"] * ("stack" not in words))]) == 1
+    said = capsys.readouterr().err
+    assert re.search(r"takes [\d,.]+ GB of memory but this computer has [\d,.]+ GB: use", said)
+    assert not Path("v.ome.tif").exists()
+
+
+def test_a_simulated_stack_that_the_disk_cannot_hold_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=10**6)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
+    out = tmp_path / "v.ome.tif"
+    assert main(["simulate", "stack", "beads", "--size", "512", "-o", str(out)]) == 1
+    assert "'v.ome.tif' may need" in capsys.readouterr().err
+
+
+def test_what_a_large_simulated_stack_takes_is_told_and_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from napari_recurrent_mz.simulation import simulate
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(simulate, "_BYTES", 10_000)
+    words = "simulate stack beads --size 32 --n-planes 5".split()
+    assert main([*words, "-o", str(tmp_path / "v.ome.tif")]) == 0
+    said = terminal.getvalue()
+    assert re.search(r"note: About [\d.]+ GB of memory and up to \d+ MB of disk are needed", said)
+    stages = re.findall(r"simulating: ([a-z -]+) (\d)/4", said)
+    assert [int(done) for _, done in stages] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("every", [1, 7])
+def test_a_stack_of_more_values_than_pytorch_sorts_has_its_quantile(every: int) -> None:
+    from napari_recurrent_mz.simulation.simulate import quantile
+
+    values = torch.linspace(0, 1, 2**24 * every + 1000)
+    assert float(quantile(values, every, 0.999)) == pytest.approx(0.999, abs=1e-4)
 
 
 def test_simulated_fields(run, tmp_path: Path) -> None:
