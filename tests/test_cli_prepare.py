@@ -106,6 +106,37 @@ def test_edf_and_its_heights() -> None:
     assert image.pixel_um == 0.2
 
 
+@pytest.mark.parametrize(
+    ("command", "takes_all"),
+    [
+        ("reconstruct two.ome.tif --planes 0 3 --method linear -o v.ome.tif", True),
+        ("evaluate two.ome.tif --planes 0 3 --methods linear", True),
+        ("prepare edf two.ome.tif -o edf.ome.tif", True),
+        ("prepare normalise two.ome.tif -o n.ome.tif", True),
+        ("prepare align two.ome.tif --by green -o a.ome.tif", True),
+        ("surface two.ome.tif --planes 0 3 --through 1,0,0 1,0,9 2,9,0 -o s.ome.tif", False),
+        ("prepare register two.ome.tif two.ome.tif -o r.ome.tif", False),
+        ("train run --from bundled --stack two.ome.tif", False),
+    ],
+    ids=lambda value: value.split(" two")[0] if isinstance(value, str) else str(value),
+)
+def test_all_channels_are_offered_by_the_commands_that_take_them(
+    capsys: pytest.CaptureFixture[str], command: str, takes_all: bool
+) -> None:
+    pixels = [Channel(STACK, name, (0.0, 1.0)) for name in ("green", "red")]
+    write_channels("two.ome.tif", pixels, Place(0.2, Z_UM), {"optics": OPTICS})
+    words = command.split()
+    with pytest.raises(SystemExit):
+        main([*words[: 1 + (words[0] == "prepare")], "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert ("its name, or all" in shown, "for several channels, one each" in shown) == (
+        (takes_all,) * 2
+    )
+    assert main([*words, "--channel", "all"]) == (0 if takes_all else 1)
+    refused = "One channel of 'two.ome.tif' is wanted here, not all: choose one."
+    assert (refused in capsys.readouterr().err) is not takes_all
+
+
 @pytest.mark.parametrize("channels", [1, 2])
 def test_a_map_of_heights_and_an_edf_are_no_scans(
     capsys: pytest.CaptureFixture[str], channels: int

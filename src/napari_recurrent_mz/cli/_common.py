@@ -85,6 +85,10 @@ class OpticsOptions:
         note(*overridden(asdict(self), images))
         return optics_for(needs_optics(methods), asdict(self), images)
 
+    def of_channel(self, channel: OneChannel) -> OpticsOptions:  # noqa: ARG002
+        """Those of one channel: the same for all."""
+        return self
+
 
 class PerChannel(tuple[float, ...]):
     """One number, or one for each channel, separated by commas."""
@@ -163,7 +167,7 @@ class Files:
     position: Annotated[int | None, Option("position, from 0, of files that have several")] = None
     channel: Annotated[
         str | None,
-        Option("channel of files that have several: its number, from 0, its name, or all", "N"),
+        Option("channel of files that have several: its number, from 0, or its name", "N"),
     ] = None
     time: Annotated[
         int | None, Option("time point of a time-lapse, from 0 (for all: recurrent-mz batch)")
@@ -237,6 +241,26 @@ class Fields(Files):
         return cropped(super().read(path, planes, channel), self.region)
 
 
+EveryChannel = Annotated[
+    str | None,
+    Option("channel of files that have several: its number, from 0, its name, or all", "N"),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilesOfChannels(Files):
+    """Files."""
+
+    channel: EveryChannel = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldsOfChannels(Fields):
+    """Files."""
+
+    channel: EveryChannel = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class ScanOptions(Files):
     """Scans."""
@@ -253,21 +277,24 @@ class ScanOptions(Files):
     repair: Repair = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class ScansOfChannels(ScanOptions):
+    """Scans."""
+
+    channel: EveryChannel = None
+
+
 @dataclass(frozen=True)
 class Source:
     """What planes are made from, and how."""
 
     scans: ScanOptions
-    optics: ChannelOptics
+    optics: OpticsOptions
     by: MethodOptions
 
     def given(self) -> Given:
         """Read the scans of one channel, and the optics that the method needs."""
         return self._given(self.scans.one_channel(self.scans.files[0]))
-
-    def every_channel(self) -> list[Given]:
-        """The same of every channel that was chosen."""
-        return [self._given(channel) for channel in self.scans.channels(self.scans.files[0])]
 
     def _given(self, channel: OneChannel) -> Given:
         options, optics = self.scans, self.optics.of_channel(channel)
@@ -292,6 +319,18 @@ class Source:
         if any(faults[: len(REPAIRS)]) and not self.scans.repair:
             note("--repair makes these right.")
         return scans
+
+
+@dataclass(frozen=True)
+class SourceOfChannels(Source):
+    """The same of several channels."""
+
+    scans: ScansOfChannels
+    optics: ChannelOptics
+
+    def every_channel(self) -> list[Given]:
+        """The scans of every channel that was chosen, and their optics."""
+        return [self._given(channel) for channel in self.scans.channels(self.scans.files[0])]
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ from ..io import ImageFile, scatter_note, stack_heights, write_json
 from ._common import (
     ChannelOptics,
     Fields,
+    FieldsOfChannels,
     NetworkOptions,
     OneChannel,
     Planes,
@@ -34,7 +35,7 @@ _ALIKE = 0.01  # sizes that differ by less are those of one field
 def evaluate(
     *,
     stack: Annotated[str, Argument("the fully sampled stack", "STACK")],
-    files: Fields,
+    files: FieldsOfChannels,
     planes: Planes = None,
     optics: ChannelOptics,
     methods: Annotated[

@@ -36,7 +36,17 @@ from ..io import (
 from ..io._image_file import stem_of
 from ..io._optics import overridden
 from ..measure.plots import ENDINGS, save_figure
-from ._common import OUTPUT, ChannelOptics, Files, OneChannel, check_json, of_channel, rising
+from ._common import (
+    OUTPUT,
+    ChannelOptics,
+    EveryChannel,
+    Files,
+    OneChannel,
+    OpticsOptions,
+    check_json,
+    of_channel,
+    rising,
+)
 from ._options import Argument, Option, Written
 from ._terminal import Progress, note
 
@@ -67,6 +77,14 @@ class Result(Files):
         str,
         Written("result: .ome.tif or .ome.zarr (a folder for several single images)", names=OUTPUT),
     ]
+    optics: OpticsOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultOfChannels(Result):
+    """Files."""
+
+    channel: EveryChannel = None
     optics: ChannelOptics
 
 
@@ -89,7 +107,7 @@ def align(
     ] = None,
     csv: Annotated[str | None, Written("write the shift and rotation of every plane")] = None,
     figure: Figure = None,
-    result: Result,
+    result: ResultOfChannels,
 ) -> None:
     """Correct lateral shift and rotation between planes or scans.
 
@@ -146,7 +164,7 @@ def edf(
     heights: Annotated[
         str | None, Written("write an image of the heights, µm, that the pixels were taken from")
     ] = None,
-    result: Result,
+    result: ResultOfChannels,
 ) -> None:
     """The extended-depth-of-field image of a stack.
 
@@ -181,7 +199,7 @@ def normalise(
     edf: Annotated[str | None, Option("use this image instead of making one")] = None,
     json: Json = None,
     figure: Figure = None,
-    result: Result,
+    result: ResultOfChannels,
 ) -> None:
     """Background to 0, 99th percentile of the foreground to 1.
 

@@ -21,14 +21,14 @@ from ..io import (
     write_surface,
 )
 from ..io._zarr import NGFF
-from ._common import OUTPUT, Given, Grid, Ngff, PartOfField, Source
+from ._common import OUTPUT, Given, Grid, Ngff, PartOfField, Source, SourceOfChannels
 from ._options import Option, Written
 from ._terminal import Progress, note, note_check, result_line
 
 
 def reconstruct(
     *,
-    source: Source,
+    source: SourceOfChannels,
     grid: Grid = None,
     region: PartOfField = None,
     output: Annotated[
