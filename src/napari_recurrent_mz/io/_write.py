@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from ..core.scans import Heights, InputError, check_heights, counted
 from ._channels import Channel, NewImage, OnPlane, Place
 from ._facts import PLAUSIBLE
 from ._ome_tiff import OmeTiffWriter, write_ome_surface, write_ome_tiff
-from ._whole import Workplace, refusals_of, write_whole
+from ._whole import NOT_WRITTEN, Workplace, refusals_of, write_whole
 from ._zarr import NGFF, OmeZarrWriter, is_zarr
 
 _TIFF_ENDINGS = (".tif", ".tiff")
@@ -94,8 +95,9 @@ def check_disk(path: Path, shape: tuple[int, int, int], itemsize: int = 4) -> No
     if needed > free:
         raise InputError(
             f"'{path.name}' may need {size_in_words(needed)} but its disk has "
-            f"{size_in_words(free)} free: free some space, or write to another disk."
-        )
+            f"{size_in_words(free)} free: free some space, or write to another disk.",
+            NOT_WRITTEN,
+        ) from OSError(errno.ENOSPC, "")
 
 
 def write_volume(
