@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from scipy.ndimage import fourier_shift
 
 from napari_recurrent_mz import Optics, Scan
+from napari_recurrent_mz.cli import main
 from napari_recurrent_mz.docks.files import samples
 from napari_recurrent_mz.engine.check import fault_notes, order_notes, shift_notes
 from napari_recurrent_mz.estimates.agreement import exchanged_heights, lateral_shifts, shifted_back
+from napari_recurrent_mz.io import write_volume
+from napari_recurrent_mz.measure.comparison import Volume, compare
 
 OPTICS = Optics(na=1.2, wavelength_um=0.455, immersion_index=1.33, pixel_um=0.512)
 STEP_UM = 0.4994
@@ -81,6 +86,39 @@ def test_heights_of_two_scans_that_are_mixed_up_are_named(
     (sentence,) = order_notes([scans[i] for i in order], OPTICS)
     assert f"'one' ({scans[one].z_um:.4g} µm)" in sentence
     assert f"'other' ({scans[other].z_um:.4g} µm)" in sentence
+
+
+def test_planes_of_one_stack_are_not_called_exchanged_unless_their_heights_were_typed_so(
+    nucleus: np.ndarray,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    odd = nucleus.copy()
+    odd[[14, 18]] = nucleus[[18, 14]]
+    for name, stack in (("odd", odd), ("good", nucleus)):
+        about = 0.5 * np.arange(len(stack)), OPTICS.pixel_um, {"optics": OPTICS.as_dict()}
+        write_volume(f"{name}.ome.tif", stack, *about)
+    for plane in (14, 18, 22):
+        tifffile.imwrite(f"{plane}.tif", odd[plane], metadata=None)
+
+    def told(words: str) -> bool:
+        assert main(words.split()) == 0
+        printed = capsys.readouterr()
+        return "exchanged" in printed.out + printed.err
+
+    by = "--method lmmse --grid 7:8:1 -o made.ome.tif"
+    optics = "--na 1.2 --wavelength-um 0.455 --immersion-index 1.33 --pixel-um 0.512"
+    assert told(f"reconstruct 14.tif 18.tif 22.tif --z 7 9 11 {optics} {by}")
+    assert not told("evaluate odd.ome.tif --planes 14 18 22 --methods lmmse")
+    assert not told(f"reconstruct odd.ome.tif --planes 22 14 18 {by}")
+    assert not told(f"reconstruct odd.ome.tif --planes 14 18 22 --z 11 9 7 {by}")
+    assert told(f"reconstruct good.ome.tif --planes 14 18 22 --z 9 7 11 {by}")
+    assert not told("batch odd.ome.tif --planes 14 18 22 --method lmmse -o volumes --jobs 1")
+    volumes = [Volume(name, odd, 0.5 * np.arange(len(odd)), 0.512) for name in ("odd", "again")]
+    about = {"scans_um": (7, 9, 11), "optics": OPTICS, "device": "cpu"}
+    assert not compare(*volumes, baselines=["lmmse"], **about).notes
 
 
 def test_of_a_scan_beside_the_others_the_height_is_not_doubted(nucleus: np.ndarray) -> None:

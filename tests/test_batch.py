@@ -291,6 +291,10 @@ def test_a_time_lapse_keeps_its_time_axis(tmp_path: Path, kind: str) -> None:
     assert (axes[0].unit, scale.scale[0]) == ("second", 30)
     for t in range(3):
         np.testing.assert_array_equal(group["0"][t], expected(pixels[t, 1]))  # type: ignore[index]
+    again = batch(
+        tmp_path / "out" / "t.ome.zarr", tmp_path / "again", replace(settings, channel=None)
+    )
+    assert all("made from scans, and is no scan itself" in one.message for one in again.outcomes)
 
 
 def test_a_channel_is_chosen_by_its_name_wherever_it_stands_in_a_file(tmp_path: Path) -> None:

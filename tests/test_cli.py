@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -103,6 +105,59 @@ def test_heights_from_names_and_grid_from_the_optics(run, tmp_path: Path) -> Non
     half_depth_of_field = 0.5 * 1.0 * 0.5 / 0.8**2  # 0.39 µm: 1.5 µm are four such steps
     assert half_depth_of_field == pytest.approx(0.39, abs=0.001)
     np.testing.assert_allclose(image.z_um, np.linspace(0.5, 3.5, 9))
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            "reconstruct stack.ome.tif --planes 1 4 7 --method lmmse --pixel-um 0.25 --na 0.8 "
+            "--z-step-um 0.4 -o v.tif",
+            [
+                "z step is 0.5 µm: 0.4 µm was taken, as given.",
+                "pixel size in the sample is 0.2 µm: 0.25 µm was taken, as given.",
+            ],
+        ),
+        (
+            "reconstruct stack.ome.tif --planes 1 4 7 --method linear --z 1 2.5 5 -o v.tif",
+            ["heights are 0.5, 2, 3.5 µm: 1, 2.5, 5 µm were taken, as given."],
+        ),
+        ("reconstruct stack.ome.tif --planes 1 4 7 --method linear --z 1 2.5 4 -o v.tif", []),
+        (
+            "evaluate stack.ome.tif --planes 1 4 7 --methods lmmse --wavelength-um 0.6 --na 0.7",
+            [
+                "numerical aperture is 0.8: 0.7 was taken, as given.",
+                "emission wavelength is 0.5 µm: 0.6 µm was taken, as given.",
+            ],
+        ),
+        (
+            "prepare edf stack.ome.tif --immersion-index 1.33 -o e.tif",
+            ["refractive index of the immersion is 1: 1.33 was taken, as given."],
+        ),
+    ],
+    ids=["size and step", "heights", "heights from elsewhere", "optics", "prepare"],
+)
+def test_what_is_given_in_place_of_what_the_file_says_is_told(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: str,
+    told: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "stack.ome.tif").symlink_to(folder / "stack.ome.tif")
+    assert main(words.split()) == 0
+    notes = [line for line in capsys.readouterr().err.splitlines() if "as given" in line]
+    which = "note: 'stack.ome.tif' says that the"
+    assert notes == [f"{which} {sentence}" for sentence in told]
+
+
+def test_a_batch_reports_what_is_given_in_place_of_what_the_file_says(run, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    given = "--planes", 1, 4, 7, "--method", "linear", "--z-step-um", "0.4", "--jobs", 1
+    run("batch", "stack.ome.tif", *given, "-o", out)
+    assert "the z step is 0.5 µm: 0.4 µm was taken" in (out / "batch-report.csv").read_text("utf-8")
 
 
 def test_without_a_grid_a_stack_gives_its_own_planes(run, tmp_path: Path) -> None:
@@ -258,6 +313,66 @@ def test_the_help_names_every_kind_of_sample(capsys: pytest.CaptureFixture[str])
         main(["simulate", "stack", "--help"])
     printed = capsys.readouterr().out
     assert [kind for kind in KINDS if kind not in printed] == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "stack worm -o v.ome.tif --size 1000000",
+        "stack worm -o v.ome.tif --n-planes 10000000",
+        "stack worm -o v.ome.tif --z-step-um 0.0000001",
+        "fields pool --count 1 --size 1000000",
+    ],
+)
+def test_samples_that_memory_cannot_hold_are_refused_at_once(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["simulate", *words.split(), *(["--device", "cpu"] * ("stack" not in words))]) == 1
+    said = capsys.readouterr().err
+    assert re.search(r"takes [\d,.]+ GB of memory but this computer has [\d,.]+ GB: use", said)
+    assert not Path("v.ome.tif").exists()
+
+
+def test_a_simulated_stack_that_the_disk_cannot_hold_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=10**6)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
+    out = tmp_path / "v.ome.tif"
+    assert main(["simulate", "stack", "beads", "--size", "512", "-o", str(out)]) == 1
+    assert "'v.ome.tif' may need" in capsys.readouterr().err
+
+
+def test_what_a_large_simulated_stack_takes_is_told_and_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from napari_recurrent_mz.simulation import simulate
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(simulate, "_BYTES", 10_000)
+    words = "simulate stack beads --size 32 --n-planes 5".split()
+    assert main([*words, "-o", str(tmp_path / "v.ome.tif")]) == 0
+    said = terminal.getvalue()
+    assert re.search(r"note: About [\d.]+ GB of memory and up to \d+ MB of disk are needed", said)
+    stages = re.findall(r"simulating: ([a-z -]+) (\d)/4", said)
+    assert [int(done) for _, done in stages] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("every", [1, 7])
+def test_a_stack_of_more_values_than_pytorch_sorts_has_its_quantile(every: int) -> None:
+    from napari_recurrent_mz.simulation.simulate import quantile
+
+    values = torch.linspace(0, 1, 2**24 * every + 1000)
+    assert float(quantile(values, every, 0.999)) == pytest.approx(0.999, abs=1e-4)
 
 
 def test_simulated_fields(run, tmp_path: Path) -> None:
@@ -473,7 +588,7 @@ def test_a_volume_that_was_made_here_is_no_scan(
         if command[0] != "evaluate":
             words += ["--method", "linear", "-o", tmp_path / "again.ome.tif"]
         assert main([str(word) for word in words]) == 1
-        assert "'made.ome.tif' was reconstructed from scans" in "".join(capsys.readouterr())
+        assert "'made.ome.tif' was made from scans" in "".join(capsys.readouterr())
 
 
 def test_a_link_that_leads_to_itself_does_not_exist(

@@ -106,6 +106,64 @@ def test_edf_and_its_heights() -> None:
     assert image.pixel_um == 0.2
 
 
+@pytest.mark.parametrize(
+    ("command", "takes_all"),
+    [
+        ("reconstruct two.ome.tif --planes 0 3 --method linear -o v.ome.tif", True),
+        ("evaluate two.ome.tif --planes 0 3 --methods linear", True),
+        ("prepare edf two.ome.tif -o edf.ome.tif", True),
+        ("prepare normalise two.ome.tif -o n.ome.tif", True),
+        ("prepare align two.ome.tif --by green -o a.ome.tif", True),
+        ("surface two.ome.tif --planes 0 3 --through 1,0,0 1,0,9 2,9,0 -o s.ome.tif", False),
+        ("prepare register two.ome.tif two.ome.tif -o r.ome.tif", False),
+        ("train run --from bundled --stack two.ome.tif", False),
+    ],
+    ids=lambda value: value.split(" two")[0] if isinstance(value, str) else str(value),
+)
+def test_all_channels_are_offered_by_the_commands_that_take_them(
+    capsys: pytest.CaptureFixture[str], command: str, takes_all: bool
+) -> None:
+    pixels = [Channel(STACK, name, (0.0, 1.0)) for name in ("green", "red")]
+    write_channels("two.ome.tif", pixels, Place(0.2, Z_UM), {"optics": OPTICS})
+    words = command.split()
+    with pytest.raises(SystemExit):
+        main([*words[: 1 + (words[0] == "prepare")], "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert ("its name, or all" in shown, "for several channels, one each" in shown) == (
+        (takes_all,) * 2
+    )
+    assert main([*words, "--channel", "all"]) == (0 if takes_all else 1)
+    refused = "One channel of 'two.ome.tif' is wanted here, not all: choose one."
+    assert (refused in capsys.readouterr().err) is not takes_all
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_map_of_heights_and_an_edf_are_no_scans(
+    capsys: pytest.CaptureFixture[str], channels: int
+) -> None:
+    pixels = [Channel(STACK, name, (0.0, 1.0)) for name in ("green", "red")[:channels]]
+    record = {"optics": OPTICS, "prepared": [{"task": "align"}]}
+    write_channels("in.ome.tif", pixels, Place(0.2, Z_UM), record)
+    of = ["--channel", "all"] if channels > 1 else []
+    argv = ["prepare", "edf", "in.ome.tif", *of, "-o", "edf.ome.tif", "--heights", "map.ome.tif"]
+    assert main(argv) == 0
+    capsys.readouterr()
+    by, one = ["--method", "linear", "-o", "v.ome.tif"], ["--channel", "1"] if of else []
+    for file, what in (("map", "is a map of heights"), ("edf", "shows all planes of a stack")):
+        path = f"{file}.ome.tif"
+        two = [path, "map.ome.tif", *one]
+        for words in (
+            ["reconstruct", *two, "--z", "1", "2", *by],
+            ["surface", *two, "--z", "1", "2", "--through", "1,0,0", "1,0,9", "2,9,0", *by],
+            ["evaluate", path, "--planes", "0", "0", *one],
+            ["prepare", "align", *two, "-o", "."],
+        ):
+            assert main(words) == 1
+            assert f"'{path}{', red' * len(of[:1])}' {what}" in capsys.readouterr().err
+    surface = ["--planes", "0", "3", "--heights", "map.ome.tif", *by] if not of else []
+    assert not surface or main(["surface", "stack.ome.tif", *surface]) == 0
+
+
 def test_normalise_by_an_edf_of_its_own_or_by_a_given_one() -> None:
     argv = ["prepare", "normalise", "stack.ome.tif", "-o", "out.ome.tif"]
     assert main([*argv, "--json", "n.json", "--figure", "histogram.png"]) == 0

@@ -307,7 +307,7 @@ def test_a_volume_that_is_saved_where_scans_come_from_is_none_of_them(
     watch = FolderWatch(tmp_path, clock=clock)
     (said,) = [e for _ in range(9) for e in looks(watch, clock, after_s=4.0)]
     assert isinstance(said, LeftAlone)
-    assert "was reconstructed from scans, and is no scan itself" in said.sentence
+    assert "was made from scans, and is no scan itself" in said.sentence
 
 
 @pytest.mark.parametrize("ending", ["ome.tif", "ome.zarr"])

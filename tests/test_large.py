@@ -8,6 +8,7 @@ import sys
 import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,13 @@ from napari_recurrent_mz import Optics, Scan, ZGrid, load_model, reconstruct, re
 from napari_recurrent_mz.cli import main
 from napari_recurrent_mz.core.progress import Stopped
 from napari_recurrent_mz.core.scans import InputError
-from napari_recurrent_mz.io import VolumeWriter, check_disk, read_image, write_volume
+from napari_recurrent_mz.io import (
+    VolumeWriter,
+    check_disk,
+    read_image,
+    scans_from_stack,
+    write_volume,
+)
 from napari_recurrent_mz.networks import inputs
 from napari_recurrent_mz.networks.inputs import NetworkInputs
 
@@ -230,6 +237,28 @@ def test_reconstruct_to_writes_what_reconstruct_returns(
     assert (image.pixel_um, image.z_step_um) == (0.2, 0.5)
 
 
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_reconstruct_to_keeps_the_place_of_scans_that_are_read_from_files(
+    tmp_path: Path, ending: str
+) -> None:
+    place_um, stack = (12.5, -3.0), volume_of(5, 32, 40)
+    about = 0.5 * np.arange(5), 0.2, {"note": "of this package, where Position is a place"}
+    source = write_volume(tmp_path / f"in{ending}", stack, *about, origin_um=place_um)
+    scans_read = scans_from_stack(read_image(source), [0, 4])
+    assert scans_read[0].place_um == place_um
+    path = tmp_path / "v.ome.zarr"
+    reconstruct_to(path, scans_read, ZGrid(0, 2, 0.5), pixel_um=0.2, method="linear")
+    group = zarr.open_group(path, mode="r")
+    ome: Any = group.attrs["ome"]
+    _, moved = ome["multiscales"][0]["datasets"][0]["coordinateTransformations"]
+    np.testing.assert_allclose(moved["translation"], (0.0, *place_um))
+
+
+@pytest.mark.parametrize("place", ["far", [1.0], [float("nan"), 0.0], [None, None], 3])
+def test_a_place_that_is_none_is_the_origin(place: Any) -> None:
+    assert Scan(volume_of(1, 32, 40)[0], 0.0, "s", {"origin_um": place}).place_um == (0.0, 0.0)
+
+
 def test_a_volume_never_is_in_memory(tmp_path: Path) -> None:
     """101 planes of 1 MB go to the disk, a few of them are in memory at a time."""
     pair = [Scan(p, z) for z, p in zip((0.0, 2.0), volume_of(2, 512, 512), strict=True)]
@@ -275,7 +304,7 @@ def test_only_the_planes_of_a_large_tiff_that_are_needed_are_read(tmp_path: Path
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_planes_that_are_not_needed_may_be_unreadable(tmp_path: Path, ending: str) -> None:
     volume = volume_of(6, 32, 40)
-    path = write_volume(tmp_path / f"s{ending}", volume, 0.5 * np.arange(6), 0.2, MADE)
+    path = write_volume(tmp_path / f"s{ending}", volume, 0.5 * np.arange(6), 0.2)
     for chunk in path.glob("0/c/[023]/0/0"):
         chunk.write_bytes(b"no longer what was written")
     argv = ["reconstruct", str(path), "--planes", "1", "5", "--grid", "0.5:2.5:1"]

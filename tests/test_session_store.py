@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -562,6 +563,20 @@ def test_a_disk_that_refuses_is_told_once_and_the_session_goes_on(
     assert told[-1] == ("The session is autosaved again, with all its scans.", "done")
     assert autosave.is_safe
     assert_same_scans(load(autosave.path), session)
+
+
+@pytest.mark.parametrize("name", ["mine.rmz", "mine.rmz.zip"])
+def test_a_full_disk_is_told_of_the_session_that_was_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    session = Session(GRID, optics=OPTICS, method="lmmse")
+    for scan in SCANS[:2]:
+        session.add_scan(scan)
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
+    with pytest.raises(InputError, match=f"^'{name}' could not be written: the disk is full"):
+        save(session, tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_is_gone_is_made_again_where_it_can_be(kept: Kept) -> None:

@@ -515,6 +515,27 @@ def test_a_channel_of_an_ndtiff_is_named_by_its_place(tmp_path: Path) -> None:
     assert channels_of(path) == ["DAPI", "GFP"]
 
 
+@pytest.mark.parametrize("left", [1, 10, 19])
+def test_an_ndtiff_whose_index_was_cut_is_no_shorter_recording(tmp_path: Path, left: int) -> None:
+    path, _ = ndtiff(tmp_path)
+    index = path.with_name("NDTiff.index")
+    whole, end = index.read_bytes(), 0
+    for _ in range(left):  # axes and file name, each after its length; then eight numbers
+        for _ in range(2):
+            end += 4 + int.from_bytes(whole[end : end + 4], "little")
+        end += 8 * 4
+    index.write_bytes(whole[:end])
+    with pytest.raises(InputError, match=r"'scans_NDTiffStack\.tif' holds images .* is cut short"):
+        contents_of(path)
+
+
+def test_an_ndtiff_whose_last_file_is_not_in_its_index_is_refused(tmp_path: Path) -> None:
+    path, _ = ndtiff(tmp_path)
+    shutil.copy(path, path.with_name("scans_NDTiffStack_1.tif"))
+    with pytest.raises(InputError, match=r"'scans_NDTiffStack_1\.tif' holds images"):
+        contents_of(path)
+
+
 def test_an_ndtiff_without_its_index_is_no_guess(tmp_path: Path) -> None:
     path, _ = ndtiff(tmp_path)
     (path.parent / "NDTiff.index").unlink()

@@ -26,6 +26,7 @@ from napari_recurrent_mz.docks.prepare.dock import PrepareDock
 from napari_recurrent_mz.docks.reconstruct.channels import EMISSION, NAME
 from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
 from napari_recurrent_mz.docks.shared.layers import METADATA_KEY, known_metadata
+from napari_recurrent_mz.docks.shared.scan_table import HEIGHT
 from napari_recurrent_mz.engine import inference
 from napari_recurrent_mz.engine.recipe import Recipe
 from napari_recurrent_mz.engine.voxel_errors import voxel_errors
@@ -419,6 +420,69 @@ def test_all_time_points_are_one_layer(
         path = tmp_path / "saved.ome.tif"
         write_ome_tiff(str(path), [layer.as_layer_data_tuple()])
         np.testing.assert_array_equal(read_image(path, time=2).data, layer.data[2])
+
+
+MOVED_UM = (0.0, 1.2, -0.8)
+
+
+def moving(folder: Path) -> Path:
+    """A time-lapse whose stage stood elsewhere at each time point."""
+    z_um = [float(z) for start in MOVED_UM for z in start + STEP_UM * np.arange(N)]
+    return movie(folder, Plane={"PositionZ": z_um, "PositionZUnit": ["µm"] * 3 * N})
+
+
+def at_height(time: int, moved_um: float) -> np.ndarray:
+    """A time point of the time-lapse, reconstructed by itself with planes at these heights."""
+    scans = [Scan(MOVIE[time, 1][p], moved_um + STEP_UM * p) for p in PLANES]
+    optics, notes = Optics(1.2, 0.6, 1.333, PIXEL_UM), list[str]()
+    return reconstruct(scans, GRID, optics=optics, method="lmmse", on_message=notes.append)
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_every_time_point_has_the_heights_that_the_file_gives_it(
+    dock: ReconstructDock, tmp_path: Path, run_to_end: Any, on_disk: bool
+) -> None:
+    opened(dock, moving(tmp_path))
+    dock.ui.channels.times.setCurrentIndex(1)
+    if on_disk:
+        (tmp_path / "out").mkdir()
+        dock.write_to(tmp_path / "out", "0.5")
+    dock.check()
+    assert "The time points have heights of their own" in dock.ui.footer.warnings.text()
+    run_to_end(dock)
+    (layer,) = results(dock)
+    for time, moved_um in enumerate(MOVED_UM):
+        expected = at_height(time, moved_um)
+        np.testing.assert_allclose(np.asarray(layer.data[time]), expected, rtol=1e-5)
+    by_time = layer.metadata[METADATA_KEY]["scans_z_um_by_time"]
+    np.testing.assert_allclose(by_time, np.add.outer(MOVED_UM, STEP_UM * np.array(PLANES)))
+
+
+def test_the_time_point_in_view_has_its_own_heights_unless_they_are_typed(
+    dock: ReconstructDock, tmp_path: Path, run_to_end: Any
+) -> None:
+    opened(dock, moving(tmp_path))
+    dock._viewer.dims.set_point(0, 1)
+    dock.check()
+    run_to_end(dock)
+    np.testing.assert_allclose(results(dock)[0].data, at_height(1, MOVED_UM[1]), rtol=1e-5)
+    table = dock.ui.table.scans
+    for row, plane in enumerate(PLANES):
+        table.setData(table.index(row, HEIGHT), f"{STEP_UM * plane}")
+    dock.check()
+    assert "heights of their own" not in dock.ui.footer.warnings.text()
+    run_to_end(dock)
+    np.testing.assert_allclose(results(dock)[-1].data, at_height(1, 0.0), rtol=1e-5)
+
+
+def test_a_time_point_that_is_split_off_has_its_own_heights(
+    dock: ReconstructDock, tmp_path: Path
+) -> None:
+    (layer,) = dock._viewer.open(str(moving(tmp_path)), plugin=PLUGIN)
+    parts = split(dock._viewer, layer)
+    dock.add_layers(parts[1:2])
+    expected = MOVED_UM[1] + STEP_UM * np.array(PLANES)
+    np.testing.assert_allclose([row.z_um for row in dock.used()], expected)
 
 
 @pytest.mark.parametrize("ngff", ["", "0.5", "0.4"])

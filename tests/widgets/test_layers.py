@@ -232,7 +232,7 @@ def test_a_file_that_is_saved_anew_is_read_anew(tmp_path) -> None:
 )
 def test_what_was_made_of_scans_is_no_scan(entry) -> None:
     layer = image((3, 8, 8), metadata={_layers.METADATA_KEY: entry}, **UM3)
-    with pytest.raises(InputError, match=r"'cells' was made from scans: choose the scans"):
+    with pytest.raises(InputError, match="'cells' was made from scans, and is no scan itself"):
         _layers.check_scan_layer(layer)
 
 

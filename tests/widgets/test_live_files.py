@@ -343,6 +343,45 @@ def test_a_window_that_went_comes_back_with_its_session(
     assert left.scans == 1
 
 
+@pytest.mark.parametrize("name", ["one.rmz", "one.rmz.zip"])
+def test_a_saved_session_lies_where_its_scans_lay(
+    qtbot: Any, quick_survey: None, manager: Any, tmp_path: Path, name: str
+) -> None:
+    dock, place_um = LiveDock(ViewerModel()), (7.5, -2.0)
+    qtbot.addWidget(dock)
+    layers = [
+        dock._viewer.add_image(
+            scan(z_um).pixels[np.newaxis], **um_scale_and_place(0.13, 0.13, z_um, place_um)
+        )
+        for z_um in (0.0, 3.0)
+    ]
+    dock._viewer.layers.selection = set(layers)
+    dock.add_selected()
+    qtbot.waitUntil(lambda: dock.setup.method.model is not None)
+    dock.setup.optics.set_values(OPTICS.as_dict(), "given")
+    dock.setup.grid.set_grid(ZGrid(0, 4, 2))
+    dock.setup.method.set_method("lmmse")
+    with qtbot.waitSignal(dock.refined, timeout=20_000):
+        dock.act()
+    qtbot.waitUntil(lambda: dock.volume.layer is not None, timeout=20_000)
+    np.testing.assert_allclose(dock.volume.layer.translate, (0.0, *place_um))
+    qtbot.waitUntil(lambda: len(dock.session.scans) == 2 and dock.session.as_dict()["complete"])
+    path = save(dock.session, tmp_path / name)
+    dock.live.let_go()
+    dock.files.let_go()
+    viewer = ViewerModel()
+    opened = viewer.open(str(path), plugin="napari-recurrent-mz")
+    assert [tuple(layer.translate[-2:]) for layer in opened] == [place_um] * 3
+    again = LiveDock(ViewerModel())
+    qtbot.addWidget(again)
+    qtbot.waitUntil(lambda: again.setup.method.model is not None)
+    with qtbot.waitSignal(again.refined, timeout=20_000):
+        again.drop([path])
+    np.testing.assert_allclose(again.volume.layer.translate, (0.0, *place_um))
+    again.live.let_go()
+    again.files.let_go()
+
+
 def test_a_session_that_is_dropped_is_opened(
     qtbot: Any, quick_survey: None, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,20 @@ from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QAbstractButton, QComboBox, QTabBar, QTableWidget
 from scipy import ndimage
 
+from napari_recurrent_mz.cli import main
+from napari_recurrent_mz.core.errors import InputError
 from napari_recurrent_mz.docks.prepare.dock import PrepareDock
+from napari_recurrent_mz.docks.prepare.job import scan_layers
 from napari_recurrent_mz.docks.prepare.pages import ALIGN, EDF, NORMALISE, REGISTER
-from napari_recurrent_mz.docks.shared.layers import METADATA_KEY, about_layer, heights_um
+from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
+from napari_recurrent_mz.docks.shared.layers import (
+    METADATA_KEY,
+    about_layer,
+    check_scan_layer,
+    heights_um,
+)
 from napari_recurrent_mz.estimates.normalisation import edf_normalisation
+from napari_recurrent_mz.io import write_volume
 from napari_recurrent_mz.measure.preparation import extended_focus
 
 RNG = np.random.default_rng(3)
@@ -146,6 +157,29 @@ def test_an_edf_with_its_heights(make, viewer, qtbot: Any) -> None:
     np.testing.assert_allclose(heights.data, 2 + 0.5 * expected.plane)
     assert tuple(image.scale) == (0.2, 0.2)
     assert tuple(image.translate) == (1.0, 3.0)
+    for layer, what in ((heights, "is a map of heights"), (image, "shows all planes of a stack")):
+        with pytest.raises(
+            InputError, match=rf"'{re.escape(layer.name)}' {what}.*, and is no scan"
+        ):
+            check_scan_layer(layer)
+        with pytest.raises(InputError, match=what):
+            scan_layers([layer, layer])
+
+
+def test_a_map_of_heights_that_was_saved_is_no_scan_in_the_docks(
+    make, viewer, qtbot: Any, tmp_path: Path
+) -> None:
+    source, edf, heights = (str(tmp_path / f"{name}.ome.tif") for name in ("in", "edf", "map"))
+    write_volume(source, STACK, 0.5 * np.arange(len(STACK)), 0.2)
+    assert main(["prepare", "edf", source, "-o", edf, "--heights", heights]) == 0
+    dock = ReconstructDock(viewer)
+    qtbot.addWidget(dock)
+    viewer.layers.clear()
+    for path, what in ((heights, "is a map of heights"), (edf, "shows all planes of a stack")):
+        dock.drop([Path(path)])
+        said = dock.ui.footer.message
+        qtbot.waitUntil(lambda said=said, what=what: what in said.text(), timeout=10_000)
+        assert dock.ui.table.scans.rows == []
 
 
 def test_normalisation_is_shown_and_applied_on_request(make, viewer, qtbot: Any) -> None:

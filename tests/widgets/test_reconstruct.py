@@ -27,7 +27,7 @@ from napari_recurrent_mz.docks.shared import method_panel as _method_panel
 from napari_recurrent_mz.docks.shared.drop import read_all
 from napari_recurrent_mz.docks.shared.layers import METADATA_KEY
 from napari_recurrent_mz.docks.shared.places import planes_from_view
-from napari_recurrent_mz.docks.shared.scan_table import rows_of
+from napari_recurrent_mz.docks.shared.scan_table import HEIGHT, rows_of
 from napari_recurrent_mz.docks.shared.worker import time_left
 from napari_recurrent_mz.engine import check, inference
 from napari_recurrent_mz.engine import cost as costs
@@ -455,6 +455,28 @@ def nucleus_scans(docks, make_nucleus, planes) -> tuple[ViewerModel, Any, Recons
     dock.add_layers([layer])
     dock.ui.table.scans.take_stack(layer, rows_of(layer, planes))
     return viewer, layer, dock
+
+
+def test_heights_that_seem_exchanged_are_told_of_images_but_not_of_planes_of_one_stack(
+    qtbot, docks, make_nucleus
+) -> None:
+    viewer, layer, dock = nucleus_scans(docks, make_nucleus, [14, 17, 20])
+    layer.data[[14, 17]] = layer.data[[17, 14]]
+    layer.data[17] = 600 + 0.7 * (layer.data[17] - 600.0)  # told once scans were looked at
+    said, table = dock.ui.footer.warnings, dock.ui.table.scans
+    dock.check()
+    qtbot.waitUntil(lambda: "% less light in" in said.text(), timeout=20_000)
+    assert "exchanged" not in said.text()
+    heights = [row.z_um for row in table.used()]
+    optics = dock.ui.optics.optics()
+    table.remove([0, 1, 2])
+    images = [viewer.add_image(layer.data[p], scale=layer.scale[1:], units="um", name=f"{p}")
+              for p in (14, 17, 20)]  # fmt: skip
+    dock.add_layers(images)
+    for number, z_um in enumerate(heights):
+        table.setData(table.index(number, HEIGHT), f"{z_um:g}")
+    dock.set_optics(optics)
+    qtbot.waitUntil(lambda: "exchanged" in said.text(), timeout=20_000)
 
 
 def test_light_is_evened_out_by_one_press_in_a_new_layer(qtbot, docks, make_nucleus) -> None:

@@ -206,7 +206,10 @@ def test_a_reopened_dock_does_not_take_the_result_for_scans(
     press_add(again, result)
     assert again.ui.table.scans.rows == []
     said = again.ui.footer.message.text()
-    assert said == f"Layer '{result.name}' was made from scans: choose the scans themselves."
+    assert (
+        said
+        == f"Layer '{result.name}' was made from scans, and is no scan itself: give those scans."
+    )
 
 
 def test_a_volume_file_that_is_dropped_is_no_stack_of_scans(
@@ -262,6 +265,21 @@ def test_what_was_typed_for_another_stack_is_called_so_and_gives_way(
     assert (
         dock.ui.optics.note.text() == "NA, pixel size from the image; emission wavelength as before"
     )
+
+
+def test_what_is_typed_beside_what_the_image_says_is_told(
+    dock: ReconstructDock, viewer: ViewerModel, stack: Any
+) -> None:
+    press_add(dock, add(viewer, stack, "green", OPTICS, **sized()))
+    note = dock.ui.optics.note
+    assert "says" not in note.text()
+    type_in(dock, "na", "0.8")
+    type_in(dock, "wavelength_um", "519")
+    assert note.text().endswith("from the image; the image says NA 1.2")
+    type_in(dock, "pixel_um", "0.1")
+    assert note.text().endswith("the image says NA 1.2 and pixel size 0.2")
+    type_in(dock, "na", "1.2")
+    assert note.text().endswith("the image says pixel size 0.2")
 
 
 def test_scans_of_two_channels_are_said(

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from ..core.scans import InputError, Scan, channel_facts
+from ..core.scans import InputError, Scan, scan_facts
 from ..io import ImageFile, read_image, z_from_name
 from ..io._axes import SEVERAL
 from ..io._scans import check_measured
@@ -318,7 +318,7 @@ def _scans_of(
     for plane, z_um in enumerate(heights_um):
         name = image.name if image.n_planes == 1 else f"{image.name} plane {plane}"
         try:
-            scans[plane] = Scan(image.stack[plane], z_um, name, channel_facts(vars(image)))
+            scans[plane] = Scan(image.stack[plane], z_um, name, scan_facts(vars(image)))
         except InputError as error:  # of a stack that grows, a plane that is still empty
             failure = failure or error
     return scans, failure

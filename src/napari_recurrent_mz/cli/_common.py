@@ -24,9 +24,9 @@ from ..io import (
     scans_from_stack,
     stack_heights,
 )
-from ..io._optics import OPTICS, optics_for, optics_values
+from ..io._optics import OPTICS, optics_for, optics_values, overridden
 from ..io._parts import channel_number
-from ..io._scans import unlike_notes
+from ..io._scans import other_heights, unlike_notes
 from ..io._whole import check_no_device
 from ..io._zarr import NGFF
 from ._options import Argument, Option
@@ -82,7 +82,12 @@ class OpticsOptions:
         self, images: Sequence[ImageFile], methods: Sequence[str] = ()
     ) -> tuple[Optics | None, float]:
         """The optics, complete where a method needs them, and the pixel size; or one sentence."""
+        note(*overridden(asdict(self), images))
         return optics_for(needs_optics(methods), asdict(self), images)
+
+    def of_channel(self, channel: OneChannel) -> OpticsOptions:  # noqa: ARG002
+        """Those of one channel: the same for all."""
+        return self
 
 
 class PerChannel(tuple[float, ...]):
@@ -162,7 +167,7 @@ class Files:
     position: Annotated[int | None, Option("position, from 0, of files that have several")] = None
     channel: Annotated[
         str | None,
-        Option("channel of files that have several: its number, from 0, its name, or all", "N"),
+        Option("channel of files that have several: its number, from 0, or its name", "N"),
     ] = None
     time: Annotated[
         int | None, Option("time point of a time-lapse, from 0 (for all: recurrent-mz batch)")
@@ -236,6 +241,26 @@ class Fields(Files):
         return cropped(super().read(path, planes, channel), self.region)
 
 
+EveryChannel = Annotated[
+    str | None,
+    Option("channel of files that have several: its number, from 0, its name, or all", "N"),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilesOfChannels(Files):
+    """Files."""
+
+    channel: EveryChannel = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldsOfChannels(Fields):
+    """Files."""
+
+    channel: EveryChannel = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class ScanOptions(Files):
     """Scans."""
@@ -252,21 +277,24 @@ class ScanOptions(Files):
     repair: Repair = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class ScansOfChannels(ScanOptions):
+    """Scans."""
+
+    channel: EveryChannel = None
+
+
 @dataclass(frozen=True)
 class Source:
     """What planes are made from, and how."""
 
     scans: ScanOptions
-    optics: ChannelOptics
+    optics: OpticsOptions
     by: MethodOptions
 
     def given(self) -> Given:
         """Read the scans of one channel, and the optics that the method needs."""
         return self._given(self.scans.one_channel(self.scans.files[0]))
-
-    def every_channel(self) -> list[Given]:
-        """The same of every channel that was chosen."""
-        return [self._given(channel) for channel in self.scans.channels(self.scans.files[0])]
 
     def _given(self, channel: OneChannel) -> Given:
         options, optics = self.scans, self.optics.of_channel(channel)
@@ -276,8 +304,7 @@ class Source:
         scans = load_scans(images, options.z, options.planes, options.z_step_um)
         note(*unlike_notes(images))
         known, pixel_um = optics.of(images, [self.by.method])
-        scans, origin_um = self._without_faults(scans, known), images[0].place_um
-        return Given(self, channel.name, scans, known, pixel_um, origin_um)
+        return Given(self, channel.name, self._without_faults(scans, known), known, pixel_um)
 
     def _without_faults(self, scans: list[Scan], optics: Optics | None) -> list[Scan]:
         """The scans, repaired if that is wanted; faults are named."""
@@ -287,11 +314,23 @@ class Source:
         done = list[str]()
         if self.scans.repair:
             scans, done = repaired(scans, optics)
-        faults = fault_notes(scans, optics)
+        faults = fault_notes(scans, optics, self.scans.planes)
         note(*done, *chain(*faults))
         if any(faults[: len(REPAIRS)]) and not self.scans.repair:
             note("--repair makes these right.")
         return scans
+
+
+@dataclass(frozen=True)
+class SourceOfChannels(Source):
+    """The same of several channels."""
+
+    scans: ScansOfChannels
+    optics: ChannelOptics
+
+    def every_channel(self) -> list[Given]:
+        """The scans of every channel that was chosen, and their optics."""
+        return [self._given(channel) for channel in self.scans.channels(self.scans.files[0])]
 
 
 @dataclass(frozen=True, eq=False)
@@ -303,7 +342,6 @@ class Given:
     scans: list[Scan]
     optics: Optics | None
     pixel_um: float
-    origin_um: tuple[float, float]  # (y, x) of the first pixel
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -315,9 +353,10 @@ class Given:
         """The part of the field that ``--region`` names."""
         return None if region is None else Region.parsed(region, self.shape, self.scans[0].name)
 
-    def place_um(self, region: Region | None) -> tuple[float, float]:
+    def place_um(self, region: Region | None = None) -> tuple[float, float]:
         """Where the first pixel (y, x) of a region, or of the whole field, is."""
-        return region.place_um(self.pixel_um, self.origin_um) if region else self.origin_um
+        whole_um = self.scans[0].place_um
+        return region.place_um(self.pixel_um, whole_um) if region else whole_um
 
     def recipe(self, target: ZGrid | HeightMap, region: Region | None = None) -> Recipe:
         """What is to be made of them."""
@@ -342,6 +381,7 @@ def load_scans(
         if z_um is not None and z_step_um is not None:
             raise InputError("--z and --z-step-um both say where the planes are: give one of them.")
         scans = scans_from_stack(first, planes, z_step_um, z_um=z_um)
+        note(*overridden({"z_step_um": z_step_um}, images))
     elif len(images) == 1 and first.n_planes > 1:
         n = first.n_planes
         raise InputError(
@@ -351,6 +391,7 @@ def load_scans(
     else:
         scans = scans_from_files(images, z_um)
     require_several(scans)
+    note(*other_heights(images, planes, z_um))
     return list(check_scans(scans))
 
 
@@ -359,6 +400,7 @@ def rising(
 ) -> tuple[Any, Any]:
     """All planes of a stack from the lowest up, and their heights in µm."""
     heights = stack_heights(image, z_step_um, option)
+    note(*overridden({"z_step_um": z_step_um}, [image]))
     order = heights.argsort(kind="stable")
     if all(order[1:] > order[:-1]):
         return image.stack, heights

@@ -16,6 +16,7 @@ from ..io import ImageFile, scatter_note, stack_heights, write_json
 from ._common import (
     ChannelOptics,
     Fields,
+    FieldsOfChannels,
     NetworkOptions,
     OneChannel,
     Planes,
@@ -34,7 +35,7 @@ _ALIKE = 0.01  # sizes that differ by less are those of one field
 def evaluate(
     *,
     stack: Annotated[str, Argument("the fully sampled stack", "STACK")],
-    files: Fields,
+    files: FieldsOfChannels,
     planes: Planes = None,
     optics: ChannelOptics,
     methods: Annotated[
@@ -109,7 +110,7 @@ def _read(
     heights = stack_heights(image, files.z_step_um)
     resolved = optics.of_channel(channel).of([image], methods)[0]
     notes = saturation_notes(scans) + scatter_note(heights, f"'{image.name}'")
-    note(*notes, *chain(*fault_notes(scans, resolved)))
+    note(*notes, *chain(*fault_notes(scans, resolved, planes)))
     if not reference:
         return image, partial(evaluate, image.stack, heights, optics=resolved)
     other = files.read(reference, channel=channel)

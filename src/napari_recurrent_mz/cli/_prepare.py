@@ -34,10 +34,21 @@ from ..io import (
     write_table,
 )
 from ..io._image_file import stem_of
+from ..io._optics import overridden
 from ..measure.plots import ENDINGS, save_figure
-from ._common import OUTPUT, ChannelOptics, Files, OneChannel, check_json, of_channel, rising
+from ._common import (
+    OUTPUT,
+    ChannelOptics,
+    EveryChannel,
+    Files,
+    OneChannel,
+    OpticsOptions,
+    check_json,
+    of_channel,
+    rising,
+)
 from ._options import Argument, Option, Written
-from ._terminal import Progress
+from ._terminal import Progress, note
 
 if TYPE_CHECKING:
     from ..measure.preparation import Alignment
@@ -66,6 +77,14 @@ class Result(Files):
         str,
         Written("result: .ome.tif or .ome.zarr (a folder for several single images)", names=OUTPUT),
     ]
+    optics: OpticsOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultOfChannels(Result):
+    """Files."""
+
+    channel: EveryChannel = None
     optics: ChannelOptics
 
 
@@ -88,7 +107,7 @@ def align(
     ] = None,
     csv: Annotated[str | None, Written("write the shift and rotation of every plane")] = None,
     figure: Figure = None,
-    result: Result,
+    result: ResultOfChannels,
 ) -> None:
     """Correct lateral shift and rotation between planes or scans.
 
@@ -145,7 +164,7 @@ def edf(
     heights: Annotated[
         str | None, Written("write an image of the heights, µm, that the pixels were taken from")
     ] = None,
-    result: Result,
+    result: ResultOfChannels,
 ) -> None:
     """The extended-depth-of-field image of a stack.
 
@@ -180,7 +199,7 @@ def normalise(
     edf: Annotated[str | None, Option("use this image instead of making one")] = None,
     json: Json = None,
     figure: Figure = None,
-    result: Result,
+    result: ResultOfChannels,
 ) -> None:
     """Background to 0, 99th percentile of the foreground to 1.
 
@@ -407,6 +426,7 @@ def _confocal(
     from ..measure.preparation import Place as StackPlace
 
     stack, heights = rising(image, z_step_um, "--confocal-z-step-um")
+    note(*overridden({"pixel_um": pixel_um}, [image]))
     pixel = pixel_um or image.pixel_um
     if not pixel or pixel < 0:
         why = image.doubts.get("pixel_um")

@@ -22,14 +22,14 @@ from ..io import (
     write_surface,
 )
 from ..io._zarr import NGFF
-from ._common import OUTPUT, Given, Grid, Ngff, PartOfField, Source
+from ._common import OUTPUT, Given, Grid, Ngff, PartOfField, Source, SourceOfChannels
 from ._options import Option, Written
 from ._terminal import Progress, note, note_check, result_line
 
 
 def reconstruct(
     *,
-    source: Source,
+    source: SourceOfChannels,
     grid: Grid = None,
     region: PartOfField = None,
     output: Annotated[
@@ -215,7 +215,7 @@ def _surface_made(given: Given, target: HeightMap, output: Path) -> str:
         pixel_um,
         made.provenance,
         inputs=given.source.scans.files,
-        origin_um=given.origin_um,
+        origin_um=given.place_um(),
     )
     y, x = made.pixels.shape
     facts = str(SurfaceFacts.of(heights_um, pixel_um)).rstrip(".")

@@ -9,12 +9,14 @@ from typing import Annotated
 from ..core.device import choose_device
 from ..core.memory import size_in_words
 from ..core.optics import Optics
-from ..core.progress import expected_in_words
+from ..core.progress import expected_in_words, listening
 from ..core.scans import InputError
-from ..io import check_output, write_volume
+from ..io import check_disk, check_output, disk_bytes, write_volume
 from ._common import OUTPUT, DeviceChoice
 from ._options import Argument, Option, Written
-from ._terminal import Progress
+from ._terminal import Progress, note
+
+_MUCH = 1e9  # bytes of memory: from here on, it is told before it is taken
 
 Size = Annotated[int, Option("pixels on a side")]
 Count = Annotated[int, Option("planes")]
@@ -48,7 +50,7 @@ def stack(
     Simulate one sample through one microscope, with camera noise, and write its stack in camera
     counts.
     """
-    from ..simulation.simulate import Camera, simulate_sample
+    from ..simulation.simulate import Camera, planned, simulate_sample
 
     outputs = [path for path in (output, confocal) if path]
     for path in outputs:
@@ -58,14 +60,25 @@ def stack(
     optics = Optics(na, wavelength_um, immersion_index, pixel_um)
     if not z_step_um > 0:
         raise InputError(f"The z step {z_step_um:g} µm is not above 0: correct --z-step-um.")
-    sample = simulate_sample(
-        kind,
-        shape=(n_planes, size, size),
-        z_step_um=z_step_um,
-        optics=optics,
-        seed=seed,
-        camera=None if photons is None else Camera(photons=photons),
-    )
+    shape = (n_planes, size, size)
+    needed = planned(optics, n_planes, size, z_step_um).memory_bytes
+    for path in outputs:
+        check_disk(Path(path), shape)
+    if needed > _MUCH:
+        disk = len(outputs) * disk_bytes(shape)
+        note(
+            f"About {size_in_words(needed)} of memory and up to {size_in_words(disk)} of disk are "
+            "needed."
+        )
+    with Progress("simulating") as progress, listening(progress.stage):
+        sample = simulate_sample(
+            kind,
+            shape=shape,
+            z_step_um=z_step_um,
+            optics=optics,
+            seed=seed,
+            camera=None if photons is None else Camera(photons=photons),
+        )
     provenance = {"simulated": sample.kind, "seed": seed, "optics": optics.as_dict()}
     for path, pixels, modality in zip(
         outputs, (sample.widefield, sample.confocal), ("wide-field", "confocal"), strict=False

@@ -14,6 +14,7 @@ from ..core.memory import size_in_words
 from ..core.scans import InputError
 from ..estimates.saturation import stack_saturation_notes
 from ..io import stack_heights
+from ..io._optics import overridden
 from ._common import OUTPUT, DeviceChoice, Fields, OpticsOptions, folder_of
 from ._options import Argument, Option, add_options, changed
 from ._terminal import Progress, clock, note
@@ -329,6 +330,7 @@ def _field(adapting: Adapting, path: str) -> MeasuredField:
     note(*stack_saturation_notes(image.name, image.stack))
     # One image has no step, and the next check says so in better words.
     heights = [0.0] if image.n_planes == 1 else stack_heights(image, adapting.z_step_um)
+    note(*overridden({"z_step_um": adapting.z_step_um}, [image]))
     field = measured_field(image.data, heights, optics, image.name)
     note(*held_out_notes(field))
     return field

@@ -23,6 +23,7 @@ WIDEST_GAP_DOF = 10.0
 """Gap between two scans, in depths of field, in the middle of which half of the variance of a plane
 is unknown: the square of the expected error of linear MMSE, for a sample as in planning."""
 
+ALIKE = 0.001  # of a value: those that differ by less are the same one
 _FARTHEST_UM = 1e4  # farther out of focus a point is no image
 _RADII = 32  # in λ / NA: sixteen in a period of the finest pattern, and a spline between
 

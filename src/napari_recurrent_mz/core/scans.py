@@ -67,7 +67,8 @@ class Scan:
         How error messages and provenance call it, for instance the layer or the file.
     acquired : mapping, optional
         How it was taken, in plain values that travel with it into every record: date, exposure,
-        channel, position of the stage.
+        channel, position of the stage; ``origin_um``, the position (y, x) of its first pixel in
+        micrometres, is where a result lies.
 
     Raises
     ------
@@ -95,6 +96,15 @@ class Scan:
         """The image, float32, shape (Y, X)."""
         assert isinstance(self.image, np.ndarray)
         return self.image
+
+    @property
+    def place_um(self) -> tuple[float, float]:
+        """Position (y, x) of the first pixel, in micrometres; the origin where it is not known."""
+        try:
+            y, x = map(float, self.acquired.get(_PLACE) or (0.0, 0.0))
+        except (TypeError, ValueError):
+            return 0.0, 0.0
+        return (y, x) if math.isfinite(y) and math.isfinite(x) else (0.0, 0.0)
 
     def as_dict(self) -> dict[str, Any]:
         """What a record says of it: name, height, and how it was taken where that is known."""
@@ -143,9 +153,13 @@ def in_words(value: float | str | None) -> str:
     return "" if value is None else value if isinstance(value, str) else f"{value:.4g}"
 
 
-def channel_facts(known: Mapping[str, Any]) -> dict[str, Any]:
-    """Of what is known of an image, that which scans of one channel have in common."""
-    return {name: known[name] for name in ONE_CHANNEL if known.get(name) not in (None, "")}
+_PLACE = "origin_um"  # in Scan.acquired: position (y, x) of the first pixel, in micrometres
+
+
+def scan_facts(known: Mapping[str, Any]) -> dict[str, Any]:
+    """Of what is known of an image, that which scans keep: of their channel, and their place."""
+    names = (*ONE_CHANNEL, _PLACE)
+    return {name: known[name] for name in names if known.get(name) not in (None, "")}
 
 
 def named(scan: Scan) -> str:

@@ -297,15 +297,27 @@ def saturation_notes(scans: Sequence[Scan]) -> list[str]:
     return [f"Pixels of these scans are {AT_LIMIT}: {listed(saturated)}. {LOST}"]
 
 
-def fault_notes(scans: Sequence[Scan], optics: Optics | None) -> list[list[str]]:
-    """Sentences on faults of scans, by kind: hot pixels, light, shift to the side, heights."""
+def fault_notes(
+    scans: Sequence[Scan], optics: Optics | None, planes: Sequence[int] | None = None
+) -> list[list[str]]:
+    """Sentences on faults of scans, by kind: hot pixels, light, shift to the side, heights.
+
+    ``planes`` are the numbers of the scans where all are of one stack, which nobody mixes up.
+    """
     light = light_notes(scans)
     if optics is None:
         return [[], light, [], []]
     beside = shift_notes(scans, optics)
     # A scan beside the others agrees with none, whatever the heights.
-    order = [] if beside else order_notes(scans, optics)
+    is_sure = beside or (planes is not None and _rises_or_falls(scans, planes))
+    order = [] if is_sure else order_notes(scans, optics)
     return [hot_pixel_notes(scans, optics), light, beside, order]
+
+
+def _rises_or_falls(scans: Sequence[Scan], planes: Sequence[int]) -> bool:
+    """Whether scans lie in the order of their numbers, or in the opposite one."""
+    steps = np.diff([scans[number].z_um for number in np.argsort(planes)])
+    return bool((steps > 0).all() or (steps < 0).all())
 
 
 def hot_pixel_notes(scans: Sequence[Scan], optics: Optics) -> list[str]:

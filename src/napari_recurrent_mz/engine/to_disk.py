@@ -38,7 +38,8 @@ def reconstruct_to(
     """Fill a grid of heights from a few scans, straight to a file.
 
     What :func:`~.reconstruct` returns is written plane after plane instead:
-    the volume is never in memory. The file appears under its name when it is whole; when this
+    the volume is never in memory. It lies where the first scan does, if that knows it: scans
+    that are read from files do. The file appears under its name when it is whole; when this
     ends in any other way, nothing stays.
 
     Parameters
@@ -68,8 +69,11 @@ def reconstruct_to(
     PosixPath('volume.ome.zarr')    # doctest: +SKIP
     """
     recipe = Recipe(scans, grid, optics, method, model, device, pixel_um)
+    place_um, pixel_um = recipe.scans[0].place_um, recipe.pixel_size_um
     return reconstruct_into(
-        lambda shape: VolumeWriter(path, shape, grid.z_um, recipe.pixel_size_um, inputs=inputs),
+        lambda shape: VolumeWriter(
+            path, shape, grid.z_um, pixel_um, inputs=inputs, origin_um=place_um
+        ),
         recipe,
         on_progress=on_progress,
         on_message=on_message,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isclose
 from pathlib import Path
 
-from ..core.optics import Optics
+import numpy as np
+
+from ..core.optics import ALIKE, Optics
 from ..core.scans import InputError, listed
 from ._image_file import ImageFile
 
@@ -16,6 +19,35 @@ OPTICS = (
     ("--immersion-index", "immersion_index", "refractive index of the immersion", 1.515),
 )
 """Option, name in :class:`ImageFile` and Optics, words for a person, example."""
+
+
+def overridden(given: Mapping[str, float | None], images: Sequence[ImageFile]) -> list[str]:
+    """Sentences on optics and z steps that were given where files state others."""
+    words = {name: words for _, name, words, _ in OPTICS} | {"z_step_um": "z step"}
+    notes = []
+    for name, value in given.items():
+        if value is None:
+            continue
+        stated = [
+            (i.name, _step_um(i) if name == "z_step_um" else getattr(i, name)) for i in images
+        ]
+        others = [
+            (file, one) for file, one in stated if one and not isclose(one, value, rel_tol=ALIKE)
+        ]
+        unit = " µm" if name.endswith("_um") else ""
+        notes += [
+            f"'{file}' says that the {words[name]} is {one:.6g}{unit}: "
+            f"{value:.6g}{unit} was taken, as given."
+            for file, one in others[:1]
+        ]
+    return notes
+
+
+def _step_um(image: ImageFile) -> float | None:
+    """The z step that a file states, on average where its heights are uneven."""
+    if image.z_step_um is not None or image.z_um is None or image.n_planes < 2:
+        return image.z_step_um
+    return float(np.ptp(image.z_um)) / (image.n_planes - 1)
 
 
 def optics_values(
@@ -39,7 +71,7 @@ def _stated(
         return None
     first, value = stated[0]
     for image, other in stated[1:]:
-        if abs(other - value) > 0.001 * value:
+        if abs(other - value) > ALIKE * value:
             raise InputError(
                 f"The {words} is {value:g} in '{first.name}' but {other:g} in '{image.name}': "
                 f"give the right one with {option}."

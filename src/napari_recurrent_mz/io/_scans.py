@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..core.scans import InputError, Scan, counted
+from ..core.scans import InputError, Scan, counted, scan_facts
 from ._facts import spaced_heights
 from ._image_file import ImageFile
 from ._parts import read_image
@@ -70,11 +70,28 @@ def _height(match: re.Match[str]) -> float | None:
 
 
 def check_measured(image: ImageFile) -> None:
-    """Raise :class:`InputError` for what was reconstructed: planes of it are no scans."""
-    if "scans" in image.provenance:
-        raise InputError(
-            f"'{image.name}' was reconstructed from scans, and is no scan itself: give those scans."
-        )
+    """Raise :class:`InputError` for what was computed: planes of it are no scans."""
+    check_no_result(image.provenance, f"'{image.name}'")
+
+
+def check_no_result(record: Mapping[str, Any], label: str) -> None:
+    """Raise :class:`InputError` when, by the record of how it was made, an image is no scan."""
+    steps = [step for step in record.get("prepared", ()) if isinstance(step, Mapping)]
+    if is_reconstructed(record):
+        what, remedy = "was made from scans", "give those scans"
+    elif any("holds" in step for step in steps):
+        what, remedy = "is a map of heights", "give the stack that it was made from"
+    elif any(step.get("task") == "edf" for step in steps):
+        what, remedy = "shows all planes of a stack in focus", "give planes of that stack"
+    else:
+        return
+    raise InputError(f"{label} {what}, and is no scan itself: {remedy}.")
+
+
+def is_reconstructed(record: Mapping[str, Any]) -> bool:
+    """Whether an image was made from scans, by the record of how it was made."""
+    is_made = not {"scans", "method", "difference"}.isdisjoint(record)
+    return is_made or record.get("state") == "running"
 
 
 def unlike_notes(images: Sequence[ImageFile]) -> list[str]:
@@ -93,6 +110,22 @@ def unlike_notes(images: Sequence[ImageFile]) -> list[str]:
                 "on pixel.",
             )
     return list(notes.values())
+
+
+def other_heights(
+    images: Sequence[ImageFile], planes: Sequence[int] | None, z_um: Sequence[float] | None
+) -> list[str]:
+    """A sentence where the files state other distances between scans than heights as given."""
+    stated = [image.z_um for image in images if image.z_um is not None]
+    if z_um is None or len(stated) < len(images):
+        return []
+    heights = np.concatenate(stated) if planes is None else stated[0][list(planes)]
+    gaps, given = np.diff(heights), np.diff(z_um)
+    if np.allclose(gaps, given, rtol=0, atol=0.01 * np.abs(gaps).max()):
+        return []  # where z is 0 is a person's choice
+    lists = [", ".join(f"{z:.6g}" for z in values) for values in (heights, z_um)]
+    which = f"'{images[0].name}' says" if planes is not None else "The files say"
+    return [f"{which} that the heights are {lists[0]} µm: {lists[1]} µm were taken, as given."]
 
 
 def scans_from_files(
@@ -124,7 +157,8 @@ def scans_from_files(
                 "give it alone and choose its planes with --planes."
             )
     heights = [_stated_height(i) for i in images] if z_um is None else list(z_um)
-    return [Scan(i.stack[0], z, i.name) for i, z in zip(images, heights, strict=True)]
+    pairs = zip(images, heights, strict=True)
+    return [Scan(i.stack[0], z, i.name, scan_facts(vars(i))) for i, z in pairs]
 
 
 def _check_count(z_um: Sequence[float], items: Sequence[Any], kind: str, each: str) -> None:
@@ -175,9 +209,9 @@ def scans_from_stack(
     """
     check_measured(image)
     heights = scan_heights(image, planes, z_step_um, z_um=z_um)
-    stack = image.stack
+    stack, facts = image.stack, scan_facts(vars(image))
     return [
-        Scan(stack[p], float(z), f"{image.name} plane {p}")
+        Scan(stack[p], float(z), f"{image.name} plane {p}", facts)
         for p, z in zip(planes, heights, strict=True)
     ]
 

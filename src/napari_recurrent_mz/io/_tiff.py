@@ -226,6 +226,31 @@ def _check_index(tif: tifffile.TiffFile) -> None:
             f"'{tif.filename}' is an NDTiff, whose index '{_NDTIFF_INDEX}' does not lie beside it: "
             "put it there under this name."
         )
+    if tif.is_ndtiff:
+        _check_is_whole(Path(tif.filehandle.path))
+
+
+def _check_is_whole(path: Path) -> None:
+    """Refuse an NDTiff of which the index was cut: images beyond it would be left out silently."""
+    from tifffile import TiffFile, TiffFileError, read_ndtiff_index
+
+    names = [entry[1] for entry in read_ndtiff_index(path.with_name(_NDTIFF_INDEX))]
+    first = Path(names[0] if names else path.name).stem
+    for beside in sorted(path.parent.iterdir()):
+        count, is_of_set = names.count(beside.name), beside.name.startswith(first)
+        if not is_of_set or beside.suffix != ".tif" or (count and beside.name != names[-1]):
+            continue  # an index is cut at its end
+        with TiffFile(beside) as tif:
+            try:
+                page = tif.pages[count]
+                is_there = max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True)))
+            except (IndexError, ValueError, TiffFileError):
+                continue
+            if is_there <= tif.filehandle.size:
+                raise InputError(
+                    f"'{beside.name}' holds images that its index '{_NDTIFF_INDEX}' does not list: "
+                    "the index is cut short, copy it again, or wait for the recording to end."
+                )
 
 
 def _stamp(paths: Sequence[Path]) -> list[tuple[str, int, int]]:

@@ -218,7 +218,7 @@ _REASONS = {
 }
 
 
-_NOT_WRITTEN = "not written"
+NOT_WRITTEN = "not written"
 
 
 def reason_of(error: OSError) -> str:
@@ -235,12 +235,12 @@ def refusals_of(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, InputError) as error:
-        refusal = error.__cause__ if getattr(error, "kind", "") == _NOT_WRITTEN else error
+        refusal = error.__cause__ if getattr(error, "kind", "") == NOT_WRITTEN else error
         if not isinstance(refusal, OSError):
             raise
         raise InputError(
             f"'{path.name}' could not be written: {reason_of(refusal)}; choose another place.",
-            _NOT_WRITTEN,
+            NOT_WRITTEN,
         ) from refusal
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from ..core.scans import Heights, InputError, check_heights, counted
 from ._channels import Channel, NewImage, OnPlane, Place
 from ._facts import PLAUSIBLE
 from ._ome_tiff import OmeTiffWriter, write_ome_surface, write_ome_tiff
-from ._whole import Workplace, refusals_of, write_whole
+from ._whole import NOT_WRITTEN, Workplace, refusals_of, write_whole
 from ._zarr import NGFF, OmeZarrWriter, is_zarr
 
 _TIFF_ENDINGS = (".tif", ".tiff")
@@ -93,8 +94,9 @@ def check_disk(path: Path, shape: tuple[int, int, int], itemsize: int = 4) -> No
     if needed > free:
         raise InputError(
             f"'{path.name}' may need {size_in_words(needed)} but its disk has "
-            f"{size_in_words(free)} free: free some space, or write to another disk."
-        )
+            f"{size_in_words(free)} free: free some space, or write to another disk.",
+            NOT_WRITTEN,
+        ) from OSError(errno.ENOSPC, "")
 
 
 def write_volume(
@@ -108,6 +110,7 @@ def write_volume(
     keep_type: bool = False,
     durable: bool = False,
     ngff: str = NGFF[0],
+    origin_um: tuple[float, float] = (0.0, 0.0),
 ) -> Path:
     """Write a volume as OME-TIFF or OME-Zarr, by the ending of ``path``.
 
@@ -136,6 +139,8 @@ def write_volume(
         Return once the disk has it, so that not even a power cut loses it.
     ngff : {"0.5", "0.4"}, optional
         Version of OME-Zarr; 0.4 is for programs that do not read the newer one.
+    origin_um : tuple of float, optional
+        Position (y, x) of the first pixel, in micrometres.
 
     Raises
     ------
@@ -151,7 +156,7 @@ def write_volume(
     order = np.argsort(heights, kind="stable")
     if np.any(np.diff(order) != 1):
         array, heights = array[order], heights[order]
-    place = Place(float(pixel_um), heights)
+    place = Place(float(pixel_um), heights, origin_um=origin_um)
     return write_channels(
         path, [Channel(array)], place, provenance, inputs=inputs, durable=durable, ngff=ngff
     )

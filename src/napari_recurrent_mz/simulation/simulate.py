@@ -16,8 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..core.device import memory_bytes
 from ..core.errors import check_choice
+from ..core.memory import size_in_words
 from ..core.optics import Optics, confocal_psf, widefield_psf
+from ..core.progress import tell
 from ..core.scans import InputError
 from .phantoms import KINDS, Space, phantom
 
@@ -27,6 +30,8 @@ _MARGIN_DOF = 12.0  # objects this far above and below the grid still send their
 _FOCUS_SEARCH_UM = 12.0
 _FINE_ENOUGH = 1.5  # pixels over λ / (4 NA) on which a confocal is modelled
 _FINE_FIELD = 15  # pixels on a side, odd, outside of which its point spread function is nil
+_BYTES = 32  # of memory for each voxel of the transform, at the peak: 32 to 34, measured
+_MOST_SORTED = 2**24  # values of which PyTorch finds a quantile
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,11 @@ class Imaging:
         """Axial length of the transform: no object plane wraps round into the stack."""
         return 2 * (self.margin[0] + self.planes)
 
+    @property
+    def memory_bytes(self) -> int:
+        """Memory that it takes to image a sample by both microscopes."""
+        return _BYTES * self.fft_planes * math.prod(self.object_shape[1:])
+
 
 def imaging(
     optics: Optics,
@@ -128,8 +138,7 @@ def imaging(
     device : torch.device, optional
         Where to image.
     """
-    margin = (int(np.ceil(_MARGIN_DOF * optics.depth_of_field_um / z_step_um)), lateral_margin)
-    model = Imaging(optics, planes, size, z_step_um, margin, torch.empty(0), None)
+    model = planned(optics, planes, size, z_step_um, lateral_margin)
     psf_at = _psf_model(optics, aberration)
     wide = _on_grid(model, psf_at, symmetric=aberration is None)
     kernel = _transform(wide / wide.max(), model.object_shape[1:], device)
@@ -138,6 +147,22 @@ def imaging(
         narrow = _confocal_on_grid(model, psf_at, wide)
         pinhole = _transform(narrow / wide.max(), model.object_shape[1:], device)
     return replace(model, transfer=kernel, confocal=pinhole)
+
+
+def planned(
+    optics: Optics, planes: int, size: int, z_step_um: float, lateral_margin: int = 32
+) -> Imaging:
+    """A microscope without its point spread functions; InputError if memory cannot hold them."""
+    margin = (math.ceil(_MARGIN_DOF * optics.depth_of_field_um / z_step_um), lateral_margin)
+    model = Imaging(optics, planes, size, z_step_um, margin, torch.empty(0), None)
+    total = memory_bytes()
+    if model.memory_bytes > 0.8 * total:
+        raise InputError(
+            f"To simulate {planes:,} planes of {size:,} × {size:,} pixels, {z_step_um:g} µm apart, "
+            f"takes {size_in_words(model.memory_bytes)} of memory but this computer has "
+            f"{size_in_words(total)}: use fewer pixels or planes, or a larger z step."
+        )
+    return model
 
 
 _PsfAt = Callable[[Optics, npt.NDArray[np.float64], int], npt.NDArray[np.float64]]
@@ -277,6 +302,7 @@ def simulate_sample(
     if shape[1] != shape[2]:
         raise InputError(f"The field {shape[1]} × {shape[2]} is not square: give equal Y and X.")
     camera = camera or Camera()
+    tell("point spread functions", 0, 4)
     microscope = imaging(
         optics,
         planes=shape[0],
@@ -286,12 +312,15 @@ def simulate_sample(
         confocal=True,
         device=device,
     )
+    tell("sample", 1, 4)
     volume = phantom(kind, microscope.space, np.random.default_rng(seed))
     generator = torch.Generator(device or "cpu").manual_seed(seed)
+    tell("wide-field image", 2, 4)
     wide = microscope.image(volume)
-    wide = wide / torch.quantile(wide.flatten()[::7], 0.999)
+    wide = wide / quantile(wide, 7, 0.999)
+    tell("confocal image", 3, 4)
     narrow = microscope.image(volume, confocal=True)
-    narrow = narrow / torch.quantile(narrow.flatten()[::7], 0.9995)
+    narrow = narrow / quantile(narrow, 7, 0.9995)
     return Sample(
         camera.expose(wide, generator).cpu().numpy(),
         camera.expose(narrow, generator).cpu().numpy(),
@@ -300,6 +329,12 @@ def simulate_sample(
         optics,
         kind,
     )
+
+
+def quantile(stack: torch.Tensor, every: int, share: float) -> torch.Tensor:
+    """A quantile of a stack by one of so many values, or of more where there are too many."""
+    fewest = -(-stack.numel() // _MOST_SORTED)
+    return torch.quantile(stack.flatten()[:: max(every, fewest)], share)
 
 
 DEMO_OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.13)

@@ -18,7 +18,7 @@ from ..core.optics import Optics
 from ..core.scans import InputError
 from ..io._whole import refusals_of, write_text, write_whole
 from ..simulation.phantoms import KINDS, phantom
-from ..simulation.simulate import Aberration, imaging
+from ..simulation.simulate import Aberration, imaging, quantile
 from .examples import ExampleConfig
 from .sets import Stack
 
@@ -122,7 +122,7 @@ def _make_group(
         kind = kinds[number % len(kinds)] if config.held_out else str(own.choice(kinds, p=_SHARES))
         volume = phantom(kind, microscope.space, own)
         stack = microscope.image(volume)
-        bright = torch.quantile(stack.flatten()[::11], 0.999).clamp_min(1e-9)
+        bright = quantile(stack, 11, 0.999).clamp_min(1e-9)
         if float(stack.max() / bright) > 1e3:  # a field of a few faint points: their peak is 1
             bright = stack.max()
         stacks = [stack, microscope.image(volume, confocal=True)] if config.confocal else [stack]

@@ -16,6 +16,7 @@ from ..simulation.composites import composite
 from ..simulation.phantoms import Space, log_uniform
 from ..simulation.phantoms import phantom as draw_phantom
 from ..simulation.pupil import Wavefront, pupil_psf
+from ..simulation.simulate import quantile
 from .examples import ExampleConfig, draw_count
 from .sets import Sets, Stack, make_sets
 
@@ -200,7 +201,7 @@ def image_samples(
         for kernel, stack in zip(kernels, images, strict=True):
             image = torch.fft.irfftn(spectrum * kernel, s=shape)
             stack.copy_(image[margin : margin + config.planes, inner, inner].clamp_min_(0))
-        bright = torch.quantile(images[0].flatten()[::11], 0.999).clamp_min(1e-9)
+        bright = quantile(images[0], 11, 0.999).clamp_min(1e-9)
         top = images[0].max()
         images /= torch.where(top > 1e3 * bright, top, bright)
     return stacks[:, 0], stacks[:, -1]

@@ -66,10 +66,16 @@ def read_session(path: str) -> list[LayerData]:
     optics, grid = settings.optics, settings.grid
     facts = {name: getattr(optics, name) for name in _KNOWN}
     images = [
-        ImageFile(s.pixels, s.name or f"z={s.z_um:g}µm", z_um=np.array([s.z_um]), **facts)
+        ImageFile(
+            *(s.pixels, s.name or f"z={s.z_um:g}µm"),
+            z_um=np.array([s.z_um]),
+            origin_um=s.place_um,
+            **facts,
+        )
         for s in session.scans
     ]
     if session.volume is not None:
+        facts["origin_um"] = session.scans[0].place_um
         facts |= {"z_um": grid.z_um, "z_step_um": grid.step_um}
         facts["provenance"] = {
             "method": settings.method,

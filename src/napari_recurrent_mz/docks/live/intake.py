@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Layer
 
-from ...core.scans import InputError, Scan, channel_facts, check_image, listed
+from ...core.scans import InputError, Scan, check_image, listed, scan_facts
 from ...io import z_from_name
 from ..files.reader import is_session_path
 from ..shared import drop as _drop
@@ -35,8 +35,7 @@ class Candidate:
     name: str
     z_um: float | None
     pixel_um: float | None
-    origin_um: tuple[float, float] = (0.0, 0.0)  # (y, x) of the first pixel
-    known: Mapping[str, Any] = field(default_factory=dict)  # what it says of the optics
+    known: Mapping[str, Any] = field(default_factory=dict)  # what it says of optics and place
 
     def __post_init__(self) -> None:
         """Refuse what can be no scan before it waits for one."""
@@ -45,7 +44,7 @@ class Candidate:
     def add(self) -> Add:
         """What a session is asked."""
         assert self.z_um is not None  # asked for before
-        acquired = channel_facts(self.known)
+        acquired = scan_facts(self.known)
         return Add(Scan(self.pixels, self.z_um, self.name, acquired), self.pixel_um)
 
 
@@ -61,13 +60,14 @@ def of_layer(layer: Layer, viewer: Any) -> Candidate:
                 "and the plane in view is the scan."
             )
         plane = min(max(round(plane_at(viewer, image)), 0), count - 1)
+    origin_um = _layers.lateral_origin_um(image)
+    place = {"origin_um": origin_um} if any(origin_um) else {}
     return Candidate(
         _layers.plane_pixels(image, plane),
         _layers.plane_name(image, plane),
         None if heights is None else float(heights[plane]),
         _layers.pixel_um(image),
-        _layers.lateral_origin_um(image),
-        _layers.image_optics(image),
+        _layers.image_optics(image) | place,
     )
 
 
@@ -79,8 +79,8 @@ def of_file(image: Any) -> Candidate:
             "its plane in view as a scan."
         )
     z_um = z_from_name(image.name) if image.z_um is None else float(np.ravel(image.z_um)[0])
-    known = _layers.file_metadata(image) | {"channel": image.channel}
-    return Candidate(image.stack[0], image.name, z_um, image.pixel_um, known=known)
+    known = _layers.file_metadata(image) | {"channel": image.channel, "origin_um": image.origin_um}
+    return Candidate(image.stack[0], image.name, z_um, image.pixel_um, known)
 
 
 class ScanIntake(_drop.DropTarget):
@@ -133,8 +133,6 @@ class ScanIntake(_drop.DropTarget):
                 about=candidate.name,
             )
         else:
-            if self.volume is not None and not self.live.session.scans:
-                self.volume.origin_um = candidate.origin_um
             self.live.work.add(candidate.add())
 
     def offer_waiting(self) -> None:

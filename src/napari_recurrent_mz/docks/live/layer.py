@@ -32,7 +32,6 @@ class LiveLayer(LayerInTurns[Image]):
     def __init__(self, viewer: Any, session: Any, turns: Turns) -> None:
         super().__init__(viewer, turns)
         self._session = session
-        self.origin_um = (0.0, 0.0)  # (y, x) of the first pixel
         self._name = f"Live · {METHOD_NAMES[session.settings.method]}"
         self._shown: Any = None
         self.contrast: Limits = (0.0, 1.0)  # both may be set until the layer is there
@@ -102,6 +101,8 @@ class LiveLayer(LayerInTurns[Image]):
         if volume is None:
             return None  # in the meantime a person has taken all scans back
         grid, pixel = self._session.grid, self._session.optics.pixel_um
+        scans = self._session.scans  # all may be taken back in the meantime
+        place_um = scans[0].place_um if scans else (0.0, 0.0)
         self._shown = volume
         return Image(
             volume,
@@ -109,7 +110,7 @@ class LiveLayer(LayerInTurns[Image]):
             contrast_limits=self.contrast,
             blending="translucent_no_depth",  # as napari adds an image: its box is seen in front
             metadata={METADATA_KEY: self._record()},
-            **um_scale_and_place(grid.step_um, pixel, grid.start_um, self.origin_um),
+            **um_scale_and_place(grid.step_um, pixel, grid.start_um, place_um),
         )
 
     def _centre(self) -> None:

@@ -54,7 +54,7 @@ def stack_source(layer: Layer) -> PlaneSource:
 
 def scan_layers(layers: Sequence[Layer]) -> list[Image]:
     """The layers of single images among these, from the lowest up."""
-    images = [_layers.check_layer(layer) for layer in layers]
+    images = [_layers.check_scan_layer(layer) for layer in layers]
     for image in images:
         if _layers.plane_count(image) > 1:
             raise InputError(

@@ -18,7 +18,7 @@ from ..shared import layers as _layers
 from ..shared.form import FormPanel, asked, faint, parse_wavelength_um
 from ..shared.guard import on
 from ..shared.parts import NumberTable
-from ..shared.scan_table import TYPED, TYPED_STEP, Row, layers_of, rows_of
+from ..shared.scan_table import Row, layers_of, rows_of
 
 NAME, EMISSION = range(2)
 ONE, ALL = "one", "all"
@@ -69,7 +69,7 @@ class Channel:
         layer = self.of(row)
         own = self.known.setdefault((id(layer), row.plane), rows_of(layer, [row.plane])[0])
         own.look_again()
-        if own.z_um is None or row.origin in (TYPED, TYPED_STEP):
+        if own.z_um is None or row.is_typed:
             own.z_um, own.origin = row.z_um, row.origin
         return own
 

@@ -180,9 +180,9 @@ def _check_frames(layers: Sequence[Image]) -> None:
 
 def _pixels(row: Row) -> ScanPixels:
     """The pixels of a row at every time point."""
-    assert row.layer is not None  # scans_of has made sure of both
-    assert row.z_um is not None
-    return ScanPixels(full_resolution(row.layer), row.plane, row.z_um, row.name)
+    assert row.layer is not None  # scans_of has made sure of it
+    heights = tuple(map(row.height_um, range(frame_count(row.layer))))
+    return ScanPixels(full_resolution(row.layer), row.plane, heights, row.name)
 
 
 def channel_optics(ui: ReconstructLayout, channel: Channel) -> Optics:

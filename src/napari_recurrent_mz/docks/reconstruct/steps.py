@@ -33,13 +33,13 @@ class ScanPixels:
 
     pixels: Any  # ([[T,] Z,] Y, X), perhaps lazy
     plane: int
-    z_um: float
+    z_um: tuple[float, ...]
     name: str
 
     def scan(self, frame: int) -> Scan:
         """Read it at one time point."""
         name = f"{self.name}, time point {frame}"
-        return Scan(plane_of(self.pixels, self.plane, frame, name), self.z_um, name)
+        return Scan(plane_of(self.pixels, self.plane, frame, name), self.z_um[frame], name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +115,11 @@ class VolumeJob:
         """The metadata of what has become whole."""
         if self.errors_of is not None:
             return dict(self.errors_of.record)
-        return {**provenance, **({"time_points": self.frames} if self.lapse else {})}
+        if not self.lapse:
+            return dict(provenance)
+        heights = list(zip(*(one.z_um for one in self.lapse), strict=True))
+        by_time = {"scans_z_um_by_time": heights} if len(set(heights)) > 1 else {}
+        return {**provenance, "time_points": self.frames, **by_time}
 
     def state_record(self, state: str) -> dict[str, Any]:
         """The metadata while nothing else is sure: how it stands, and whether it is of errors."""

@@ -15,7 +15,7 @@ from napari.layers import Image, Layer
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QPushButton
 
-from ...core.scans import InputError
+from ...core.scans import SAME_HEIGHT_UM, InputError
 from ...io import ImageFile, check_readable, z_from_name
 from ...io._axes import AXIS_WORDS, StackSelection
 from ...io._bioio import is_of_maker, reading_bioio
@@ -25,6 +25,7 @@ from ...io._zarr import ZarrImage
 from .drop import files_in, nothing_in, noting
 from .guard import on
 from .layers import (
+    BY_TIME,
     FILE,
     LAID_KEY,
     METADATA_KEY,
@@ -148,8 +149,15 @@ class FileStack:
             "channel": self.part.channel,
             "channels": self.content.length("C"),
         }
-        pixels = self._lazy(axes) if self.is_lazy else self._read(axes)
-        return pixels, about, "image"
+        if self.is_lazy:
+            return self._lazy(axes), about, "image"
+        points = range(self.content.length("T")) if "T" in axes else [self.part.time]
+        images = [read_part(replace(self.part, time=t)) for t in points]
+        stated = [one.z_um for one in images if one.z_um is not None]
+        if len(stated) == len(images) and np.ptp(stated, axis=0).max() > SAME_HEIGHT_UM:
+            metadata[BY_TIME] = np.array(stated).tolist()
+        pixels = [one.stack if "Z" in axes else one.data for one in images]
+        return np.stack(pixels) if "T" in axes else pixels[0], about, "image"
 
     def _as_channel(self) -> dict[str, Any]:
         """Name and colour of one of several channels."""
@@ -160,18 +168,6 @@ class FileStack:
             "colormap": colours[number % len(colours)],
             "blending": "additive",
         }
-
-    def _read(self, axes: str) -> Any:
-        """All pixels, with these axes."""
-        if "T" not in axes:
-            return self._at(self.part, axes)
-        points = range(self.content.length("T"))
-        return np.stack([self._at(replace(self.part, time=t), axes) for t in points])
-
-    def _at(self, part: Part, axes: str) -> Any:
-        """The pixels of one time point."""
-        image = read_part(part)
-        return image.stack if "Z" in axes else image.data
 
     def _lazy(self, axes: str) -> Any:
         """Every level with these axes, to be read when it is shown."""

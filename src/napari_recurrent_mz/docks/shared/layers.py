@@ -25,10 +25,12 @@ from ...core.scans import InputError
 from ...io import even_step, read_image, z_from_name
 from ...io._facts import PLAUSIBLE
 from ...io._parts import contents_of
+from ...io._scans import check_no_result, is_reconstructed
 
 METADATA_KEY = "napari-recurrent-mz"  # where a layer's metadata keeps what this package knows of it
 SHOWN_STEP = "shown_z_step_um"  # the z scale that a stack of unknown step is shown with
 FILE = "from_file"  # where a layer's pixels are: path, inside (as in io), channel and how many
+BY_TIME = "z_um_by_time"  # heights (T, Z), where the file gives time points their own
 LAID_KEY = f"{METADATA_KEY}-axes"  # where a layer's metadata keeps how its axes are laid out
 MOVES = ("scale", "translate", "rotate", "shear", "affine")  # events of a layer that is moved
 PLACES = ("pixel_um", "z_step_um", "z_um", "heights_um", SHOWN_STEP)  # what a sized layer says too
@@ -422,6 +424,13 @@ def file_heights_um(layer: Image) -> npt.NDArray[np.float64] | None:
     return heights if is_there else None
 
 
+def heights_by_time(layer: Image) -> npt.NDArray[np.float64] | None:
+    """Heights in µm (T, Z) where the file gives time points heights of their own."""
+    stated = own_metadata(layer).get(BY_TIME)
+    heights = np.asarray(() if stated is None else stated, dtype=float)
+    return heights if heights.shape == (frame_count(layer), plane_count(layer)) else None
+
+
 def _z_is_silent(layer: Image) -> bool:
     """Whether a layer in pixels says nothing of z: a z scale alone may be there for the eye."""
     is_said = _is_length(layer.units[-3]) or has_size(layer) or world_place(layer)[-3] != 0
@@ -532,14 +541,13 @@ def optics_by_image(layers: Iterable[Layer]) -> dict[int, dict[str, Any]]:
 
 def is_reconstruction(layer: Layer) -> bool:
     """Whether a layer was made from scans, by what its metadata says."""
-    return _is_made(own_metadata(layer))
+    return is_reconstructed(own_metadata(layer))
 
 
 def check_scan_layer(layer: Layer, *, times: bool = False) -> Image:
     """Return ``layer`` if its planes can be scans; else InputError."""
     image = check_layer(layer, times=times)
-    if _is_made(known_metadata(image)):
-        raise InputError(f"Layer '{image.name}' was made from scans: choose the scans themselves.")
+    check_no_result(known_metadata(image), f"Layer '{image.name}'")
     if is_tilted(image):
         raise InputError(
             f"The planes of layer '{image.name}' are not level, for it is rotated or sheared: a "
@@ -547,10 +555,6 @@ def check_scan_layer(layer: Layer, *, times: bool = False) -> Image:
         )
     pixel_um(image)
     return image
-
-
-def _is_made(entry: Mapping[str, Any]) -> bool:
-    return "method" in entry or "difference" in entry or entry.get("state") == "running"
 
 
 def channel_of(layer: Layer) -> tuple[Any, int] | None:

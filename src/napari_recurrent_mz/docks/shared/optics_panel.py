@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from qtpy.QtWidgets import QComboBox
 
-from ...core.optics import Optics
+from ...core.optics import ALIKE, Optics
 from ...core.scans import InputError, listed
 from .form import FormPanel, NumberEdit, as_named, asked, faint
 from .guard import on
@@ -94,6 +94,7 @@ class OpticsPanel(FormPanel):
     def __init__(self) -> None:
         super().__init__(OpticsFields)
         self._images: frozenset[int] = frozenset()
+        self._stated: dict[str, float] = {}  # what the images in use say
         self.preset: QComboBox = self._form.objective.native
         self.fields: dict[str, NumberEdit] = {
             name: self._form[name].native for name in self._form.asks if name in _NAMES
@@ -166,12 +167,13 @@ class OpticsPanel(FormPanel):
                 self._source[name] = _BEFORE
         self._images = frozenset(images) or self._images
         before = self._state()
+        said = [(n, one[n]) for one in images.values() for n in _NAMES if one.get(n) is not None]
+        self._stated = {name: float(value) for name, value in reversed(said)}  # the first has it
         for name, edit in self.fields.items():
-            stated = (known[name] for known in images.values() if known.get(name) is not None)
-            value = next(stated, None)
+            value = self._stated.get(name)
             source = self._source.get(name) if edit.text().strip() else None
             if value is not None and source in _LOOSE:
-                edit.set_value(float(value))
+                edit.set_value(value)
                 self._source[name] = _IMAGE
             elif value is None and source == _IMAGE:
                 edit.set_value(None)
@@ -217,8 +219,13 @@ class OpticsPanel(FormPanel):
         for name in _NAMES:
             if self._source.get(name, _TYPED) not in (_TYPED, _PRESET):
                 groups.setdefault(self._source[name], []).append(name)
-        text = "; ".join(
-            f"{', '.join(self._titles(names))} {source}" for source, names in groups.items()
-        )
+        parts = [f"{', '.join(self._titles(names))} {source}" for source, names in groups.items()]
+        others = [
+            f"{self._form.asks[name].name} {value:.4g}"
+            for name, value in sorted(self._stated.items(), key=lambda item: _NAMES.index(item[0]))
+            if not math.isclose(self.fields[name].value() or value, value, rel_tol=ALIKE)
+        ]
+        parts += [f"the image says {listed(others)}"] if others else []
+        text = "; ".join(parts)
         self.note.setText(text[:1].upper() + text[1:])
         self.note.setVisible(bool(text))

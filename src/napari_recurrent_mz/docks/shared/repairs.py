@@ -17,7 +17,7 @@ from ...core.scans import Scan, listed
 from .guard import on
 from .layers import about_layer
 from .parts import push_button
-from .scan_table import TYPED, Row, scans_of
+from .scan_table import TYPED, Row, planes_of_one_stack, scans_of
 from .worker import in_background
 
 if TYPE_CHECKING:
@@ -57,14 +57,15 @@ class Repairs(QWidget):
         for kind, button in enumerate(self.buttons):
             on(dock, button.clicked, partial(_repair, dock, kind))
 
-    def follow(self, scans: Sequence[Scan], optics: Optics | None, owner: Any) -> None:
+    def follow(self, scans: Sequence[Scan], optics: Optics | None, owner: ScanSource) -> None:
         """Look for faults of scans in a thread of the dock ``owner``; without optics for none."""
-        facts = (optics, *((id(scan.pixels), scan.z_um) for scan in scans))
+        planes = planes_of_one_stack(owner.used())
+        facts = (optics, planes, *((id(scan.pixels), scan.z_um) for scan in scans))
         before, self._facts, self._scans = self._facts, facts, scans
         if optics is None:
             self.notes = []
         elif facts != before:
-            in_background(owner, _faults, scans, optics, then=partial(self._notice, facts))
+            in_background(owner, _faults, scans, optics, planes, then=partial(self._notice, facts))
 
     def offer(self, *, is_possible: bool) -> None:
         """Show the buttons of the faults that there are."""
@@ -78,10 +79,10 @@ class Repairs(QWidget):
             self.noticed.emit()
 
 
-def _faults(scans: Sequence[Scan], optics: Optics) -> list[list[str]]:
+def _faults(scans: Sequence[Scan], optics: Optics, planes: Sequence[int] | None) -> list[list[str]]:
     from ...engine.check import fault_notes  # with torch
 
-    return fault_notes(scans, optics)
+    return fault_notes(scans, optics, planes)
 
 
 def _repair(dock: ScanSource, kind: int) -> None:

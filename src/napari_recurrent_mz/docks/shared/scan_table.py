@@ -89,7 +89,7 @@ class Row:
                 f"'{layer.name}' has no plane {self.plane} any more, only {self.planes}: choose "
                 "another one, or take the row out of use."
             )
-        z_um = math.nan if self.z_um is None else self.z_um
+        z_um = self.height_um(frame)
         key = (id(layer.data), self.plane, z_um, frame)
         if self._scan is None or self._scan[0] != key:
             steps = _layers.known_metadata(layer).get("prepared")
@@ -98,6 +98,20 @@ class Row:
             self._scan = (key, Scan(pixels, z_um, self.name, acquired))
         return self._scan[1]
 
+    def height_um(self, frame: int) -> float:
+        """The height at one time point; one that was typed is that of all."""
+        if self.z_um is None or self.layer is None:
+            return math.nan
+        moved = None if self.is_typed else _layers.heights_by_time(self.layer)
+        if moved is None:
+            return self.z_um
+        return self.z_um + float(moved[frame, self.plane] - moved[0, self.plane])
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether a person has set the height."""
+        return self.origin in (TYPED, TYPED_STEP)
+
     def forget(self) -> None:
         """Read the pixels again next time: they changed in place."""
         self._scan = None
@@ -105,7 +119,7 @@ class Row:
     def look_again(self) -> None:
         """Take the height that the layer says now, unless a person has typed one."""
         layer = self.layer
-        if layer is None or self.origin in (TYPED, TYPED_STEP) or self.plane >= self.planes:
+        if layer is None or self.is_typed or self.plane >= self.planes:
             return
         heights, self.origin = _layers.heights_um(layer)
         self.z_um = None if heights is None else float(heights[self.plane])
@@ -439,6 +453,15 @@ def scan_warnings(rows: Sequence[Row], pixel_um: float) -> list[str]:
                 f"The {words} differs between the scans ({' and '.join(pairs[:2])}): are they of "
                 "one channel?"
             )
+    if any(
+        not one.is_typed and _layers.heights_by_time(one.layer) is not None
+        for one in rows
+        if one.layer is not None
+    ):
+        sentences.append(
+            "The time points have heights of their own: the table shows those of the first, and "
+            "each is reconstructed from its own, on the same target grid."
+        )
     places = [_layers.lateral_origin_um(layer) for layer in layers]
     if np.ptp(places, axis=0).max() > pixel_um / 2:
         sentences.append(

@@ -11,6 +11,7 @@ import contextlib
 import re
 from typing import Any, NamedTuple
 
+import numpy as np
 from napari.layers import Image, Layer
 
 from ...core.scans import InputError
@@ -72,6 +73,13 @@ def _lay_out(layer: Image, number: int) -> bool:
         metadata.pop("z_step_um", None)
     elif labels[0] == "t":
         metadata.pop("time_points", None)
+        by_time = metadata.pop(_layers.BY_TIME, None)
+        if by_time is not None and number < len(by_time):
+            metadata["z_um"] = by_time[number]
+            if layer.ndim > 2:
+                moved = np.zeros(layer.ndim)
+                moved[-3] = by_time[number][0] - by_time[0][0]
+                layer.translate = layer.translate + moved
     rest = {"axis_labels": labels[1:], "units": units[1:] or None}
     layer.metadata = {**layer.metadata, _layers.METADATA_KEY: metadata, _layers.LAID_KEY: rest}
     layer.axis_labels = labels[1:]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from ...core.methods import needs_optics
 from ...core.optics import Optics
 from ...core.region import Region
 from ...core.scans import InputError, Scan, ZGrid, check_scans, default_grid, require_several
 from ...io import ImageFile, scan_heights, scans_from_files, scans_from_stack
-from ...io._optics import optics_for
+from ...io._optics import optics_for, overridden
 from ...io._parts import read_part
-from ...io._scans import unlike_notes
+from ...io._scans import check_measured, unlike_notes
 from ._settings import BatchSettings, Job
 
 
@@ -67,6 +68,8 @@ def _images_of(
         raise InputError(job.trouble)
     wanted = settings.planes if job.heights_um is None else None
     images = [read_part(part, wanted if are_read else ()) for part in job.parts]
+    for image in images:
+        check_measured(image)
     if job.heights_um is not None:
         _check_singles(images)
         return images, [float(z) for z in job.heights_um], None
@@ -84,7 +87,9 @@ def _plan(
     optics, pixel_um = optics_for(needs_optics([settings.method]), settings.optics, images)
     dof_um = optics.depth_of_field_um if optics else None
     grid = settings.grid or default_grid(z_um, dof_um, planes)
-    remarks = (*(told for image in images for told in image.remarks), *unlike_notes(images))
+    given = settings.optics | {"z_step_um": settings.z_step_um}
+    told = [*chain(*(image.remarks for image in images)), *unlike_notes(images)]
+    remarks = (*told, *overridden(given, images))
     first, region = images[0], None
     (y, x), origin_um = first.stack.shape[1:], first.place_um
     if settings.region is not None:

@@ -228,7 +228,8 @@ def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], Non
     method = str(place_record.get("method", settings.method))
     if place_record:  # one z axis for all time points, wherever the stage was
         plan = replace(plan, grid=ZGrid(*place_record[BATCH_KEY]["grid"]))
-    faults = list(chain(*fault_notes(scans, plan.optics)))
+    planes = None if job.heights_um is not None else settings.planes or range(len(scans))
+    faults = list(chain(*fault_notes(scans, plan.optics, planes)))
     result = _Made(remarks=[*plan.remarks, *faults], has_faults=bool(faults))
 
     def opened(shape: tuple[int, int, int]) -> PlaneWriter:

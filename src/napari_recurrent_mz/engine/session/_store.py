@@ -142,8 +142,9 @@ class SessionFolder:
                 "number": self._number,
                 "session": session,
             }
-            pixels = scan.pixels[None]
-            write_volume(path, pixels, [scan.z_um], optics["pixel_um"], record, durable=True)
+            about = [scan.z_um], optics["pixel_um"], record
+            place_um = scan.place_um
+            write_volume(path, scan.pixels[None], *about, durable=True, origin_um=place_um)
         return entry
 
     def _volume(self, snapshot: Snapshot, pieces: WriteProgress) -> dict[str, str] | None:
@@ -171,7 +172,8 @@ class SessionFolder:
             "scans": snapshot.values["scans"],
         }
         z, y, x = volume.shape
-        with VolumeWriter(self.path / name, (z, y, x), z_um, optics["pixel_um"]) as writer:
+        about, place_um = (z_um, optics["pixel_um"]), snapshot.scans[0].place_um
+        with VolumeWriter(self.path / name, (z, y, x), *about, origin_um=place_um) as writer:
             for index, plane in enumerate(pieces.each(volume)):
                 writer[index] = plane
             writer.finish(record, durable=True)

@@ -166,7 +166,7 @@ def comparing(
             Baseline(key, scans, shared, optics=optics, device=device, stopped=stopped)
             for key in baselines
         ]
-        notes = list(chain(*fault_notes(scans, optics)))
+        notes = list(chain(*fault_notes(scans, optics, range(len(scans)))))
     rows: dict[str, list[dict[str, Any]]] = {source.name: [] for source in sources}
 
     def measure(source: Source, number: int, truth: Array, test: Array) -> None:
