@@ -29,8 +29,8 @@ from napari_recurrent_mz.docks.shared.layers import METADATA_KEY
 from napari_recurrent_mz.docks.shared.places import planes_from_view
 from napari_recurrent_mz.docks.shared.scan_table import HEIGHT, rows_of
 from napari_recurrent_mz.docks.shared.worker import time_left
-from napari_recurrent_mz.engine import check, inference
 from napari_recurrent_mz.engine import cost as costs
+from napari_recurrent_mz.engine import inference
 from napari_recurrent_mz.engine.recipe import Recipe
 from napari_recurrent_mz.engine.voxel_errors import voxel_errors
 from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
@@ -946,7 +946,7 @@ def test_a_real_stack_is_dropped_and_ready(make_dock, qtbot, file, planes, pixel
 
 
 def test_what_the_network_was_not_trained_for_is_said(dock, monkeypatch) -> None:
-    monkeypatch.setattr(check, "range_warnings", lambda *_: ["The NA is new to it."])
+    monkeypatch.setattr(inference, "range_warnings", lambda *_: ["The NA is new to it."])
     dock.ui.method.set_method("recurrent-mz")
     dock.check()
     assert dock.ui.footer.warnings.text() == "⚠ The NA is new to it."

@@ -22,7 +22,6 @@ from .worker import in_background
 
 if TYPE_CHECKING:
     from ...engine.repairs import RepairedScan
-    from .scan_source import ScanSource
 
 _BUTTONS = {  # in the order of the notes on faults, the last of which are for a person to repair
     "Replace hot pixels": "Scans with the median of their neighbours in place of hot pixels",
@@ -51,13 +50,13 @@ class Repairs(QWidget):
             rows.addWidget(button)
         self.offer(is_possible=False)
 
-    def serve(self, dock: ScanSource) -> None:
-        """Repair the scans of a dock, which checks anew when faults are noticed."""
+    def serve(self, dock: Any) -> None:
+        """Repair the scans of a dock (ScanSource), which checks anew when faults are noticed."""
         on(dock, self.noticed, dock.check)
         for kind, button in enumerate(self.buttons):
             on(dock, button.clicked, partial(_repair, dock, kind))
 
-    def follow(self, scans: Sequence[Scan], optics: Optics | None, owner: ScanSource) -> None:
+    def follow(self, scans: Sequence[Scan], optics: Optics | None, owner: Any) -> None:
         """Look for faults of scans in a thread of the dock ``owner``; without optics for none."""
         planes = planes_of_one_stack(owner.used())
         facts = (optics, planes, *((id(scan.pixels), scan.z_um) for scan in scans))
@@ -85,7 +84,7 @@ def _faults(scans: Sequence[Scan], optics: Optics, planes: Sequence[int] | None)
     return fault_notes(scans, optics, planes)
 
 
-def _repair(dock: ScanSource, kind: int) -> None:
+def _repair(dock: Any, kind: int) -> None:
     """Let scans without a fault, as new layers, take the place of those that have it."""
     rows, viewer, parts = dock.used(), dock._viewer, dock.scan_parts
     for row in rows:
