@@ -277,9 +277,9 @@ def test_what_is_typed_beside_what_the_image_says_is_told(
     type_in(dock, "wavelength_um", "519")
     assert note.text().endswith("from the image; the image says NA 1.2")
     type_in(dock, "pixel_um", "0.1")
-    assert note.text().endswith("the image says NA 1.2 and pixel size 0.2")
+    assert note.text().endswith("the image says NA 1.2 and pixel size 0.2 µm")
     type_in(dock, "na", "1.2")
-    assert note.text().endswith("the image says pixel size 0.2")
+    assert note.text().endswith("the image says pixel size 0.2 µm")
 
 
 def test_scans_of_two_channels_are_said(

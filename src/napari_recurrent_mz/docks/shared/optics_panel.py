@@ -221,7 +221,7 @@ class OpticsPanel(FormPanel):
                 groups.setdefault(self._source[name], []).append(name)
         parts = [f"{', '.join(self._titles(names))} {source}" for source, names in groups.items()]
         others = [
-            f"{self._form.asks[name].name} {value:.4g}"
+            f"{self._form.asks[name].name} {value:.4g}" + " µm" * name.endswith("_um")
             for name, value in sorted(self._stated.items(), key=lambda item: _NAMES.index(item[0]))
             if not math.isclose(self.fields[name].value() or value, value, rel_tol=ALIKE)
         ]
