@@ -281,6 +281,10 @@ def test_prepared_channels_are_what_each_is_alone(tmp_path: Path, task: str) -> 
     path, both = ome_tiff(tmp_path), tmp_path / "both.ome.tif"
     assert run("prepare", task, path, "--channel", "all", "-o", both) == 0
     assert channels_of(both) == ["DAPI", "CY3"]
+    by_name = read_image(both, channel="cy3")
+    np.testing.assert_array_equal(by_name.data, read_image(both, channel=1).data)
+    with pytest.raises(InputError, match="no channel called 'CY5'"):
+        read_image(both, channel="CY5")
     for number, wavelength_um in enumerate(WAVELENGTHS_UM):
         one = tmp_path / f"{number}.ome.tif"
         assert run("prepare", task, path, "--channel", str(number), "-o", one) == 0

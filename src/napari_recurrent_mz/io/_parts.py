@@ -105,7 +105,7 @@ def read_image(
     planes: Sequence[int] | None = None,
     *,
     position: int | None = None,
-    channel: int | None = None,
+    channel: int | str | None = None,
     time: int | None = None,
     z_axis: str | None = None,
 ) -> ImageFile:
@@ -122,8 +122,10 @@ def read_image(
         from the data. Those that are not there are left out.
     position : int, optional
         Which of several positions (images, fields), the first one 0.
-    channel, time : int, optional
-        Which of several channels and time points, the first one 0.
+    channel : int or str, optional
+        Which of several channels: its number, the first one 0, or its name.
+    time : int, optional
+        Which of several time points, the first one 0.
     z_axis : {"channel", "time"}, optional
         These planes are heights, although the file calls them channels or time points.
 
@@ -140,6 +142,9 @@ def read_image(
         points or positions of which none is chosen.
     """
     path = check_readable(path)
+    if isinstance(channel, str):
+        names = channels_of(path, position=position, z_axis=z_axis)
+        channel = channel_number(path, names, channel)
     chosen = Part(str(path), "", time, channel, Z_AXES[z_axis])
     if path.is_dir() or is_of_maker(path):
         inside = _at_position(path, [content.inside for content in contents_of(path)], position)
