@@ -304,12 +304,17 @@ def in_window(viewer: Any) -> LiveDock:
     return dock
 
 
-def session_by_hand(qtbot: Any, dock: LiveDock) -> Session:
-    """Scans at 0 and 3 µm, from layers."""
+def set_up(qtbot: Any, dock: LiveDock) -> None:
+    """Optics, grid and method of a session."""
     qtbot.waitUntil(lambda: dock.setup.method.model is not None)
     dock.setup.optics.set_values(OPTICS.as_dict(), "given")
     dock.setup.grid.set_grid(ZGrid(0, 4, 2))
     dock.setup.method.set_method("lmmse")
+
+
+def session_by_hand(qtbot: Any, dock: LiveDock) -> Session:
+    """Scans at 0 and 3 µm, from layers."""
+    set_up(qtbot, dock)
     with qtbot.waitSignal(dock.started, timeout=20_000):
         dock.act()
     for z_um in (0.0, 3.0):
@@ -357,10 +362,7 @@ def test_a_saved_session_lies_where_its_scans_lay(
     ]
     dock._viewer.layers.selection = set(layers)
     dock.add_selected()
-    qtbot.waitUntil(lambda: dock.setup.method.model is not None)
-    dock.setup.optics.set_values(OPTICS.as_dict(), "given")
-    dock.setup.grid.set_grid(ZGrid(0, 4, 2))
-    dock.setup.method.set_method("lmmse")
+    set_up(qtbot, dock)
     with qtbot.waitSignal(dock.refined, timeout=20_000):
         dock.act()
     qtbot.waitUntil(lambda: dock.volume.layer is not None, timeout=20_000)

@@ -117,6 +117,8 @@ class TiffPages:
             if xml is not None:
                 tif = opened.enter_context(tifffile.TiffFile(path, omexml=xml))
             _check_index(tif)
+            if tif.is_ndtiff:
+                _check_is_whole(path, [entry[1] for entry in self._ndtiff_index])
             len(tif.pages)  # walks the whole chain, so that a broken one is reported
             self._tif = tif
             self.images = _images_of(tif)
@@ -194,12 +196,16 @@ class TiffPages:
         return _records_of(pages)
 
     @cached_property
-    def _ndtiff_places(self) -> dict[tuple[str, int], tuple[int, int, dict[str, Any]]]:
-        """Where the record of each image is, and its axes, by its file and place there."""
+    def _ndtiff_index(self) -> list[tuple[Any, ...]]:
+        """What the index says of each image."""
         from tifffile import read_ndtiff_index
 
-        entries = read_ndtiff_index(self.path.with_name(_NDTIFF_INDEX))
-        return {(entry[1], entry[2]): (entry[7], entry[8], entry[0]) for entry in entries}
+        return list(read_ndtiff_index(self.path.with_name(_NDTIFF_INDEX)))
+
+    @cached_property
+    def _ndtiff_places(self) -> dict[tuple[str, int], tuple[int, int, dict[str, Any]]]:
+        """Where the record of each image is, and its axes, by its file and place there."""
+        return {(each[1], each[2]): (each[7], each[8], each[0]) for each in self._ndtiff_index}
 
     def _planes(
         self, image: _TiffImage, stack: StackSelection, numbers: Sequence[int]
@@ -226,15 +232,13 @@ def _check_index(tif: tifffile.TiffFile) -> None:
             f"'{tif.filename}' is an NDTiff, whose index '{_NDTIFF_INDEX}' does not lie beside it: "
             "put it there under this name."
         )
-    if tif.is_ndtiff:
-        _check_is_whole(Path(tif.filehandle.path))
 
 
-def _check_is_whole(path: Path) -> None:
+def _check_is_whole(path: Path, names: Sequence[str]) -> None:
     """Refuse an NDTiff of which the index was cut: images beyond it would be left out silently."""
-    from tifffile import TiffFile, TiffFileError, read_ndtiff_index
+    # ``names`` are the files of the images that the index lists, in its order.
+    from tifffile import TiffFile, TiffFileError
 
-    names = [entry[1] for entry in read_ndtiff_index(path.with_name(_NDTIFF_INDEX))]
     first = Path(names[0] if names else path.name).stem
     for beside in sorted(path.parent.iterdir()):
         count, is_of_set = names.count(beside.name), beside.name.startswith(first)

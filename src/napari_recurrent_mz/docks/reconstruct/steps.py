@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ...core.device import choose_device
 from ...core.errors import sentence_of
 from ...core.progress import Stopped
 from ...core.scans import Scan, ZGrid, contrast_limits
@@ -23,6 +24,9 @@ from ...io._time_lapse import TimePoint, make_time_lapse, resize_time_lapse
 from ...io._zarr import NGFF
 from ..shared.layers import plane_of
 from ..shared.worker import Outcome, Rest
+
+if TYPE_CHECKING:
+    from ...engine.check import OwnSampleCheck
 
 Limits = tuple[float, float]
 
@@ -111,15 +115,21 @@ class VolumeJob:
         """The metadata of the first time points of a run that goes on, or ended early."""
         return {**self._begun(state), "finished_time_points": frames}
 
-    def record_of(self, provenance: Mapping[str, Any]) -> dict[str, Any]:
-        """The metadata of what has become whole."""
+    def record_of(
+        self, recipe: Recipe, seconds: float, check: OwnSampleCheck | None, notes: Sequence[str]
+    ) -> dict[str, Any]:
+        """The metadata of what has become whole, by the recipe of its first time point."""
         if self.errors_of is not None:
             return dict(self.errors_of.record)
-        if not self.lapse:
-            return dict(provenance)
-        heights = list(zip(*(one.z_um for one in self.lapse), strict=True))
-        by_time = {"scans_z_um_by_time": heights} if len(set(heights)) > 1 else {}
-        return {**provenance, "time_points": self.frames, **by_time}
+        record = recipe.provenance(choose_device(recipe.device), seconds, check)
+        if notes:
+            record["notes"] = list(notes)
+        if self.lapse:
+            record["time_points"] = self.frames
+            heights = list(zip(*(one.z_um for one in self.lapse), strict=True))
+            if len(set(heights)) > 1:
+                record["scans_z_um_by_time"] = heights
+        return record
 
     def state_record(self, state: str) -> dict[str, Any]:
         """The metadata while nothing else is sure: how it stands, and whether it is of errors."""
@@ -299,7 +309,6 @@ def reconstruct_steps(
     check: OwnSampleCheck | None = None
     noted: list[str] = []
     try:
-        from ...core.device import choose_device
         from ...engine import inference
         from ...engine.check import OwnSampleCheck
 
@@ -330,10 +339,7 @@ def reconstruct_steps(
             if not target.is_whole or (stop.is_set() and frame + 1 < job.frames):
                 return target.leave("cancelled")
         seconds = time.monotonic() - began
-        provenance = recipe.provenance(choose_device(recipe.device), seconds, check)
-        if noted:
-            provenance["notes"] = noted
-        provenance = job.record_of(provenance)
+        provenance = job.record_of(recipe, seconds, check, noted)
         path = target.finish(provenance)
         return Outcome("done", provenance=provenance, seconds=seconds, path=path)
     except Exception as error:
