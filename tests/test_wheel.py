@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import email
 import os
 import re
 import shutil
@@ -18,9 +19,11 @@ import numpy as np
 import pytest
 import tifffile
 import yaml
+from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD_NEEDS = ("setup.cfg", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE")
+REPOSITORY = "https://github.com/owner/name"
 SAMPLES = ("nucleus.ome.tif", "worm.ome.tif", "README.md")
 OPTICS = "--na 1.2 --wavelength-um 0.52 --immersion-index 1.33 --pixel-um 0.15".split()
 
@@ -52,6 +55,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in BUILD_NEEDS:
         shutil.copy(ROOT / name, tree / name)
     shutil.copytree(ROOT / "src", tree / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    run(sys.executable, ROOT / "docs/published_links.py", REPOSITORY, "v1.2.3", cwd=tree)
     run(sys.executable, "-m", "build", "--no-isolation", "-o", home / "dist", tree, cwd=home)
     (found,) = (home / "dist").glob("*.whl")
     return found
@@ -106,6 +110,22 @@ def test_manifest_is_valid(scripts: Path, tmp_path: Path) -> None:
 def test_version_is_that_of_the_metadata(scripts: Path, wheel: Path, tmp_path: Path) -> None:
     code = "import napari_recurrent_mz as package; print(package.__version__)"
     assert run(scripts / "python", "-c", code, cwd=tmp_path).strip() == wheel.name.split("-")[1]
+
+
+def test_links_of_the_readme_work_without_its_folder(wheel: Path) -> None:
+    """On PyPI, which shows the README alone: read by another reader of Markdown."""
+    metadata = next(name for name in zipfile.ZipFile(wheel).namelist() if name.endswith("METADATA"))
+    page = email.message_from_bytes(zipfile.ZipFile(wheel).read(metadata))
+    assert f"Source, {REPOSITORY}" in page.get_all("Project-URL", [])
+    shown = MarkdownIt().enable("table").render(page.get_payload())
+    links = re.findall(r'(?:href|src)="([^"#]*)', shown)
+    outside = [link for link in links if not link.startswith(REPOSITORY)]
+    assert all(link.startswith("https://") for link in outside if link)
+    files = {link.removeprefix(REPOSITORY) for link in links} - set(outside)
+    assert len(files) > 30
+    for kind, path in (file.lstrip("/").split("/v1.2.3/") for file in files):
+        assert (ROOT / path).is_file(), path
+        assert kind == ("raw" if path.startswith("docs/images/") else "blob")
 
 
 def test_the_conda_recipe_asks_for_the_same_packages() -> None:
