@@ -134,6 +134,7 @@ def test_the_volume_is_a_layer_in_micrometres(dock, stack, run_to_end) -> None:
     assert stack.min() <= low < high <= stack.max()
     record = layer.metadata[METADATA_KEY]
     assert record["method"] == "linear"
+    assert record["optics"] == OPTICS.as_dict()  # a file of it states its wavelength
     assert record["measured_planes"] == [0, 6, 12]
     assert [scan["z_um"] for scan in record["scans"]] == scans_um
     np.testing.assert_array_equal(source.data, before)

@@ -29,9 +29,9 @@ from .jobs import (
     cost_in_words,
     errors_beside,
     interpolation_beside,
-    known_recipe,
     put_beside,
     warnings_about,
+    with_weights,
 )
 from .layout import ReconstructLayout
 from .result import ResultLayer
@@ -141,7 +141,7 @@ class ReconstructDock(ScanSource):
             return
         try:
             planned = build_jobs(self.ui, self._viewer, preview=False)
-            recipe = known_recipe(self.ui, planned[0].job.recipe)
+            recipe = with_weights(self.ui, planned[0].job.recipe)
             warnings = warnings_about(self.ui, recipe)
         except InputError:
             self.ui.error.follow(None, self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -143,8 +144,10 @@ def _job(
     method = method_of("lmmse" if preview else ui.method.method_key())
     own = partial(channel_optics, ui, channel) if method.needs_optics else ui.optics.pixel_um
     found, grid = together(own, ui.grid.grid)
-    optics = found if method.needs_optics else None
-    pixel_um = found if optics is None else optics.pixel_um  # which every method needs
+    if method.needs_optics:
+        optics, pixel_um = found, found.pixel_um
+    else:  # what is known of them goes into the record
+        optics, pixel_um = known_optics(ui, channel), found
     needed, region = ui.method.needed(method), ui.region.region(layers_of(rows)[0])
     recipe = Recipe(scans, grid, optics, method.key, *needed, pixel_um, region)
     if preview:
@@ -199,6 +202,13 @@ def channel_optics(ui: ReconstructLayout, channel: Channel) -> Optics:
     return replace(optics, wavelength_um=wavelength_um)
 
 
+def known_optics(ui: ReconstructLayout, channel: Channel) -> Optics | None:
+    """The optics of a channel, if they are complete and make sense."""
+    with contextlib.suppress(InputError):
+        return channel_optics(ui, channel)
+    return None
+
+
 def frame_in_view(viewer: Any, channels: ChannelsPanel) -> int:
     """The time point of the scans that the viewer shows."""
     first, dims = channels.channels[0].first if channels.channels else None, viewer.dims
@@ -231,10 +241,9 @@ def layers_name(ui: ReconstructLayout, layers: Sequence[Image], method: str) -> 
     return f"{common_name(names) or 'Volume'} · {ui.method.title(method)}"
 
 
-def known_recipe(ui: ReconstructLayout, recipe: Recipe) -> Recipe:
-    """A recipe with its weights as they are loaded, and the optics even where none are needed."""
-    model = ui.method.model if recipe.chosen.needs_model else None
-    return replace(recipe, optics=recipe.optics or ui.optics.known(), model=model)
+def with_weights(ui: ReconstructLayout, recipe: Recipe) -> Recipe:
+    """A recipe with its weights as they are loaded."""
+    return replace(recipe, model=ui.method.model if recipe.chosen.needs_model else None)
 
 
 def warnings_about(ui: ReconstructLayout, recipe: Recipe) -> list[str]:

@@ -158,8 +158,9 @@ class SurfaceDock(ScanSource):
         """What the dock describes."""
         scans = scans_of(self.used())
         needs = method_of(self.method.method_key())
-        optics = self.scan_parts.optics.optics() if needs.needs_optics else None
-        pixel_um = self.scan_parts.optics.pixel_um()
+        panel = self.scan_parts.optics
+        optics = panel.optics() if needs.needs_optics else panel.known()
+        pixel_um = panel.pixel_um()
         heights, points = self._heights(scans, pixel_um)
         target = HeightMap(heights, self.surface.layer().name, points)
         return Recipe(scans, target, optics, needs.key, *self.method.needed(needs), pixel_um)
