@@ -71,14 +71,15 @@ def test_a_network_for_beads_sees_points() -> None:
     inputs = NetworkInputs(scans, optics, config)
     seen = inputs.at(1.5)
     truth = inputs.normalisation.apply(100 + psf[1].astype(np.float32))
-    errors = [
+    of_object, of_points = (seen.linear + extra for extra in seen.extra.split(1, dim=1))
+    linear, nonnegative, points = (
         float(((image[0, 0].numpy() - truth) ** 2).mean())
-        for image in (seen.linear, seen.linear + seen.extra)
-    ]
-    assert errors[1] < 0.1 * errors[0]
+        for image in (seen.linear, of_object, of_points)
+    )
+    assert points < 0.1 * min(linear, nonnegative)
+    assert seen.skip.shape[1] == config.skip_channels == 5
     # Nothing that the points do not explain is left of the scans but their noise.
-    assert inputs.residual_rms is not None
-    assert float(inputs.residual_rms.median()) < 1.5 * inputs.scale.noise
+    assert float(inputs.residuals_rms[1].median()) < 1.5 * inputs.scale.noise
 
 
 def test_points_are_of_widefield_images_alone() -> None:

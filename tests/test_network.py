@@ -265,7 +265,7 @@ def test_wrong_use_is_refused() -> None:
     gated, plain = network(nonnegative=True), torch.zeros(1, 1, 16, 16, dtype=torch.float64)
     with pytest.raises(ValueError, match="3 skip channels"):
         gated(torch.from_numpy(sequence)[None], plain)
-    with pytest.raises(ValueError, match="non-negative"):
+    with pytest.raises(ValueError, match="what the objects add"):
         gated(torch.from_numpy(sequence)[None], plain, None, plain.expand(1, 3, 16, 16))
 
 

@@ -79,7 +79,7 @@ def estimate_cost(
         sheets = pixels_of_sheets(shape, np.asarray(scan_z_um, float), optics)
     if kind == "points" or (network and network.points):
         seconds += points_seconds(shape, sheets, n_scans, device)
-    elif kind == "nonnegative" or (network and network.nonnegative):
+    if kind == "nonnegative" or (network and network.nonnegative):
         seconds += object_seconds(shape, n_scans, device)
     return Cost(megabytes, seconds, _computing_megabytes(shape, n_scans, method, device, sheets))
 

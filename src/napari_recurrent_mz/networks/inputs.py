@@ -29,8 +29,8 @@ class Prepared(NamedTuple):
     # (N, 1, H, W): its expected error, the unit of corrections; it goes with the brightness
     # of the neighbourhood, has the noise of the scans for a floor, and fades far from them.
     unit: torch.Tensor
-    skip: torch.Tensor  # (N, S, H, W): the estimate as the network sees it, what the object says
-    extra: torch.Tensor  # (N, 0 or 1, H, W): the object's gain over the linear estimate, faded
+    skip: torch.Tensor  # (N, S, H, W): the estimate as the network sees it, what the objects say
+    extra: torch.Tensor  # (N, E, H, W): the objects' gain over the linear estimate, faded
 
     def faded(self, distance: torch.Tensor, config: NetworkConfig) -> Prepared:
         """The same with corrections held back as ``fade_dof`` says, given all DPMs (N, M, …)."""
@@ -94,17 +94,16 @@ class NetworkInputs:
         self.linear = LinearEstimate(
             normalised, optics, reach_um=reach_um, device=device, target=config.target
         )
-        self.object: ObjectImages | None = None
-        # (Y, X), what the object leaves of the scans, root mean square in a neighbourhood
-        self.residual_rms: torch.Tensor | None = None
-        if config.points:
-            self.object = points_estimate(normalised, optics, device=device, stopped=stopped)
-        elif config.nonnegative:
-            self.object = nonnegative_estimate(
+        self.objects: list[ObjectImages] = []
+        if config.nonnegative:
+            fit = nonnegative_estimate(
                 normalised, optics, target=config.target, device=device, stopped=stopped
             )
-        if self.object is not None:
-            self.residual_rms = self._residual(self.object, normal)
+            self.objects.append(fit)
+        if config.points:
+            self.objects.append(points_estimate(normalised, optics, device=device, stopped=stopped))
+        # (Y, X), what each object leaves of the scans, root mean square in a neighbourhood
+        self.residuals_rms = [self._residual(one, normal) for one in self.objects]
         self.linear.forget_scans()
         self._light = torch.from_numpy(normal.mean(axis=0).clip(min=0)).to(device)
         self._images = self._as_seen(torch.from_numpy(normal).to(device))
@@ -131,16 +130,18 @@ class NetworkInputs:
         def each(planes: torch.Tensor) -> torch.Tensor:
             return planes[None] if is_surface(at) else planes
 
-        memory: tuple[torch.Tensor | None, ...] = (None, None, None)
+        memory: tuple[torch.Tensor | None, ...] = (None,) * (2 + len(self.objects))
         if over is not None and over.first == first and over.z_um.shape == at.shape == (len(at),):
-            memory = over.linear, over.propagated, over.extra
+            memory = over.linear, over.propagated, *over.extras
         linear = each(self.linear.tensor(at, memory[0]))
-        propagated = extra = None
+        propagated = None
         if self.config.propagated_input:
             propagated = each(self.linear.propagated(at, first, memory[1]))
-        if self.object is not None:
-            extra = each(self.object.object_gain(at, memory[2]))
-        return PlaneParts(self, at, first, propagated, linear, self._error(at), extra)
+        extras = [
+            each(one.object_gain(at, out))
+            for one, out in zip(self.objects, memory[2:], strict=True)
+        ]
+        return PlaneParts(self, at, first, propagated, linear, self._error(at), extras)
 
     def _window(self, whole: PlaneParts, rows: slice, columns: slice) -> Prepared:
         """The input for a window of some planes."""
@@ -173,12 +174,12 @@ class NetworkInputs:
         self, whole: PlaneParts, linear: torch.Tensor, unit: torch.Tensor, at: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """``skip`` and ``extra`` of :class:`Prepared`."""
-        seen = self._as_seen(linear)
-        if whole.extra is None or self.residual_rms is None:
-            return seen, linear[:, :0]
-        extra = whole.extra[at][:, None]
-        channels = [seen, _asinh(extra / unit), _asinh(self.residual_rms[at] / unit)]
-        return torch.cat(channels, dim=1), extra
+        channels, extras = [self._as_seen(linear)], [linear[:, :0]]
+        for whole_extra, residual_rms in zip(whole.extras, self.residuals_rms, strict=True):
+            extra = whole_extra[at][:, None]
+            channels += [_asinh(extra / unit), _asinh(residual_rms[at] / unit)]
+            extras.append(extra)
+        return torch.cat(channels, dim=1), torch.cat(extras, dim=1)
 
     def _brightness(self, whole: PlaneParts, rows: slice, columns: slice) -> torch.Tensor:
         """Root mean square about the median in the neighbourhood; of a confocal, about 0."""
@@ -209,7 +210,7 @@ class PlaneParts:
     propagated: torch.Tensor | None  # (T, M, Y, X): the scans, each carried to the planes
     linear: torch.Tensor  # (T, Y, X): the linear MMSE estimate
     error: torch.Tensor  # (T, 1, 1, 1) or (1, 1, Y, X), in standard deviations of a plane
-    extra: torch.Tensor | None  # (T, Y, X): what the object adds to the linear estimate
+    extras: list[torch.Tensor]  # (T, Y, X), what each object adds to the linear estimate
 
     def window(
         self,

@@ -123,7 +123,7 @@ def _convolutions(config: NetworkConfig, scans: int, *, first: bool) -> Iterator
         beside = config.skip_channels if k == 1 or config.nonnegative else 0
         yield _Convolution(f"decoder {k}", below + c + beside, c, 3, k, 1)
         yield _Convolution(f"decoder {k}", c, c, 3, k, 1)
-    yield _Convolution("last", config.base_channels, 2 if config.nonnegative else 1, 3, 1, 1)
+    yield _Convolution("last", config.base_channels, 1 + config.objects, 3, 1, 1)
 
 
 def operations_per_pixel(config: NetworkConfig, n_scans: int) -> float:

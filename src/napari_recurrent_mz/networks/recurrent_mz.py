@@ -77,8 +77,8 @@ class NetworkConfig:
         (:mod:`~.deconvolution`) joins the output through a learned gate,
         and every decoder block sees it. Goes with ``correction`` and ``linear_skip``.
     points : bool
-        The object is points of light (:mod:`~.points`), as beads are. Goes with
-        ``nonnegative``, and with a wide-field target.
+        What points of light that explain the scans (:mod:`~.points`) add joins it in the same
+        way, through a gate of its own. Goes with ``nonnegative``, and with a wide-field target.
     object_share : float
         What an open gate lets through of it, 0 to 1: below 1 the network is more careful
         than the mean gain alone would make it.
@@ -159,8 +159,13 @@ class NetworkConfig:
 
     @property
     def skip_channels(self) -> int:
-        """The linear estimate; what the non-negative object adds, and what it leaves."""
-        return (3 if self.nonnegative else 1) if self.linear_skip else 0
+        """The linear estimate; what each object adds, and what it leaves."""
+        return 1 + 2 * self.objects if self.linear_skip else 0
+
+    @property
+    def objects(self) -> int:
+        """How many explain the scans: none, a non-negative one, and points beside it."""
+        return int(self.nonnegative) + int(self.points)
 
     def channels(self, level: int) -> int:
         """c_k for level k = 1 … levels."""
@@ -240,8 +245,8 @@ class RecurrentMZ(nn.Module):
             below = config.channels(level + 1) if level < config.levels else 0
             extra = config.skip_channels if level == 1 or config.nonnegative else 0
             self.decoder.append(_convolutions(below + c + extra, c, c, config))
-        outputs = 2 if config.nonnegative else 1  # the image, and the gate's logit
-        self.last = nn.Conv2d(config.base_channels, outputs, 3, padding=1)
+        # The image, and the logits of the objects' gates.
+        self.last = nn.Conv2d(config.base_channels, 1 + config.objects, 3, padding=1)
         if config.correction:
             nn.init.zeros_(self.last.weight)
             nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
@@ -272,10 +277,10 @@ class RecurrentMZ(nn.Module):
             The correction that an output of 1 stands for; by default 1.
         skip : torch.Tensor, shape (N, S, H, W), optional
             The linear estimate as the network sees intensities, by default ``linear``, and
-            beside it, if the configuration has a non-negative estimate, what that adds and
-            what it leaves unexplained: S is 1 or 3.
-        extra : torch.Tensor, shape (N, 1, H, W), optional
-            What the non-negative estimate adds to the linear one, normalised.
+            beside it what each of the configuration's E objects adds and what it leaves
+            unexplained: S is 1 + 2E.
+        extra : torch.Tensor, shape (N, E, H, W), optional
+            What the objects add to the linear estimate, normalised.
 
         Returns
         -------
@@ -377,15 +382,15 @@ class RecurrentMZ(nn.Module):
         unit: torch.Tensor | None,
         extra: torch.Tensor | None,
     ) -> torch.Tensor:
-        """The linear estimate, the learned correction, and the gated non-negative one."""
+        """The linear estimate, the learned correction, and those of the objects, gated."""
         learned = out[:, :1]
         total = linear + (learned if unit is None else unit * learned)
         if not self.config.nonnegative:
             return total
         if extra is None:
-            raise ValueError("this network needs what the non-negative estimate adds")
+            raise ValueError("this network needs what the objects add")
         gate = torch.sigmoid(out[:, 1:] + _GATE[self.config.target])
-        return total + self.config.object_share * gate * extra
+        return total + (self.config.object_share * gate * extra).sum(1, keepdim=True)
 
     def pad(self, image: torch.Tensor) -> torch.Tensor:
         """Reflect-pad (N, C, H, W) below and to the right to a multiple of 2^(levels−1)."""

@@ -168,8 +168,8 @@ def noise_input(config: NetworkConfig, device: Device, shape: tuple[int, int]) -
         return noise(1, channels, *shape)
 
     scans = noise(1, _SCANS, config.input_channels, *shape)
-    extra = 1 if config.nonnegative else 0
-    return Prepared(scans, one(1), one(1).abs(), one(max(config.skip_channels, 1)), one(extra))
+    skip = one(max(config.skip_channels, 1))
+    return Prepared(scans, one(1), one(1).abs(), skip, one(config.objects))
 
 
 def _deviation(result: torch.Tensor, reference: torch.Tensor) -> float:

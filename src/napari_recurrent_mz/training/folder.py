@@ -211,7 +211,7 @@ class ExampleFolder:
     def require(self, network: NetworkConfig) -> None:
         """Refuse a network that cannot learn from these sets."""
         contents = self.contents
-        for name in ("target", "dpm_unit_dof", *(["points"] if network.nonnegative else [])):
+        for name in ("target", "dpm_unit_dof", *(["points"] if network.points else [])):
             theirs, ours = getattr(contents.network, name), getattr(network, name)
             if theirs != ours:
                 raise InputError(

@@ -97,7 +97,7 @@ SETS = {
 }  # fmt: skip
 SETS["points"] = replace(SETS["beads"], points=True)
 """What networks learn from: any sample, or one kind; plus is for confocal planes, points for beads
-of which the network sees the points that were found."""
+of which the network sees the points that were found, too."""
 
 
 @dataclass(frozen=True)

@@ -79,10 +79,11 @@ class Sets:
 
     images: torch.Tensor  # (B, M, H, W), as the network sees them
     carried: torch.Tensor  # (B, T, M, H, W), carried to each target, as the network sees them
-    # (B, T, 4, H, W): the linear estimate as the network sees it; the unit of corrections, over
-    # base; what the object adds and what is missing of the truth, both over the unit.
+    # (B, T, 3 + E, H, W): the linear estimate as the network sees it; the unit of corrections, over
+    # base; over the unit, what the first object adds, what is missing of the truth, and what the
+    # other objects add.
     planes: torch.Tensor
-    misfit: torch.Tensor  # (B, H, W), what the object leaves unexplained, over base
+    misfit: torch.Tensor  # (B, E, H, W), what each object leaves unexplained, over base
     distance: torch.Tensor  # float32, (B, T, M)
     scale: torch.Tensor  # float32, (B, 3): base; middle and contrast, by which images are seen
 
@@ -108,7 +109,7 @@ class Sets:
         images = view.of(self.images[(index, *at)]).float()
         carried = view.of(self.carried[(index, target, *at)]).float()
         planes = view.of(self.planes[(index, target, *at)]).float()
-        misfit = view.of(self.misfit[(index, *at[1:])])[:, None].float()
+        misfit = view.of(self.misfit[(index, *at)]).float()
         distance = self.distance[index, target]
         order = view.entering(distance)
         if order is not None:
@@ -119,8 +120,13 @@ class Sets:
         base, middle, contrast = (
             column[:, None, None, None] for column in self.scale[index].unbind(1)
         )
-        seen, unit, extra, residual = torch.split(planes, 1, dim=1)
-        beside = [extra.asinh(), (misfit / unit).asinh()] if config.nonnegative else []
+        seen, unit, first, residual, *others = torch.split(planes, 1, dim=1)
+        extras = [first, *others][: config.objects]
+        beside = [
+            seen_of
+            for extra, left in zip(extras, torch.split(misfit, 1, dim=1), strict=False)
+            for seen_of in (extra.asinh(), (left / unit).asinh())
+        ]
         linear, floor = torch.zeros_like(unit), torch.full_like(base, FLOOR).flatten()
         if config.correction and not whole:
             floor = floor / base.flatten() ** 2
@@ -136,7 +142,7 @@ class Sets:
             linear,
             unit,
             torch.cat([seen, *beside], dim=1),
-            extra * unit if config.nonnegative else extra[:, :0],
+            torch.cat([first[:, :0], *extras], dim=1) * unit,
         )
         inputs = inputs.faded(distance[..., None, None], config)
         return Batch(inputs, linear + residual * unit, linear, floor)
@@ -184,27 +190,26 @@ def _one_set(
     inputs = NetworkInputs(scans, optics, network, reach_um=(0.0, top), device=device)
     given, scale = inputs.at(target_z), inputs.scale
     linear, unit = given.linear[:, 0], given.unit[:, 0]
-    misfit = inputs.residual_rms
-    if misfit is None:
-        extra, misfit = torch.zeros_like(linear), torch.zeros_like(linear[0])
-    else:
-        extra = given.extra[:, 0]
+    extras, misfits = list(given.extra.unbind(1)), inputs.residuals_rms
+    if not extras:
+        extras, misfits = [torch.zeros_like(linear)], [torch.zeros_like(linear[0])]
     signal, size = _planes(stack.truths, take.targets, device), scale.normalisation.scale
     if network.target == "confocal" and camera is not None:
         # How much of a confocal stack's light is background the scans cannot tell: its zero is
         # put where the estimates have it, so that only the structure is left to learn.
         truth = signal * (camera.photons * camera.gain / size)
-        truth = truth + (linear + extra - truth).mean(dim=(1, 2), keepdim=True)
+        truth = truth + (linear + extras[0] - truth).mean(dim=(1, 2), keepdim=True)
     else:
         noiseless = signal if camera is None else camera.noiseless(signal)
         truth = (noiseless - scale.normalisation.shift) / size
     base = unit.mean().clamp_min(1e-6)
-    stored = [given.skip[:, 0], unit / base, extra / unit, (truth - linear) / unit]
+    first, *others = (extra / unit for extra in extras)
+    stored = [given.skip[:, 0], unit / base, first, (truth - linear) / unit, *others]
     return Sets(
         _half(given.scans[0, :, 0]),
         _half(given.scans[:, :, 2]),
         _half(torch.stack(stored, dim=1)),
-        _half(misfit / base),
+        _half(torch.stack(misfits) / base),
         given.scans[:, :, 1, 0, 0],
         torch.stack([base, *base.new_tensor([scale.middle, scale.contrast])]),
     )
@@ -233,6 +238,9 @@ def read_sets(path: Path) -> list[Sets]:
 
     try:
         tensors = load_file(path)
+        for key, value in tensors.items():
+            if key.endswith("misfit") and value.ndim == 3:  # of one object, as it was written once
+                tensors[key] = value[:, None]
         count = 1 + max(int(key.split(".")[0]) for key in tensors)
         return [
             Sets(**{k.split(".")[1]: v for k, v in tensors.items() if k.startswith(f"{n}.")})

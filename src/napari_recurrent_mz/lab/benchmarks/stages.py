@@ -185,9 +185,10 @@ def input_work(inputs: NetworkInputs, n_scans: int) -> Work:
     transforms, spectra = 1.0, float(n_scans)  # the linear estimate
     if inputs.config.propagated_input:
         transforms, spectra = transforms + n_scans, spectra + n_scans
-    if isinstance(inputs.object, NonnegativeEstimate):
-        sheets = inputs.object.density.numel() / pixels  # coarse ones count for less
-        transforms, spectra = transforms + 1, spectra + sheets
+    for fit in inputs.objects:
+        if isinstance(fit, NonnegativeEstimate):
+            sheets = fit.density.numel() / pixels  # coarse ones count for less
+            transforms, spectra = transforms + 1, spectra + sheets
     return Work(
         "inputs",
         transforms * 2.5 * pixels * math.log2(pixels) + spectra * 3.5 * pixels,
