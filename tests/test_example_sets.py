@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,14 @@ from napari_recurrent_mz.training.folder import Contents, ExampleFolder
 from napari_recurrent_mz.training.learner import Learner, TrainConfig
 from napari_recurrent_mz.training.microscopes import Group, SampleConfig
 from napari_recurrent_mz.training.revive import Dead, watched
-from napari_recurrent_mz.training.sets import Sets, Stack, Take, make_sets
+from napari_recurrent_mz.training.sets import (
+    Sets,
+    Stack,
+    Take,
+    make_sets,
+    read_sets,
+    write_sets,
+)
 from napari_recurrent_mz.training.store import Ring
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -43,15 +51,16 @@ def _small_grids(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pupil, "_LARGEST_GRID", 256)
 
 
-@pytest.mark.parametrize("target", ["widefield", "confocal"])
+@pytest.mark.parametrize("kind", ["widefield", "confocal", "points"])
 @pytest.mark.parametrize("planes", [(2,), (0, 3), (4, 1, 5)])
-def test_a_set_holds_what_a_network_sees_in_use(target: str, planes: tuple[int, ...]) -> None:
+def test_a_set_holds_what_a_network_sees_in_use(kind: str, planes: tuple[int, ...]) -> None:
     rng = np.random.default_rng(len(planes))
     soft = [
         ndimage.gaussian_filter(np.maximum(rng.normal(size=(80, 96)), 1.5), 2 + n) for n in range(6)
     ]
     counts = (100 + 1000 * np.array(soft) + rng.normal(0, 3, (6, 80, 96))).astype(np.float32)
-    config = NetworkConfig(norm="none", nonnegative=True, target=target, fade_dof=3.0)
+    form: Any = {"points": True} if kind == "points" else {"target": kind}
+    config = NetworkConfig(norm="none", nonnegative=True, fade_dof=3.0, **form)
     stacks = [Stack(counts, counts, z, OPTICS, 3.0, counted=True) for z in (HEIGHTS, 0.7 * HEIGHTS)]
     numbers, targets = np.array(planes), np.array([1 + planes[0] // 2, 3 + planes[0] // 2])
     takes = [Take(numbers, stack.z_um[numbers], targets, None) for stack in stacks]
@@ -64,6 +73,19 @@ def test_a_set_holds_what_a_network_sees_in_use(target: str, planes: tuple[int, 
         for name, ours in batch.inputs._asdict().items():
             theirs = getattr(used, name)
             assert float((ours - theirs).norm()) <= 2e-3 * float(theirs.norm()), name
+
+
+def test_a_network_without_points_learns_from_sets_with_them(tmp_path: Path) -> None:
+    """It sees what sets without points would show it; a file of the earlier layout is one."""
+    both, alone = make_some_sets(replace(NETWORK, points=True)), make_some_sets()
+    for one, other in zip(both, alone, strict=True):
+        pick = torch.zeros(1, dtype=torch.long)
+        seen, wanted = (each.examples(NETWORK, pick, pick, View()).inputs for each in (one, other))
+        assert all(torch.equal(*pair) for pair in zip(seen, wanted, strict=True))
+    earlier = [replace(one, misfit=one.misfit[:, 0]) for one in alone]
+    write_sets(tmp_path / "sets.safetensors", earlier)
+    for read, other in zip(read_sets(tmp_path / "sets.safetensors"), alone, strict=True):
+        assert torch.equal(read.misfit, other.misfit)
 
 
 def test_the_pupil_gives_the_point_spread_function_of_the_integral() -> None:
@@ -90,9 +112,9 @@ def test_aberrations_lower_the_peak_as_marechal_says() -> None:
         assert peak / perfect == pytest.approx(np.exp(-((2 * np.pi * 0.05) ** 2)), abs=0.02)
 
 
-def make_some_sets() -> list[Sets]:
+def make_some_sets(network: NetworkConfig = NETWORK) -> list[Sets]:
     """The sets of one group: of two scans, and of three."""
-    return Group(SMALL, 1, 0).sets(NETWORK, CPU)
+    return Group(SMALL, 1, 0).sets(network, CPU)
 
 
 @pytest.fixture(scope="module")

@@ -507,7 +507,8 @@ def _sheets(scan_z_um: Array, dof: float) -> Array:
 
 def _pad(scan_z_um: Array, optics: Optics) -> int:
     """Pixels that a ring in the middle of the widest gap, or in the margin, may reach over."""
-    gap_um = max(np.diff(np.sort(scan_z_um)).max(), _MARGIN_DOF * optics.depth_of_field_um)
+    margin_um = _MARGIN_DOF * optics.depth_of_field_um
+    gap_um = np.diff(np.sort(scan_z_um)).max(initial=margin_um)
     slope = math.tan(math.asin(min(optics.na / optics.immersion_index, 0.97)))
     return int(np.clip(math.ceil(gap_um * slope / optics.pixel_um), 64, _WIDEST_PAD))
 
