@@ -30,8 +30,8 @@ _SAID = {  # at most 128 characters each
     "scans": "normalised scan, its distance from the target, and (of some) the scan carried there",
     "linear": "linear MMSE estimate of the target, normalised",
     "unit": "what an output of 1 stands for: error expected of the linear estimate, less far away",
-    "skip": "linear estimate, what a non-negative object adds to it, and what that leaves over",
-    "extra": "what a non-negative object adds to the linear estimate, normalised",
+    "skip": "linear estimate, what each object that explains the scans adds to it, and leaves over",
+    "extra": "what the objects add to the linear estimate, normalised",
 }
 _README = """# {name}
 
