@@ -458,6 +458,68 @@ def test_every_time_point_has_the_heights_that_the_file_gives_it(
     np.testing.assert_allclose(by_time, np.add.outer(MOVED_UM, STEP_UM * np.array(PLANES)))
 
 
+@needs_readers
+def test_every_time_point_of_a_lazy_time_lapse_has_its_own_heights(
+    make_dock: Any,
+    manager: Any,
+    tmp_path: Path,
+    run_to_end: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from bioio_openreadout import Reader
+
+    original = Reader.ome_metadata.fget
+
+    def moved(reader: Any) -> Any:
+        ome = original(reader).model_copy(deep=True)
+        for pixels in (image.pixels for image in ome.images):
+            pixels.planes = [
+                {"the_z": z, "the_c": c, "the_t": t, "position_z": 5 * t + makers.STEP_UM * z}
+                for t, c, z in np.ndindex(makers.SHAPE[1:4])
+            ]
+        return ome
+
+    monkeypatch.setattr(Reader, "ome_metadata", property(moved))
+    dock = make_dock(ViewerModel(), "lmmse")
+    dock.add_layers(dock._viewer.open(str(write_czi(tmp_path, "moved.czi")), plugin=PLUGIN)[:1])
+    dock._viewer.dims.set_point(0, 1)
+    dock.ui.grid.set_grid(ZGrid(5, 6.6, 0.4))
+    dock.check()
+    run_to_end(dock)
+    optics = Optics(1.4, makers.WAVELENGTHS_UM[0], 1.515, makers.PIXEL_UM)
+    scans = [Scan(plane, 5 + makers.STEP_UM * z) for z, plane in enumerate(makers.PIXELS[0, 1, 0])]
+    expected = reconstruct(scans, ZGrid(5, 6.6, 0.4), optics=optics, method="lmmse")
+    np.testing.assert_allclose(results(dock)[0].data, expected, rtol=1e-5)
+
+
+def test_heights_of_every_time_point_where_another_reader_opened_the_file(
+    dock: ReconstructDock, tmp_path: Path, run_to_end: Any
+) -> None:
+    path = moving(tmp_path)
+    layer = dock._viewer.add_image(tifffile.imread(path), name="movie")
+    layer._source = layer.source.model_copy(update={"path": str(path)})
+    dock.add_layers([layer])
+    dock._viewer.dims.set_point(0, 1)
+    dock.check()
+    assert "The time points have heights of their own" in dock.ui.footer.warnings.text()
+    run_to_end(dock)
+    np.testing.assert_allclose(results(dock)[0].data, at_height(1, MOVED_UM[1]), rtol=1e-5)
+
+
+@pytest.mark.parametrize("ending", ["tif", "zarr"])
+def test_a_saved_time_lapse_keeps_the_heights_of_every_time_point(
+    tmp_path: Path, manager: Any, ending: str
+) -> None:
+    (layer,) = ViewerModel().open(str(moving(tmp_path)), plugin=PLUGIN)
+    path, um = tmp_path / f"saved.ome.{ending}", layer.translate[1] + 7
+    layer.translate = (0, um, 0, 0)  # by hand, as somebody who knows where the coverslip is
+    write_ome_tiff(str(path), [layer.as_layer_data_tuple()])
+    for time, moved_um in enumerate(MOVED_UM):
+        image = read_image(path, time=time)
+        np.testing.assert_allclose(image.z_um, um + moved_um + STEP_UM * np.arange(N))
+        np.testing.assert_array_equal(image.data, MOVIE[time, 1])
+
+
 def test_the_time_point_in_view_has_its_own_heights_unless_they_are_typed(
     dock: ReconstructDock, tmp_path: Path, run_to_end: Any
 ) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.scans import FloatArray, Heights, InputError
-from ._channels import Channel, NewImage, Place, plain, record_of_channel
+from ._channels import Channel, NewImage, Place, moved_um, plain, record_of_channel
 from ._facts import INDEX_OF_MEDIUM
 from ._ome import NAMESPACE
 from ._tiff import HEIGHTS_NAME
@@ -139,7 +139,7 @@ def ome_metadata(image: NewImage) -> dict[str, Any]:
             metadata[f"PhysicalSize{axis}Unit"] = "µm"
     if "T" in image.axes and place.time_step_s is not None:
         metadata |= {"TimeIncrement": place.time_step_s, "TimeIncrementUnit": "s"}
-    planes = _plane_positions(place, image.n_planes)
+    planes = _plane_positions(image)
     if planes:
         metadata["Plane"] = planes
     channels = [
@@ -156,13 +156,17 @@ def _in_xml(text: str) -> str:
     return _NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
-def _plane_positions(place: Place, n: int) -> dict[str, list[Any]]:
-    """Where ``n`` planes are, channel by channel; a place at the origin is not stated."""
+def _plane_positions(image: NewImage) -> dict[str, list[Any]]:
+    """Where its planes are; a place at the origin is not stated."""
+    place, n = image.place, image.n_planes
     positions: dict[str, list[float]] = {}
     if any(place.origin_um):
         positions = {f"Position{a}": [v] * n for a, v in zip("YX", place.origin_um, strict=True)}
     if place.z_um is not None:
-        positions["PositionZ"] = list(place.z_um) * (n // len(place.z_um))
+        by_time = moved_um(record_of_channel(image.provenance, 0), place.z_um)
+        points = [place.z_um] if by_time is None or "T" not in image.axes else by_time
+        each = n // (len(points) * len(place.z_um))  # of the channels, or of all that are alike
+        positions["PositionZ"] = [z for heights in points for z in [*heights] * each]
     lengths = {name: [plain(float(v)) for v in values] for name, values in positions.items()}
     return lengths | {f"{name}Unit": ["µm"] * n for name in positions}
 

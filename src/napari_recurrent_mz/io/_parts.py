@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from ..core.scans import InputError
+from ..core.scans import SAME_HEIGHT_UM, InputError
 from ._axes import SEVERAL
 from ._axes import Content as Content
 from ._axes import Part as Part
@@ -85,6 +86,16 @@ def read_part(part: Part, planes: Sequence[int] | None = None) -> ImageFile:
         with reading_tiff(path) as tiff:
             image = tiff.read(part, planes)
     return replace(image, name=part.name)
+
+
+def heights_by_time(part: Part, points: int) -> npt.NDArray[np.float64] | None:
+    """Heights (T, Z), in µm, where a file gives so many time points heights of their own."""
+    if points < 2 or Path(part.path).is_dir():  # an OME-Zarr has one place for all
+        return None
+    stated = [read_part(replace(part, time=t), ()).z_um for t in range(points)]
+    known = [z_um for z_um in stated if z_um is not None]
+    is_each = len(known) == points and np.ptp(known, axis=0).max() > SAME_HEIGHT_UM
+    return np.array(known) if is_each else None
 
 
 def check_readable(path: str | os.PathLike[str]) -> Path:

@@ -18,7 +18,7 @@ from ..core.errors import counted
 from ..core.memory import is_out_of_memory
 from ..core.scans import InputError
 from ._axes import Part, StackSelection
-from ._channels import Channel, NewImage, Place, plain, record_of_channel
+from ._channels import Channel, NewImage, Place, moved_um, plain, record_of_channel
 from ._facts import Facts, StatedHeights
 from ._image_file import ImageFile, to_um, unreadable
 from ._whole import read_json
@@ -172,7 +172,7 @@ class ZarrImage:
         """Planes of one channel and time point, by default all, with what the metadata say."""
         stack = StackSelection(part, self.letters, self.array.shape)
         data, index = stack.read(self.array.oindex, planes)
-        image = self.file(data, part.channel or 0)
+        image = self.file(data, part.channel or 0, part.time or 0)
         remark = self.lacking(index) if index else ""
         return replace(image, remarks=(*image.remarks, remark)) if remark else image
 
@@ -192,7 +192,7 @@ class ZarrImage:
             "empty chunks."
         )
 
-    def file(self, data: Any, channel: int = 0) -> ImageFile:
+    def file(self, data: Any, channel: int = 0, time: int = 0) -> ImageFile:
         """The image with pixels (Z, Y, X) or (Y, X) of a channel, and what its metadata say."""
         facts = Facts(channel=self._label(channel))
         n = 1 if data.ndim == 2 else int(data.shape[0])
@@ -203,6 +203,10 @@ class ZarrImage:
             for name in ("pixel_um", "z_step_um", "z_um"):
                 facts.doubt(name, str(error))
         facts.take_record(record_of_channel(self.attributes.get(PROVENANCE_KEY) or {}, channel))
+        for number, heights in enumerate(stated):
+            by_time = moved_um(facts.provenance, heights.z_um)
+            if by_time is not None and time < len(by_time):
+                stated[number] = replace(heights, z_um=by_time[time])
         return facts.image(data, self.name, str(self.path), stated)
 
     def _take_place(self, facts: Facts, n: int) -> list[StatedHeights]:

@@ -15,17 +15,17 @@ from napari.layers import Image, Layer
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QPushButton
 
-from ...core.scans import SAME_HEIGHT_UM, InputError
+from ...core.scans import InputError
 from ...io import ImageFile, check_readable, z_from_name
 from ...io._axes import AXIS_WORDS, StackSelection
 from ...io._bioio import is_of_maker, reading_bioio
-from ...io._parts import Content, Part, channels_in, contents_of, read_part
+from ...io._channels import BY_TIME
+from ...io._parts import Content, Part, channels_in, contents_of, heights_by_time, read_part
 from ...io._tiff import heights_in
 from ...io._zarr import ZarrImage
 from .drop import files_in, nothing_in, noting
 from .guard import on
 from .layers import (
-    BY_TIME,
     FILE,
     LAID_KEY,
     METADATA_KEY,
@@ -149,13 +149,13 @@ class FileStack:
             "channel": self.part.channel,
             "channels": self.content.length("C"),
         }
+        by_time = heights_by_time(self.part, self.content.length("T"))
+        if by_time is not None:
+            metadata[BY_TIME] = by_time.tolist()
         if self.is_lazy:
             return self._lazy(axes), about, "image"
         points = range(self.content.length("T")) if "T" in axes else [self.part.time]
         images = [read_part(replace(self.part, time=t)) for t in points]
-        stated = [one.z_um for one in images if one.z_um is not None]
-        if len(stated) == len(images) and np.ptp(stated, axis=0).max() > SAME_HEIGHT_UM:
-            metadata[BY_TIME] = np.array(stated).tolist()
         pixels = [one.stack if "Z" in axes else one.data for one in images]
         return np.stack(pixels) if "T" in axes else pixels[0], about, "image"
 

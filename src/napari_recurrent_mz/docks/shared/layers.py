@@ -23,14 +23,15 @@ from napari.layers import Image, Layer
 from ...core.arrays import reading
 from ...core.scans import InputError
 from ...io import even_step, read_image, z_from_name
+from ...io._channels import BY_TIME
 from ...io._facts import PLAUSIBLE
-from ...io._parts import contents_of
+from ...io._parts import Part, contents_of
+from ...io._parts import heights_by_time as heights_by_time_of
 from ...io._scans import check_no_result, is_reconstructed
 
 METADATA_KEY = "napari-recurrent-mz"  # where a layer's metadata keeps what this package knows of it
 SHOWN_STEP = "shown_z_step_um"  # the z scale that a stack of unknown step is shown with
 FILE = "from_file"  # where a layer's pixels are: path, inside (as in io), channel and how many
-BY_TIME = "z_um_by_time"  # heights (T, Z), where the file gives time points their own
 LAID_KEY = f"{METADATA_KEY}-axes"  # where a layer's metadata keeps how its axes are laid out
 MOVES = ("scale", "translate", "rotate", "shear", "affine")  # events of a layer that is moved
 PLACES = ("pixel_um", "z_step_um", "z_um", "heights_um", SHOWN_STEP)  # what a sized layer says too
@@ -426,9 +427,16 @@ def file_heights_um(layer: Image) -> npt.NDArray[np.float64] | None:
 
 def heights_by_time(layer: Image) -> npt.NDArray[np.float64] | None:
     """Heights in µm (T, Z) where the file gives time points heights of their own."""
-    stated = own_metadata(layer).get(BY_TIME)
+    entry, path, shape = (
+        own_metadata(layer),
+        layer.source.path,
+        (frame_count(layer), plane_count(layer)),
+    )
+    stated = entry.get(BY_TIME)
+    if not entry and path and shape[0] > 1:
+        stated = _heights_by_time_in(str(path), shape, _file_of(layer))
     heights = np.asarray(() if stated is None else stated, dtype=float)
-    return heights if heights.shape == (frame_count(layer), plane_count(layer)) else None
+    return heights if heights.shape == shape else None
 
 
 def _z_is_silent(layer: Image) -> bool:
@@ -495,6 +503,19 @@ def _metadata_in_file(path: str, planes: int, stamp: _FileStamp) -> dict[str, An
     if len(metadata.get("z_um") or ()) != planes:
         metadata.pop("z_um", None)
     return metadata
+
+
+@lru_cache(maxsize=64)
+def _heights_by_time_in(path: str, shape: tuple[int, int], _file: _FileStamp) -> Any:
+    """Of an image whose channels, if it has some, are layers of their own."""
+    try:
+        (content,) = contents_of(path)
+        if (content.length("T"), content.length("Z")) == shape:
+            channel = 0 if content.length("C") > 1 else None
+            return heights_by_time_of(Part(path, content.inside, None, channel), shape[0])
+    except Exception:  # as above
+        return None
+    return None
 
 
 def axes_in_file(path: str) -> tuple[str, tuple[int, ...]]:

@@ -16,6 +16,7 @@ from napari.layers import Image, Layer
 
 from ...core.scans import InputError
 from ...io._axes import AXIS_WORDS
+from ...io._channels import BY_TIME
 from ...io._parts import Part, read_part
 from . import layers as _layers
 
@@ -73,7 +74,7 @@ def _lay_out(layer: Image, number: int) -> bool:
         metadata.pop("z_step_um", None)
     elif labels[0] == "t":
         metadata.pop("time_points", None)
-        by_time = metadata.pop(_layers.BY_TIME, None)
+        by_time = metadata.pop(BY_TIME, None)
         if by_time is not None and number < len(by_time):
             metadata["z_um"] = by_time[number]
             if layer.ndim > 2:
