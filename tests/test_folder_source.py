@@ -373,6 +373,17 @@ def growing(path: Path) -> Any:
     return planes
 
 
+def test_chunks_that_are_still_to_come_are_not_called_lacking(tmp_path: Path, clock: Clock) -> None:
+    planes, watch = growing(tmp_path / "a.ome.zarr"), FolderWatch(tmp_path, clock=clock)
+    said: dict[float, tuple[str, ...]] = {}
+    for number in (1, 0, 2):
+        planes[number, : 8 * (3 - number)] = image(number)[: 8 * (3 - number)]
+        events = [event for event in looks(watch, clock) if isinstance(event, NewScan)]
+        said |= {event.scan.z_um: event.image.remarks for event in events}
+    assert said[0.0] == said[2.0] == ()
+    assert "lacks 6 of 27 chunks" in said[4.0][0]  # every plane was begun: what is missing stays so
+
+
 def test_no_record_is_kept_of_an_ome_zarr_that_is_gone(tmp_path: Path, clock: Clock) -> None:
     growing(tmp_path / "a.ome.zarr")
     growing(tmp_path / "b.ome.zarr")

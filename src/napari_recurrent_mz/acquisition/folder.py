@@ -24,7 +24,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -281,6 +281,8 @@ class FolderWatch:
             if sentence and file.complaint != sentence:
                 yield LeftAlone(path, sentence)
             file.complaint = sentence
+        if image is not None and failure is not None:
+            image = replace(image, remarks=())  # the chunks that a stack lacks while it grows
         for plane, scan in scans.items():
             assert image is not None
             digest, before = _digest(scan), file.taken.get(plane)
