@@ -80,6 +80,22 @@ def finish(qtbot: Any, dock: CompareDock, start: Callable[[], object]) -> Any:
     return ended.args[0]
 
 
+def test_a_stack_whose_file_gives_uneven_heights_is_compared_at_these(make, qtbot: Any) -> None:
+    """It is drawn with the median of its steps."""
+    viewer, chosen = ViewerModel(), [0, 1, 2, 3, 6, 7, 11]
+    about = IN_UM | {"metadata": {METADATA_KEY: {"z_um": Z_UM[chosen].tolist(), "pixel_um": 0.3}}}
+    reference = viewer.add_image(TRUTH[chosen], name="uneven", **about)
+    viewer.add_image(TRUTH, name="every plane", **IN_UM)
+    dock = make(viewer)
+    dock.reference.choose(reference)
+    tick(dock, "every plane")
+    finish(qtbot, dock, dock.act)
+    assert dock.comparison is not None, dock.footer.message.text()
+    planes = dock.comparison.planes
+    np.testing.assert_allclose(planes["z_um"], Z_UM[chosen])
+    np.testing.assert_allclose(planes["nrmse_percent"], 0)
+
+
 def test_an_empty_dock_says_how_to_begin(make) -> None:
     dock = make(ViewerModel())
     assert "Choose the reference" in dock.footer.state.text()

@@ -329,7 +329,7 @@ REFUSED = {
             quiet((3, 32, 32)),
             {"metadata": {METADATA_KEY: {"pixel_um": 0.1, "z_um": [0.0, 1.0, 3.0]}}},
         ),
-        "not evenly spaced",
+        "has planes at uneven heights: ",
     ),
 }
 

@@ -423,6 +423,10 @@ def test_data_that_keep_changing_are_shown_all_the_while(make, wait, qtbot, lazi
 PLACED = {"scale": (0.5, 0.2, 0.2), "units": ("um",) * 3}
 
 
+# drawn with the median of its steps, as the reader does
+UNEVEN = {_layers.METADATA_KEY: {"z_um": [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 6.0, 9.0]}}
+
+
 def with_nan(stack: np.ndarray) -> np.ndarray:
     stack = stack.copy()
     stack[4, 3, 2] = np.nan
@@ -440,6 +444,7 @@ def with_nan(stack: np.ndarray) -> np.ndarray:
         (lambda s: 0 * s + 7, PLACED, "is constant here (every voxel is 7): there is nothing"),
         (lambda s: s, {}, "does not say the size of its voxels: type it in µm"),
         (lambda s: s, {**PLACED, "rotate": 20}, "is rotated or sheared: resample it"),
+        (lambda s: s, {**PLACED, "metadata": UNEVEN}, "has planes at uneven heights: reconstruct"),
     ],
 )
 def test_what_cannot_be_shown_is_told(make, wait, stack, change, options, sentence) -> None:

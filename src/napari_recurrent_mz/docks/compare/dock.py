@@ -36,6 +36,7 @@ from ..shared.layer_choice import (
     LayerChoice,
     check_stack,
     frame_of,
+    heights_in,
     is_measured_stack,
     says_its_size,
     selected_or_only,
@@ -81,9 +82,9 @@ def volume_of(layer: Layer, step_um: float | None, pixel_um: float | None) -> Vo
     image = check_stack(layer)
     _layers.check_upright(image)
     typed_um = (step_um, pixel_um, pixel_um) if step_um and pixel_um else None
-    (step, _, pixel), (z, y, x) = frame_of(image, typed_um)
+    frame = frame_of(image, typed_um)
     _layers.pixel_um(image)  # pixels must be square
-    heights = z + step * np.arange(_layers.plane_count(image), dtype=np.float64)
+    (_, _, pixel), (_, y, x), heights = *frame, heights_in(image, frame)
     pixels, (scans, holds_scans) = _layers.stack_pixels(image), made_from(record)
     return Volume(image.name, pixels, heights, pixel, (y, x), scans, holds_scans)
 

@@ -19,7 +19,6 @@ from ...core.scans import InputError
 from ...measure.beads import (
     BeadSettings,
     BeadVolume,
-    even_planes,
     theoretical_fwhm,
     volumes_in_steps,
 )
@@ -124,7 +123,7 @@ def _planes(image: Image, z_step_um: float | None, pixel: float) -> tuple[float,
                 "type the z-step in µm."
             )
         return 0.0, z_step_um
-    return even_planes(heights, f"layer '{image.name}'")
+    return float(heights[0]), _layers.even_step_of(image, heights)
 
 
 def points_um(points: Points, image: Image, volume: LayerVolume) -> Array:

@@ -25,7 +25,7 @@ from ...measure.preparation import (
 )
 from ..shared import layers as _layers
 from ..shared.file_names import common_name
-from ..shared.layer_choice import check_stack, frame_of
+from ..shared.layer_choice import check_stack, frame_of, heights_in
 from .pages import Align, Register
 
 _SAME_PLACE_PX = 0.5
@@ -95,8 +95,8 @@ def scans_source(images: Sequence[Image]) -> PlaneSource:
 def place_of(layer: Image) -> Place:
     """Where the voxels of a stack lie."""
     _layers.check_upright(layer)
-    (step, _, pixel), (z, y, x) = frame_of(layer, remedy="set the layer's scale and units.")
-    heights = z + step * np.arange(_layers.plane_count(layer), dtype=np.float64)
+    frame = frame_of(layer, remedy="set the layer's scale and units.")
+    (_, _, pixel), (_, y, x), heights = *frame, heights_in(layer, frame)
     return Place(heights, _layers.pixel_um(layer) or pixel, (y, x))
 
 

@@ -7,6 +7,8 @@ import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from napari.layers import Image, Layer, Points
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QComboBox
@@ -172,6 +174,15 @@ def frame_of(
     if frame is None:
         raise InputError(f"Layer '{layer.name}' does not say the size of its voxels: {remedy}")
     return frame
+
+
+def heights_in(layer: Image, frame: _layers.Frame) -> npt.NDArray[np.float64]:
+    """Heights (Z,) of the planes of a stack with this frame, uneven where its file says so."""
+    stated = _layers.file_heights_um(layer)
+    if stated is not None:
+        return stated
+    step, bottom = frame.voxel_um[0], frame.origin_um[0]
+    return bottom + step * np.arange(_layers.plane_count(layer), dtype=np.float64)
 
 
 def says_its_size(layer: Layer) -> bool:

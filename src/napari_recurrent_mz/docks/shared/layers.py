@@ -325,13 +325,25 @@ def stack_frame(layer: Image) -> Frame | None:
     heights, pixel = np.atleast_1d(np.asarray(metadata["z_um"], float)), float(metadata["pixel_um"])
     if heights.size < 2 or heights.size != plane_count(layer):
         return None
-    step = even_step(heights)
+    return Frame((even_step_of(layer, heights), pixel, pixel), (float(heights[0]), 0.0, 0.0))
+
+
+def check_even(layer: Image) -> None:
+    """Refuse a stack that is drawn evenly but whose file says that its planes lie otherwise."""
+    heights = file_heights_um(layer)
+    if heights is not None and heights.size > 1:
+        even_step_of(layer, heights)
+
+
+def even_step_of(layer: Image, heights_um: npt.NDArray[np.float64]) -> float:
+    """The step of planes at these heights, below 0 from the top down; refuses uneven ones."""
+    step = even_step(heights_um)
     if step is None:
         raise InputError(
             f"Layer '{layer.name}' has planes at uneven heights: reconstruct or resample it on "
             "an even grid first."
         )
-    return Frame((step, pixel, pixel), (float(heights[0]), 0.0, 0.0))
+    return step
 
 
 def _world_frame(layer: Image) -> Frame:

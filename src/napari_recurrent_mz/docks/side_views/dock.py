@@ -148,6 +148,7 @@ class SideViewsDock(Dock):
     def _source(self, layer: Any, slab: Slab | None) -> VolumeSource | str:
         """What is projected of a layer, or why nothing can be."""
         try:
+            _layers.check_even(layer)
             return VolumeSource(
                 layer_id=id(layer),
                 name=f"Layer '{layer.name}'",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...acquisition.pattern import NamePattern
-from ...core.scans import InputError
+from ...core.scans import InputError, counted
 from ...io._image_file import IMAGE_FILES, stem_of
 from ...io._parts import (
     Content,
@@ -229,7 +229,10 @@ def _trouble(content: Content, channel: int | None) -> str:
     if channel is None and channels > 1:
         return f"'{name}' has {channels} channels: choose one, as --channel 0."
     if channel is not None and channel >= channels:
-        return f"'{name}' has no channel {channel}: its {channels} are numbered from 0."
+        return (
+            f"'{name}' has no channel {channel}: it has {counted(channels, 'channel')}, numbered "
+            "from 0."
+        )
     lengths = zip(content.axes, content.shape, strict=True)
     heights = math.prod(length for axis, length in lengths if axis not in "TCYXS")
     if heights == 1 and content.length("S") == 1:
