@@ -242,6 +242,21 @@ def test_two_dimensional_points_have_no_height(dock) -> None:
     assert "'flat' have no z" in dock.footer.state.text()
 
 
+def test_points_over_planes_that_are_drawn_at_other_heights_are_refused(dock) -> None:
+    """A click on a plane would be another height than that of its scan."""
+    panel = dock.scan_parts.stack
+    panel.step.setText("0.8")  # it is drawn with 0.5
+    panel.planes.setText("1, 4, 7")
+    panel.use.click()
+    picked(dock)
+    assert "plane 1' is drawn at 2.5 µm but its height is 0.8 µm" in dock.footer.state.text()
+    assert not dock.footer.action.isEnabled()
+    stack = dock._viewer.layers["stack"]
+    stack.scale, stack.translate = (0.8, 0.2, 0.2), (0.0, 1.0, 3.0)
+    dock.check()
+    assert dock.footer.action.isEnabled(), dock.footer.state.text()
+
+
 def test_a_point_is_typed_over_and_taken_out(qtbot, dock) -> None:
     layer = picked(dock, np.vstack([PLANE, (3.0, 2.0, 2.0)]))
     table = dock.surface.table

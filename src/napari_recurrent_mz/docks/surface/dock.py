@@ -27,7 +27,7 @@ from ..shared.guard import on, telling
 from ..shared.insides import fit
 from ..shared.method_panel import MethodPanel
 from ..shared.scan_source import ScanParts, ScanSource
-from ..shared.scan_table import is_incomplete, layers_of, scan_warnings, scans_of
+from ..shared.scan_table import Row, is_incomplete, layers_of, scan_warnings, scans_of
 from .choice import (
     POINTS,
     SurfaceChoice,
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ...engine.surfaces import MadeSurface
 
 _MESH = 300  # vertices on a side, at most: enough to look at from all sides
+_MISS = 0.1  # of the z-step: how far a plane may be drawn from its height
 _FIRST_PIXEL_UM = 0.1  # of points that are picked before anything is known
 
 
@@ -107,6 +108,20 @@ def _faces(shape: Sequence[int]) -> npt.NDArray[np.int64]:
     upper = np.stack([a, b, c], axis=-1).reshape(-1, 3)
     lower = np.stack([b, d, c], axis=-1).reshape(-1, 3)
     return np.concatenate([upper, lower])
+
+
+def _check_drawn_there(row: Row) -> None:
+    """Refuse a plane of a stack whose height is not where it is drawn: a click would miss it."""
+    layer = row.layer
+    if layer is None or row.z_um is None or row.planes < 2 or not _layers.axes_in_um(layer)[0]:
+        return
+    step, bottom = (float(v[-3]) for v in (_layers.world_scale(layer), _layers.world_place(layer)))
+    drawn_um = (bottom + step * row.plane) * _layers.um_per_unit(layer, -3)
+    if abs(drawn_um - row.z_um) > _MISS * abs(step) * _layers.um_per_unit(layer, -3):
+        raise InputError(
+            f"'{row.name}' is drawn at {drawn_um:.4g} µm but its height is {row.z_um:.4g} µm, so "
+            "points over it would miss it: set the layer's z scale and position to its heights."
+        )
 
 
 class SurfaceDock(ScanSource):
@@ -187,6 +202,8 @@ class SurfaceDock(ScanSource):
         points = points_um(layer, self._pixels())
         if first is not None:
             _layers.check_units(layer, first, 3)
+        for row in self.used():
+            _check_drawn_there(row)
         return plane_through(points, (rows, columns), pixel_um, origin or (0.0, 0.0)), points
 
     def _first(self) -> Image | None:
