@@ -492,13 +492,18 @@ def test_every_time_point_of_a_lazy_time_lapse_has_its_own_heights(
     np.testing.assert_allclose(results(dock)[0].data, expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("is_sized", [False, True])
 def test_heights_of_every_time_point_where_another_reader_opened_the_file(
-    dock: ReconstructDock, tmp_path: Path, run_to_end: Any
+    dock: ReconstructDock, tmp_path: Path, run_to_end: Any, is_sized: bool
 ) -> None:
     path = moving(tmp_path)
     layer = dock._viewer.add_image(tifffile.imread(path), name="movie")
     layer._source = layer.source.model_copy(update={"path": str(path)})
     dock.add_layers([layer])
+    dock.check()
+    if is_sized:
+        dock.scan_parts.give_size.click()
+        assert str(layer.units[-1]) == "micrometer"
     dock._viewer.dims.set_point(0, 1)
     dock.check()
     assert "The time points have heights of their own" in dock.ui.footer.warnings.text()

@@ -13,6 +13,7 @@ from napari.layers import Image
 from qtpy.QtWidgets import QPushButton
 
 from ...core.scans import InputError
+from ...io._channels import BY_TIME
 from . import layers as _layers
 from .guard import on, say
 from .parts import name_button
@@ -38,6 +39,11 @@ def placement_from(layer: Image, rows: Sequence[Row], pixel_um: float) -> Placem
         for key, value in _layers.known_metadata(layer).items()
         if key not in _layers.PLACES
     }
+    labels, by_time = tuple(layer.axis_labels), _layers.heights_by_time(layer)
+    if by_time is not None:
+        facts[BY_TIME] = by_time.tolist()
+    if _layers.frame_count(layer) > 1:  # as its file says, which is not asked any more
+        labels = ("t", *labels[1:])
     metadata = {**layer.metadata, _layers.METADATA_KEY: facts}  # what is known beside the size
     lead, unit = layer.ndim - 3, 1.0
     if _layers.has_size(layer):  # its z alone is not known
@@ -50,7 +56,8 @@ def placement_from(layer: Image, rows: Sequence[Row], pixel_um: float) -> Placem
         first, step = _first_and_step(layer, rows, pixel_um)
         scale = (*scale[:lead], step / unit, *scale[-2:])
         translate = (*translate[:lead], first / unit, *translate[-2:])
-    return {"metadata": metadata, "scale": scale, "translate": translate, "units": units}
+    place = {"scale": scale, "translate": translate, "units": units}
+    return {"axis_labels": labels, "metadata": metadata, **place}
 
 
 def _first_and_step(layer: Image, rows: Sequence[Row], pixel_um: float) -> tuple[float, float]:
