@@ -114,13 +114,13 @@ BY_TIME = "z_um_by_time"  # in a record: heights (T, Z), where time points have 
 
 
 def moved_um(
-    record: Mapping[str, Any], z_um: npt.NDArray[np.float64]
+    record: Mapping[str, Any], z_um: npt.NDArray[np.float64], points: int
 ) -> npt.NDArray[np.float64] | None:
-    """Heights (T, Z) of all time points, the first of which has these; None where all have them."""
+    """Heights (T, Z) of time points, the first of which has these; None where all have them."""
     try:
         by_time = np.asarray(record.get(BY_TIME, ()), np.float64)
     except (TypeError, ValueError):  # anybody can write a record
         return None
-    if by_time.ndim != 2 or by_time.shape[1:] != z_um.shape or not np.isfinite(by_time).all():
+    if by_time.shape != (points, *z_um.shape) or not np.isfinite(by_time).all():
         return None
     return np.asarray(z_um + (by_time - by_time[0]))

@@ -163,8 +163,9 @@ def _plane_positions(image: NewImage) -> dict[str, list[Any]]:
     if any(place.origin_um):
         positions = {f"Position{a}": [v] * n for a, v in zip("YX", place.origin_um, strict=True)}
     if place.z_um is not None:
-        by_time = moved_um(record_of_channel(image.provenance, 0), place.z_um)
-        points = [place.z_um] if by_time is None or "T" not in image.axes else by_time
+        count = image.shape[0] if "T" in image.axes else 1
+        by_time = moved_um(record_of_channel(image.provenance, 0), place.z_um, count)
+        points = [place.z_um] if by_time is None else by_time
         each = n // (len(points) * len(place.z_um))  # of the channels, or of all that are alike
         positions["PositionZ"] = [z for heights in points for z in [*heights] * each]
     lengths = {name: [plain(float(v)) for v in values] for name, values in positions.items()}

@@ -203,9 +203,10 @@ class ZarrImage:
             for name in ("pixel_um", "z_step_um", "z_um"):
                 facts.doubt(name, str(error))
         facts.take_record(record_of_channel(self.attributes.get(PROVENANCE_KEY) or {}, channel))
+        points = dict(zip(self.letters, self.array.shape, strict=True)).get("T", 1)
         for number, heights in enumerate(stated):
-            by_time = moved_um(facts.provenance, heights.z_um)
-            if by_time is not None and time < len(by_time):
+            by_time = moved_um(facts.provenance, heights.z_um, points)
+            if by_time is not None:
                 stated[number] = replace(heights, z_um=by_time[time])
         return facts.image(data, self.name, str(self.path), stated)
 
