@@ -22,7 +22,7 @@ from napari_recurrent_mz.cli import main
 from napari_recurrent_mz.core.optics import Optics
 from napari_recurrent_mz.core.scans import InputError, Scan, ZGrid
 from napari_recurrent_mz.engine.batch import BatchSettings, Report, find_jobs, plan_of, run_batch
-from napari_recurrent_mz.engine.batch._shares import Shares, bytes_of, share_out
+from napari_recurrent_mz.engine.batch._pool import Shares, bytes_of, share_out
 from napari_recurrent_mz.engine.inference import reconstruct
 from napari_recurrent_mz.engine.tiles import LARGEST_TILE
 from napari_recurrent_mz.io import _tiff, read_image, write_volume

@@ -17,13 +17,27 @@ from napari_recurrent_mz.core.device import Device, choose_device
 from napari_recurrent_mz.core.scans import InputError
 from napari_recurrent_mz.lab.benchmarks import memory, stages
 from napari_recurrent_mz.lab.benchmarks import plane as plane_subject
-from napari_recurrent_mz.lab.benchmarks.base import Bench, Row, Sizes, Times, in_words, interleaved
+from napari_recurrent_mz.lab.benchmarks.base import (
+    Bench,
+    Row,
+    Sizes,
+    Times,
+    chosen,
+    in_words,
+    interleaved,
+    run,
+)
 from napari_recurrent_mz.lab.benchmarks.child import ChildError, in_child, script_result
-from napari_recurrent_mz.lab.benchmarks.peaks import Peak, peak
 from napari_recurrent_mz.lab.benchmarks.plane import deviation, psnr
-from napari_recurrent_mz.lab.benchmarks.registry import chosen, run
 from napari_recurrent_mz.lab.benchmarks.scene import heights, modes, noise_scans, prepared
-from napari_recurrent_mz.lab.benchmarks.stages import Stage, StageTable, input_work, measure
+from napari_recurrent_mz.lab.benchmarks.stages import (
+    Peak,
+    Stage,
+    StageTable,
+    input_work,
+    measure,
+    peak,
+)
 from napari_recurrent_mz.lab.benchmarks.table import Record, as_markdown, as_text, made_by
 from napari_recurrent_mz.lab.shared import Goal
 from napari_recurrent_mz.networks.operations import Work

@@ -47,8 +47,7 @@ def bench(
       recurrent-mz bench --stages
       recurrent-mz bench --from bench.json --markdown
     """
-    from ..lab.benchmarks.base import FULL, QUICK, Bench
-    from ..lab.benchmarks.registry import chosen, run
+    from ..lab.benchmarks.base import FULL, QUICK, Bench, chosen, run
     from ..lab.benchmarks.stages import measure
     from ..lab.benchmarks.table import Record, as_markdown, as_text, made_by, title
 

@@ -1,18 +1,101 @@
-"""Processes of this computer that share the work out between them, one position each."""
+"""How a computer is shared out, and its processes, which make one position each."""
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import Any
 
-from ._shares import Shares
+import torch
+
+from ...core.device import available_cores, choose_device
+from ...core.methods import method_of
+from ...estimates.object_windows import IN_MEMORY_BYTES, WINDOW
+from ..tiles import LARGEST_TILE
+
+THREADS_EACH = 4
+"""Threads of one position on a CPU of many cores: more of them than this help little."""
+
+# Measured as peaks of resident memory (ru_maxrss of a process that makes three planes of 256 to
+# 2048 pixels squared from 2 to 12 scans), rounded up.
+_PROCESS_BYTES = 400_000_000  # Python, torch, the weights and the tables of the optics
+_SPREAD_BYTES = 400_000_000  # more while the point spread functions for an object are made
+_SCAN_BYTES = 24  # of a pixel of a scan: as read, as float32, its spectrum and what is made of it
+_LINEAR_BYTES = 20  # of a pixel of a plane
+_OBJECT_BYTES = (120, 5)  # of a pixel of a window of the object: by scans, and by their square
+_POINTS_BYTES = 400  # of a pixel of a window, beside the sheets that wait in memory
+_NETWORK_BYTES = 350  # of a pixel of a tile of the bundled network in its fast form
+_PART_OF_MEMORY = 0.7  # of what is free: the rest is for others, and for what is not foreseen
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How a computer is shared out."""
+
+    workers: int  # positions at a time, each in a process of its own when there are several
+    threads: int  # of each; ``workers × threads`` never passes the number of cores
+    gpus: tuple[str, ...] = ()  # of each worker, as in CUDA_VISIBLE_DEVICES; empty on a CPU
+
+
+def share_out(
+    jobs: int,
+    bytes_each: int,
+    *,
+    cores: int,
+    memory: int,
+    wanted: int | None = None,
+    gpus: Sequence[str] = (),
+) -> Shares:
+    """Share a computer out; ``wanted`` positions at a time hold whatever the memory is."""
+    most = len(gpus) or (cores if wanted else max(cores // THREADS_EACH, 1))
+    fits = max(int(_PART_OF_MEMORY * memory / max(bytes_each, 1)), 1)
+    workers = max(min(jobs, most, wanted or fits, cores), 1)
+    return Shares(workers, max(cores // workers, 1), tuple(gpus[:workers]))
+
+
+def bytes_of(shape: tuple[int, int], scans: int, method: str) -> int:
+    """A generous guess of the main memory that one position takes in its process, in bytes."""
+    # The volume has no part in it: its planes are written as they are made.
+    pixels = math.prod(shape)
+    needs = method_of(method)
+    network = _NETWORK_BYTES * min(pixels, LARGEST_TILE["cpu"] ** 2) if needs.needs_model else 0
+    fit = 0
+    if needs.needs_model or needs.kind == "nonnegative":
+        by_scan, by_square = _OBJECT_BYTES
+        values = (by_scan * scans + by_square * scans**2) * min(pixels, WINDOW**2)
+        fit = max(_SPREAD_BYTES, values)
+    elif needs.kind == "points":
+        fit = IN_MEMORY_BYTES + _POINTS_BYTES * min(pixels, WINDOW**2)
+    return _PROCESS_BYTES + pixels * (scans * _SCAN_BYTES + _LINEAR_BYTES) + fit + network
+
+
+def free_cores() -> int:
+    """Cores to use: those of this process, or fewer where OMP_NUM_THREADS says so."""
+    stated = os.environ.get("OMP_NUM_THREADS", "")
+    cores = available_cores()
+    return max(min(cores, int(stated)), 1) if stated.isdigit() else cores
+
+
+def gpus_for(device: str, method: str) -> tuple[str, ...]:
+    """The GPUs that a method uses of a device, as CUDA_VISIBLE_DEVICES names them."""
+    kind = choose_device(device).kind
+    if kind == "cpu" or not method_of(method).needs_optics:
+        return ()
+    if kind == "mps":
+        return ("0",)
+    stated = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if stated:
+        return tuple(name.strip() for name in stated.split(","))[: torch.cuda.device_count()]
+    return tuple(str(i) for i in range(torch.cuda.device_count()))
+
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 

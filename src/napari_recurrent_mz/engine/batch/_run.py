@@ -23,11 +23,10 @@ from ...io._whole import refusals_of
 from ..inference import model_for
 from ._cluster import SchedulerLostError, cluster
 from ._plan import plan_of
-from ._pool import processes
+from ._pool import Shares, bytes_of, free_cores, gpus_for, processes, share_out
 from ._record import FOLDER
 from ._report import Report
 from ._settings import BatchSettings, Job, Orders
-from ._shares import Shares, bytes_of, free_cores, gpus_for, share_out
 from ._work import STOPPED, Outcome, Task, do, lost, outcome_of_finished
 
 OnOutcome = Callable[[Outcome, int, int], None]

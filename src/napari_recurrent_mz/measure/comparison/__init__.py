@@ -10,11 +10,11 @@ to the field that all share; :attr:`Comparison.sentence` says what was done.
 from ...core.progress import Step as Step
 from ._compare import MEASURES as MEASURES
 from ._compare import Comparison as Comparison
+from ._compare import Difference as Difference
 from ._compare import compare as compare
 from ._compare import comparing as comparing
-from ._difference import Difference as Difference
-from ._difference import difference as difference
-from ._difference import differing as differing
+from ._compare import difference as difference
+from ._compare import differing as differing
 from ._sources import BASELINE_NAMES as BASELINE_NAMES
 from ._sources import BASELINES as BASELINES
 from ._volume import Volume as Volume

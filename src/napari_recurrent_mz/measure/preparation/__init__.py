@@ -4,7 +4,6 @@ registration of two microscopes (Huang et al. 2021, Methods, "Sample preparation
 
 from ...core.progress import Step as Step
 from ...core.progress import finished as finished
-from ._axial import Place as Place
 from ._warp import TRANSFORMS as TRANSFORMS
 from .alignment import REFERENCES as REFERENCES
 from .alignment import Alignment as Alignment
@@ -14,6 +13,7 @@ from .alignment import applying as applying
 from .edf import ExtendedFocus as ExtendedFocus
 from .edf import extended_focus as extended_focus
 from .edf import extending_focus as extending_focus
+from .registration import Place as Place
 from .registration import Registration as Registration
 from .registration import register as register
 from .registration import registering as registering
