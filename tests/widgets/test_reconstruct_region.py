@@ -117,11 +117,11 @@ def test_what_is_too_small_is_told(dock: Any, rows: Any, columns: Any, words: st
 def test_an_empty_layer_and_one_in_pixels_are_told(dock: Any) -> None:
     viewer = dock._viewer
     empty = viewer.add_shapes(ndim=2, name="nothing", **{k: v[1:] for k, v in IN_UM.items()})
-    dock.ui.region._form.shapes.value = empty
+    dock.ui.region.form.shapes.value = empty
     dock.check()
     assert "Nothing is drawn in layer 'nothing'" in dock.footer.state.text()
     in_pixels = viewer.add_shapes([[0, 0], [0, 50], [50, 50], [50, 0]], name="in pixels")
-    dock.ui.region._form.shapes.value = in_pixels
+    dock.ui.region.form.shapes.value = in_pixels
     dock.check()
     assert "are not both in µm" in dock.footer.state.text()
 

@@ -26,7 +26,7 @@ from ...acquisition.acquisition import MAX_SCANS
 from ...core.errors import sentence_of
 from ...core.scans import InputError, Scan
 from ..shared.drop import doubts_about
-from ..shared.form import DataForm, NumberEdit, as_named, asked, faint, typed_path
+from ..shared.form import FormPanel, NumberEdit, as_named, asked, faint, typed_path
 from ..shared.guard import emit_alive, on
 from ..shared.parts import column_of, push_button
 from ..shared.worker import Outcome, Run, in_background
@@ -172,14 +172,11 @@ class SourceRows(QStackedWidget):
             self.addWidget(page)
 
 
-class SourcePanel(QWidget):
+class SourcePanel(FormPanel):
     """Which source, and what it needs; :attr:`rows` is what is done with it."""
 
-    changed = Signal()
-
     def __init__(self) -> None:
-        super().__init__()
-        self.form: Any = DataForm(ScanSource)
+        super().__init__(ScanSource)
         self.rows = SourceRows()
         self.choose = QToolButton()
         self.choose.setText("…")
@@ -197,7 +194,6 @@ class SourcePanel(QWidget):
         self.form.put_beside("folder", self.choose)
         self.form.put_beside("microscope", self.connect_button)
         self.form.put_under("most", self.state)
-        column_of(self, self.form.native)
         on(self, self.choose.clicked, self._ask_for_folder)
         on(self, self.form.source.changed, self._source_changed)
         self.form.restore(GROUP)

@@ -159,14 +159,14 @@ class ChannelsPanel(FormPanel):
         self.frames = 1
         self._edited_ones = weakref.WeakKeyDictionary[Layer, Channel]()  # by their first layers
         self.table = _ChannelTable()
-        self.times = self._form.times.native
+        self.times = self.form.times.native
         self.note = faint()
         column = self.layout()
         assert column is not None
         column.insertWidget(0, self.table)  # type: ignore[attr-defined]
         column.addWidget(self.note)
         on(self, self.table.itemChanged, self._edited)
-        on(self, self._form.changed, self.changed.emit)
+        on(self, self.form.changed, self.changed.emit)
         self.look([], [], None)
 
     def used(self) -> list[Channel]:
@@ -181,7 +181,7 @@ class ChannelsPanel(FormPanel):
     @property
     def takes_all_times(self) -> bool:
         """Whether every time point is wanted."""
-        return self.frames > 1 and self._form.times.value == ALL
+        return self.frames > 1 and self.form.times.value == ALL
 
     def look(
         self, rows: Sequence[Row], layers: Iterable[Layer], wavelength_um: float | None
@@ -202,7 +202,7 @@ class ChannelsPanel(FormPanel):
     def _show(self, wavelength_um: float | None) -> None:
         self.table.show_channels(self.channels, wavelength_um)
         self.table.setVisible(len(self.channels) > 1)
-        self._form.show_field("times", self.frames > 1)
+        self.form.show_field("times", self.frames > 1)
         self.note.setVisible(bool(self.note.text()))
         self.setVisible(len(self.channels) > 1 or self.frames > 1 or bool(self.note.text()))
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 from napari.layers import Image, Layer, Shapes
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QSizePolicy, QWidget
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QSizePolicy
 
 from ...core.methods import image_made
 from ...core.region import Region
@@ -25,12 +25,12 @@ from ..files.save_volume import SaveButton
 from ..shared import settings
 from ..shared.dock import Form, InstrumentFooter
 from ..shared.file_names import file_stem
-from ..shared.form import DataForm, FormPanel, as_named, asked, faint
+from ..shared.form import FormPanel, as_named, asked, faint
 from ..shared.grid_panel import GridPanel
 from ..shared.guard import on
 from ..shared.layers import MOVES, check_upright, plane_shape
 from ..shared.method_panel import MethodPanel
-from ..shared.parts import DRAWN, Palette, add_parts, column_of, push_button
+from ..shared.parts import DRAWN, Palette, add_parts, push_button
 from ..shared.places import index_in
 from ..shared.plot import QuietCanvas
 from ..shared.scan_source import ScanParts
@@ -60,23 +60,20 @@ class RegionForm:
     )
 
 
-class RegionPanel(QWidget):
+class RegionPanel(FormPanel):
     """A choice of Shapes layers, and a button that adds a rectangle to change."""
 
-    changed = Signal()
     draw = Signal()
 
     def __init__(self, viewer: Any) -> None:
-        super().__init__()
-        self._form = DataForm(RegionForm, viewer)
-        self.choice = self._form.shapes.native
+        super().__init__(RegionForm, viewer)
+        self.choice = self.form.shapes.native
         self.draw_button = push_button(
             "Draw", "Add a rectangle: drag it, or its corners, to what is to be reconstructed"
         )
-        self._form.put_beside("shapes", self.draw_button)
-        column_of(self, self._form.native)
+        self.form.put_beside("shapes", self.draw_button)
         on(self, self.draw_button.clicked, self.draw.emit)
-        on(self, self._form.changed, self.changed.emit)
+        on(self, self.form.changed, self.changed.emit)
         on(self, viewer.layers.events, self._layer_event)
 
     def region(self, image: Image) -> Region | None:
@@ -91,7 +88,7 @@ class RegionPanel(QWidget):
         layer = self.choice.layer()
         if layer is None:
             layer = self._new_rectangle(viewer, image)
-            self._form.shapes.value = layer
+            self.form.shapes.value = layer
         viewer.layers.selection.active = layer
         layer.mode = "select" if len(layer.data) else "add_rectangle"
         layer.selected_data = set(range(len(layer.data)))
@@ -222,14 +219,14 @@ class ResultPanel(FormPanel):
 
     def __init__(self) -> None:
         super().__init__(ResultFields)
-        self.on_disk: QCheckBox = self._form.on_disk.native
+        self.on_disk: QCheckBox = self.form.on_disk.native
         self.choose = push_button("Folder…", "Choose the folder that volumes are written to")
         self.where = faint(wraps=False, is_copied=True)
         self.where.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._folder = settings.remembered(_GROUP, ("folder",)).get("folder", "")
-        self._form.put_beside("on_disk", self.choose)
-        self._form.put_under("on_disk", self.where)
-        self._form.restore(_GROUP)
+        self.form.put_beside("on_disk", self.choose)
+        self.form.put_under("on_disk", self.where)
+        self.form.restore(_GROUP)
         self._show()
         on(self, self.on_disk.toggled, self._toggled)
         on(self, self.on_disk.clicked, self._clicked)
@@ -241,7 +238,7 @@ class ResultPanel(FormPanel):
 
     @property
     def ngff(self) -> str:
-        return str(self._form.ngff.value)
+        return str(self.form.ngff.value)
 
     @property
     def is_incomplete(self) -> bool:
@@ -251,7 +248,7 @@ class ResultPanel(FormPanel):
     def write_to(self, folder: Path, ngff: str | None = None) -> None:
         """Write volumes to this folder, as this version of OME-Zarr or the one chosen before."""
         self._folder = str(folder)
-        self._form.ngff.value = ngff or self.ngff
+        self.form.ngff.value = ngff or self.ngff
         self._show()
         if self.is_on_disk:
             self.changed.emit()
@@ -273,7 +270,7 @@ class ResultPanel(FormPanel):
     def remember(self) -> None:
         """Keep the folder for the next run."""
         settings.remember(_GROUP, {"folder": self._folder})
-        self._form.remember(_GROUP)
+        self.form.remember(_GROUP)
 
     def _toggled(self) -> None:
         self._show()
@@ -292,7 +289,7 @@ class ResultPanel(FormPanel):
     def _show(self) -> None:
         for part in (self.choose, self.where):
             part.setVisible(self.is_on_disk)
-        self._form.show_field("ngff", self.is_on_disk)
+        self.form.show_field("ngff", self.is_on_disk)
         self.where.setText(self._folder or "no folder chosen")
         self.where.setToolTip(self._folder)
 

@@ -274,10 +274,10 @@ class FormPanel(QWidget):
 
     changed = Signal()
 
-    def __init__(self, declared: type[Any]) -> None:
+    def __init__(self, declared: type[Any], viewer: Any = None) -> None:
         super().__init__()
-        self._form: DataForm[Any] = DataForm(declared)
-        column_of(self, self._form.native)
+        self.form: DataForm[Any] = DataForm(declared, viewer)
+        self._column = column_of(self, self.form.native)
 
 
 def tab_in_order(*parts: QWidget) -> None:

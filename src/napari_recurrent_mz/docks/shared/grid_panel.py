@@ -47,7 +47,7 @@ class GridPanel(FormPanel):
         super().__init__(GridFields)
         self.follows_scans = True
         self._why_none = ""  # there is no grid that follows the scans
-        self._edits = self.start, self.stop, self.step = [widget.native for widget in self._form]
+        self._edits = self.start, self.stop, self.step = [widget.native for widget in self.form]
         self.auto = push_button(
             "Auto",
             "Follow the scans: lowest to highest, in steps of about half a depth of field that "
@@ -56,9 +56,9 @@ class GridPanel(FormPanel):
         self.auto.setCheckable(True)
         self.auto.setChecked(True)
         self.cost = faint()
-        self._form.put_beside("step", self.auto)
-        self._form.put_under("step", self.cost)
-        on(self, self._form.changed, self._edited)
+        self.form.put_beside("step", self.auto)
+        self.form.put_under("step", self.cost)
+        on(self, self.form.changed, self._edited)
         on(self, self.auto.toggled, self._toggled)
 
     def grid(self) -> ZGrid:
@@ -95,11 +95,11 @@ class GridPanel(FormPanel):
 
     def remember(self, group: str) -> None:
         """Keep what a person typed: what only follows the scans is found anew."""
-        self._form.remember(group, self._form.asks if self.follows_scans else ())
+        self.form.remember(group, self.form.asks if self.follows_scans else ())
 
     def restore(self, group: str) -> None:
         """Show what a person typed before; where nothing was, Auto stays on."""
-        self._form.restore(group)
+        self.form.restore(group)
         if any(edit.text() for edit in self._edits):
             self._release()
 

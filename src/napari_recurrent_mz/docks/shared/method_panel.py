@@ -191,7 +191,7 @@ class MethodPanel(FormPanel):
             self, _PAINTED_MS, lambda: in_background(self, survey, then=self._surveyed)
         )
         self.method, self.models, self.devices, self.memory = (
-            widget.native for widget in self._form
+            widget.native for widget in self.form
         )
         for number, method in enumerate(DOCK_METHODS.values()):
             self.method.setItemData(number, method.tip, Qt.ItemDataRole.ToolTipRole)
@@ -311,20 +311,20 @@ class MethodPanel(FormPanel):
     def only_model(self, title: str) -> None:
         """Leave the choice of the method out: the network it is, and ``title`` its name."""
         self._select(self.method, NETWORK)
-        self._form.show_field("method", False)
-        self._form.model.label = title
+        self.form.show_field("method", False)
+        self.form.model.label = title
         self.models.setAccessibleName(title)
 
     def _method_changed(self) -> None:
         method = DOCK_METHODS[self.method_key()]
-        self._form.enable_field("model", method.needs_model)
+        self.form.enable_field("model", method.needs_model)
         for name in ("device", "memory"):
-            self._form.enable_field(name, method.needs_optics)
+            self.form.enable_field(name, method.needs_optics)
         self.method.setToolTip(method.tip)
         self.changed.emit()
 
     def _device_changed(self) -> None:
-        self._form.show_field("memory", self.is_on_gpu())
+        self.form.show_field("memory", self.is_on_gpu())
 
     @staticmethod
     def _select(combo: QComboBox, key: str) -> None:

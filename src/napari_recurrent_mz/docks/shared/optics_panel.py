@@ -95,17 +95,17 @@ class OpticsPanel(FormPanel):
         super().__init__(OpticsFields)
         self._images: frozenset[int] = frozenset()
         self._stated: dict[str, float] = {}  # what the images in use say
-        self.preset: QComboBox = self._form.objective.native
+        self.preset: QComboBox = self.form.objective.native
         self.fields: dict[str, NumberEdit] = {
-            name: self._form[name].native for name in self._form.asks if name in _NAMES
+            name: self.form[name].native for name in self.form.asks if name in _NAMES
         }
         self.note = faint()
-        self._form.put_under("pixel_um", self.note)
+        self.form.put_under("pixel_um", self.note)
         on(self, self.preset.activated, self._choose)
         for name, edit in self.fields.items():
             on(self, edit.edited, lambda name=name: self._edited(name))
-        self._form.restore("optics")
-        self._objective: str = self._form.objective.value
+        self.form.restore("optics")
+        self._objective: str = self.form.objective.value
         self._source = {name: _LAST_USED for name, edit in self.fields.items() if edit.text()}
         self._show()
 
@@ -113,7 +113,7 @@ class OpticsPanel(FormPanel):
         """The optics; InputError if a value is missing, no number, or out of its range."""
         faults = [
             f"The {edit.accessibleName()} '{edit.text()}' is not a number: "
-            f"type for instance {self._form.asks[name].example}."
+            f"type for instance {self.form.asks[name].example}."
             for name, edit in self.fields.items()
             if edit.is_text_wrong
         ]
@@ -190,11 +190,11 @@ class OpticsPanel(FormPanel):
 
     def remember(self) -> None:
         """Keep what a person set for the next run; what an image says, the next one must say."""
-        self._form.remember("optics", [n for n, source in self._source.items() if source == _IMAGE])
+        self.form.remember("optics", [n for n, source in self._source.items() if source == _IMAGE])
 
     # inside -----------------------------------------------------------------------
     def _titles(self, names: list[str]) -> list[str]:
-        return [self._form.asks[name].name for name in names]
+        return [self.form.asks[name].name for name in names]
 
     def _edited(self, name: str) -> None:
         self._source[name] = _TYPED
@@ -221,7 +221,7 @@ class OpticsPanel(FormPanel):
                 groups.setdefault(self._source[name], []).append(name)
         parts = [f"{', '.join(self._titles(names))} {source}" for source, names in groups.items()]
         others = [
-            f"{self._form.asks[name].name} {value:.4g}" + " µm" * name.endswith("_um")
+            f"{self.form.asks[name].name} {value:.4g}" + " µm" * name.endswith("_um")
             for name, value in sorted(self._stated.items(), key=lambda item: _NAMES.index(item[0]))
             if not math.isclose(self.fields[name].value() or value, value, rel_tol=ALIKE)
         ]

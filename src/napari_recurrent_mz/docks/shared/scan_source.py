@@ -114,10 +114,10 @@ class StackPanel(FormPanel):
         self.optics: Optics | None = None  # which decide how many planes are suggested
         self._stacks: list[weakref.ref[Image]] = []
         self.stack, self.how, self.spacing, self.planes, self.step = (
-            widget.native for widget in self._form
+            widget.native for widget in self.form
         )
         self.use = push_button("Use planes", "Put these planes of the stack in the table")
-        self._form.put_beside("step", self.use)
+        self.form.put_beside("step", self.use)
         on(self, self.stack.activated, self._suggest)
         on(self, self.how.currentIndexChanged, self._show_how)
         on(self, self.use.clicked, self._take)

@@ -10,15 +10,15 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Labels, Layer, Points
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QTableWidgetItem, QWidget
+from qtpy.QtWidgets import QTableWidgetItem
 
 from ...core.arrays import reading
 from ...core.scans import Heights, InputError, check_heights
 from ..shared import layers as _layers
-from ..shared.form import DataForm, as_named, asked, faint, parse_length_um
+from ..shared.form import FormPanel, as_named, asked, faint, parse_length_um
 from ..shared.guard import on
 from ..shared.layer_choice import is_points
-from ..shared.parts import DRAWN, NumberTable, column_of, push_button
+from ..shared.parts import DRAWN, NumberTable, push_button
 
 POINTS, MAP = "points", "map"
 LAYER_NAME = "Surface points"
@@ -168,15 +168,13 @@ class SurfaceForm:
     )
 
 
-class SurfaceChoice(QWidget):
+class SurfaceChoice(FormPanel):
     """Plane or map, its layer, the points, and a sentence on what the surface is like."""
 
-    changed = Signal()
     pick = Signal()
 
     def __init__(self, viewer: Any) -> None:
-        super().__init__()
-        self.form = DataForm(SurfaceForm, viewer)
+        super().__init__(SurfaceForm, viewer)
         self.kind, self.points, self.map = (self.form[name].native for name in self.form.asks)
         self.pick_button = push_button(
             "Pick three points",
@@ -185,7 +183,8 @@ class SurfaceChoice(QWidget):
         self.form.put_beside("points", self.pick_button)
         self.table = PointTable()
         self.facts = faint()
-        column_of(self, self.form.native, self.table, self.facts)
+        self._column.addWidget(self.table)
+        self._column.addWidget(self.facts)
         self.pick_button.clicked.connect(self.pick.emit)
         self.form.restore("surface")
         on(self, self.form.changed, self._show_kind)
