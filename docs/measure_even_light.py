@@ -19,7 +19,7 @@ import numpy as np
 
 from napari_recurrent_mz.core.scans import Scan
 from napari_recurrent_mz.engine.check import LINEAR
-from napari_recurrent_mz.estimates.even_light import uneven_light
+from napari_recurrent_mz.estimates.faults import uneven_light
 from napari_recurrent_mz.io import read_image
 from napari_recurrent_mz.lab.experiments.lab import HeldOutStack, Lab, Settings, score
 from napari_recurrent_mz.lab.experiments.real import random_questions

@@ -24,7 +24,7 @@ from napari_recurrent_mz.cli import main
 from napari_recurrent_mz.core.scans import InputError, Scan, ZGrid
 from napari_recurrent_mz.engine.batch import BatchSettings, Report, find_jobs, run_batch
 from napari_recurrent_mz.engine.batch import _run as batch_run
-from napari_recurrent_mz.engine.batch._cluster import _threads
+from napari_recurrent_mz.engine.batch._pool import _threads
 from napari_recurrent_mz.engine.inference import reconstruct
 from napari_recurrent_mz.io import read_image, write_volume
 
@@ -243,7 +243,7 @@ def test_a_scheduler_that_does_not_answer(
     few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("distributed")
-    monkeypatch.setattr("napari_recurrent_mz.engine.batch._cluster._PATIENCE_S", 1.0)
+    monkeypatch.setattr("napari_recurrent_mz.engine.batch._pool._PATIENCE_S", 1.0)
     jobs = find_jobs(few, tmp_path / "out", SETTINGS)
     began = time.monotonic()
     with pytest.raises(InputError, match=r"scheduler at 'tcp://127\.0\.0\.1:9' does not answer"):
@@ -255,7 +255,7 @@ def test_a_scheduler_without_workers(
     few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     distributed = pytest.importorskip("distributed")
-    monkeypatch.setattr("napari_recurrent_mz.engine.batch._cluster._PATIENCE_S", 1.0)
+    monkeypatch.setattr("napari_recurrent_mz.engine.batch._pool._PATIENCE_S", 1.0)
     jobs = find_jobs(few, tmp_path / "out", SETTINGS)
     with (
         distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as cluster,

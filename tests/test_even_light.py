@@ -8,7 +8,7 @@ import pytest
 from napari_recurrent_mz import Optics, Scan, Session, ZGrid
 from napari_recurrent_mz.docks.files import samples
 from napari_recurrent_mz.engine.check import light_notes
-from napari_recurrent_mz.estimates.even_light import uneven_light
+from napari_recurrent_mz.estimates.faults import uneven_light
 
 OFFSET = 600.0  # of the camera, about: the darkest pixels have 620
 

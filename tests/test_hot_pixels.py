@@ -14,7 +14,7 @@ from napari_recurrent_mz.cli import main
 from napari_recurrent_mz.core.optics import widefield_psf
 from napari_recurrent_mz.engine.check import hot_pixel_notes
 from napari_recurrent_mz.engine.repairs import repaired
-from napari_recurrent_mz.estimates.hot_pixels import hot_pixels
+from napari_recurrent_mz.estimates.faults import hot_pixels
 from napari_recurrent_mz.io import read_image
 from napari_recurrent_mz.measure.comparison import Volume, compare
 

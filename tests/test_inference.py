@@ -27,10 +27,8 @@ from napari_recurrent_mz.engine.recipe import Recipe
 from napari_recurrent_mz.engine.tiles import NetworkPlanes, tiles
 from napari_recurrent_mz.estimates.lmmse import LinearEstimate
 from napari_recurrent_mz.networks.inputs import NetworkInputs, Prepared, Scale
-from napari_recurrent_mz.networks.memory import Memory
-from napari_recurrent_mz.networks.overlap import overlap_of
 from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
-from napari_recurrent_mz.networks.runner import Runner
+from napari_recurrent_mz.networks.runner import Memory, Runner, overlap_of
 from napari_recurrent_mz.networks.weights import Model, bundled_models
 
 OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.13)

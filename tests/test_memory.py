@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 
 from napari_recurrent_mz import Optics, Scan, cli
 from napari_recurrent_mz.core import device, errors
-from napari_recurrent_mz.core.memory import (
+from napari_recurrent_mz.core.errors import (
     NotEnoughMemoryError,
     is_out_of_memory,
     memory_sentence,

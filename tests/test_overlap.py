@@ -7,8 +7,8 @@ import itertools
 import torch
 
 from napari_recurrent_mz.engine.tiles import tiles
-from napari_recurrent_mz.networks.overlap import LARGEST, alignment, overlap_of
 from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.networks.runner import LARGEST, alignment, overlap_of
 from napari_recurrent_mz.networks.weights import Model
 
 _number = itertools.count()

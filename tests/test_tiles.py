@@ -16,8 +16,8 @@ from napari_recurrent_mz.core.device import choose_device
 from napari_recurrent_mz.core.progress import Stopped
 from napari_recurrent_mz.core.scans import FloatArray, Heights
 from napari_recurrent_mz.engine.tiles import NetworkPlanes, tiles
-from napari_recurrent_mz.networks.overlap import overlap_of
 from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.networks.runner import overlap_of
 from napari_recurrent_mz.networks.weights import Model, bundled_models
 
 OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.13)

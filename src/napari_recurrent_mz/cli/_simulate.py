@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from ..core.device import choose_device
-from ..core.memory import size_in_words
+from ..core.errors import size_in_words
 from ..core.optics import Optics
 from ..core.progress import expected_in_words, listening
 from ..core.scans import InputError

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ..core.device import Device, choose_device
-from ..core.memory import size_in_words
+from ..core.errors import size_in_words
 from ..core.scans import InputError
 from ..estimates.saturation import stack_saturation_notes
 from ..io import stack_heights

@@ -23,8 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
-from .errors import check_choice, counted
-from .memory import size_in_words
+from .errors import check_choice, counted, size_in_words
 from .progress import check_stopped, stoppable
 from .scans import FloatArray, InputError, ZGrid
 

@@ -28,8 +28,7 @@ from ..core.scans import (
     named,
 )
 from ..estimates.agreement import exchanged_heights, lateral_shifts
-from ..estimates.even_light import uneven_light
-from ..estimates.hot_pixels import hot_pixels
+from ..estimates.faults import hot_pixels, uneven_light
 from ..estimates.lmmse import LinearEstimate
 from ..estimates.normalisation import noise_of
 from ..estimates.points import PointImages, PointsAndLinear

@@ -11,8 +11,7 @@ import numpy as np
 from ..core.optics import Optics
 from ..core.scans import FloatArray, Scan, listed, named
 from ..estimates.agreement import lateral_shifts, shifted_back
-from ..estimates.even_light import uneven_light
-from ..estimates.hot_pixels import without_hot_pixels
+from ..estimates.faults import uneven_light, without_hot_pixels
 
 
 @dataclass(frozen=True, eq=False)

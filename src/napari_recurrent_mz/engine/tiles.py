@@ -13,17 +13,23 @@ import numpy as np
 import torch
 
 from ..core.device import Device, available_cores, choose_device, give_back_memory, start_download
-from ..core.memory import NotEnoughMemoryError, is_out_of_memory
+from ..core.errors import NotEnoughMemoryError, is_out_of_memory
 from ..core.optics import Optics
 from ..core.progress import Stopped as Stopped
 from ..core.progress import never, stoppable, tell
 from ..core.scans import FloatArray, Heights, InputError, Scans, is_surface, stack_of
 from ..networks.inputs import NetworkInputs, PlaneParts, Prepared, Scale
-from ..networks.memory import Memory, split_states, stacked_states
 from ..networks.operations import operations_per_pixel
-from ..networks.overlap import ALIGN, alignment, overlap_of
 from ..networks.recurrent_mz import State
-from ..networks.runner import runner_for
+from ..networks.runner import (
+    ALIGN,
+    Memory,
+    alignment,
+    overlap_of,
+    runner_for,
+    split_states,
+    stacked_states,
+)
 from ..networks.weights import Model
 
 LARGEST_TILE = {"cuda": 2048, "mps": 1024, "cpu": 2112}

@@ -22,11 +22,10 @@ from ..core.optics import Optics
 from ..core.progress import never, stoppable, tell
 from ..core.scans import FloatArray, Heights, Scans, is_surface, stack_of
 from .covariance import CovarianceTable, transfer_table
-from .expansion import expand
 from .lmmse import Weights, linear_weights
 from .normalisation import quantile
 from .object_sheets import Blurs, Part, parts_of, pixels_per_value, sheet_heights
-from .radial_filter import FilterCache, RadialFilter
+from .radial_filter import FilterCache, RadialFilter, expand
 
 ITERATIONS = 30
 """Enough for isolated structure to draw together, few enough that noise does not."""

@@ -24,9 +24,8 @@ from ..core.device import uploaded
 from ..core.optics import Optics
 from ..core.scans import FloatArray, Heights, Scans, in_ordinary_units, is_surface, stack_of
 from .covariance import CovarianceTable, covariance_table
-from .expansion import expand, height_nodes
 from .normalisation import normalisation
-from .radial_filter import RadialFilter
+from .radial_filter import RadialFilter, expand, height_nodes
 
 SIGMA2 = 1e-4
 """Noise power relative to C(0, 0): it keeps the equations well posed."""

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 
 from ..core.device import free_gpu_bytes, give_back_memory
-from ..core.memory import is_out_of_memory
+from ..core.errors import is_out_of_memory
 from ..core.optics import Optics
 from ..core.scans import Heights, Scans, ScanStack, is_surface, stack_of
 from .deconvolution import (

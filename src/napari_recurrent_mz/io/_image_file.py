@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core.memory import is_out_of_memory
+from ..core.errors import is_out_of_memory
 from ..core.scans import InputError
 
 

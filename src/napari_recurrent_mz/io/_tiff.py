@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core.memory import is_out_of_memory
+from ..core.errors import is_out_of_memory
 from ..core.scans import InputError
 from ._axes import Part, StackSelection
 from ._facts import Facts

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.arrays import check_largest, lazy_or_read, reading, real_array, real_values, with_axes
-from ..core.memory import size_in_words
+from ..core.errors import size_in_words
 from ..core.scans import Heights, InputError, check_heights, counted
 from ._channels import Channel, NewImage, OnPlane, Place
 from ._facts import PLAUSIBLE

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..core.errors import counted
-from ..core.memory import is_out_of_memory
+from ..core.errors import counted, is_out_of_memory
 from ..core.scans import InputError
 from ._axes import Part, StackSelection
 from ._channels import Channel, NewImage, Place, moved_um, plain, record_of_channel

@@ -1,19 +1,19 @@
-"""A network on a device, in the form that is fastest there of those that make the same image."""
+"""A network on a device, in its fastest form there; its memory of scans, and how windows meet."""
 
 from __future__ import annotations
 
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 
 import torch
 from torch import nn
 
-from ..core.device import Device, available_cores, on_one_core
+from ..core.device import Device, available_cores, choose_device, on_one_core
 from ..core.progress import check_stopped
 from .architectures import Network, build
 from .fast import FastNetwork, Precision
@@ -190,3 +190,111 @@ def _seconds(run: Callable[[], torch.Tensor], device: Device) -> float:
             torch.cuda.synchronize()
         seconds.append(clock() - began)
     return min(seconds)
+
+
+@dataclass
+class Memory:
+    """States of the network after the scans so far, for one plane, window by window."""
+
+    place: torch.device  # where it waits until the next scan
+    entered: int = 0  # how many scans have been taken in
+    tile: int = 0  # size of the windows
+    windows: list[State] = field(default_factory=list)  # one state for each
+
+    def known(self, n_scans: int, tile: int) -> int:
+        """How many of the first of ``n_scans`` scans need not be seen again."""
+        return self.entered if self.tile == tile and self.entered < n_scans else 0
+
+    def forget(self) -> None:
+        """Begin again with the first scan."""
+        self.keep([], 0, 0)
+
+    def keep(self, windows: list[State], entered: int, tile: int) -> None:
+        """Remember a plane once all of its windows are done."""
+        self.windows, self.entered, self.tile = windows, entered, tile
+
+
+def stacked_states(
+    memories: Sequence[Memory], number: int, device: torch.device, dtype: torch.dtype
+) -> State | None:
+    """States of one window of some planes, stacked on the device and in the type of the network."""
+    if not memories[0].windows:
+        return None
+    states = [[h.to(device, dtype) for h in memory.windows[number]] for memory in memories]
+    if len(states) == 1:
+        return states[0]
+    return [torch.cat(levels) for levels in zip(*states, strict=True)]
+
+
+def split_states(state: State, memories: Sequence[Memory]) -> Iterator[State]:
+    """States of a window for each of some planes, moved to where they wait."""
+    if len(memories) == 1:
+        yield [h.to(memories[0].place) for h in state]
+        return
+    for number, memory in enumerate(memories):  # copies, that one goes without the others
+        yield [h[number : number + 1].to(memory.place, copy=True) for h in state]
+
+
+LARGEST = 256
+"""Pixels that neighbouring windows share at most, whatever a network sees beyond."""
+
+ALIGN = 16
+"""Windows start where the pooling grid of the whole image does: a multiple of this or more."""
+
+_TOLERANCE = 5e-6
+"""Largest deviation from the whole image, of its range: half of what is promised."""
+
+_ROWS = (256, 512, 1024)  # of the images that are tried, cut across the middle
+_COLUMNS = 128
+_COARSE = 8  # pixels of the larger structure that a network is tried on
+_overlaps: dict[str, int] = {}
+
+
+def alignment(model: Model) -> int:
+    """Pixels between the places where the windows of a model may start."""
+    return max(ALIGN, int(2 ** (model.network.config.levels - 1)))
+
+
+def overlap_of(model: Model) -> int:
+    """Pixels that a window reads beyond what is kept of it, tried once for a network's weights."""
+    if model.sha256 not in _overlaps:
+        _overlaps[model.sha256] = _measured(model)
+    return _overlaps[model.sha256]
+
+
+def _measured(model: Model) -> int:
+    device, begin = choose_device("cpu"), 0
+    plain = Runner(model, device, Form(fast=False, half=False))
+    for rows in _ROWS:
+        noise = noise_input(plain.config, device, (rows, _COLUMNS))
+        noise.scans[:, :, 1] = noise.scans[:, :, 1, :1, :1]  # distances, even for a plane
+        wholes = [(image, plain(image)) for image in (noise, _coarse(noise))]
+        step = max(alignment(model), rows // 32)
+        for overlap in range(begin + step, rows // 4 + 1, step):
+            if all(_seam(plain, image, whole, overlap) <= _TOLERANCE for image, whole in wholes):
+                return min(overlap + alignment(model), LARGEST)
+        begin = rows // 4
+    return LARGEST
+
+
+def _coarse(noise: Prepared) -> Prepared:
+    """Brighter noise of larger grains, as of what is out of focus."""
+
+    def larger(part: torch.Tensor) -> torch.Tensor:
+        grains = 3 * part[..., ::_COARSE, ::_COARSE]
+        return grains.repeat_interleave(_COARSE, -2).repeat_interleave(_COARSE, -1)
+
+    return Prepared(*map(larger, noise))
+
+
+def _seam(plain: Runner, image: Prepared, whole: torch.Tensor, overlap: int) -> float:
+    """How far the two halves of an image, made apart, are from the whole: of its range."""
+    middle = whole.shape[-2] // 2
+    above = plain(_rows(image, slice(0, middle + overlap)))[..., :middle, :]
+    below = plain(_rows(image, slice(middle - overlap, None)))[..., overlap:, :]
+    off = (torch.cat([above, below], dim=-2) - whole).abs().max()
+    return float(off / (whole.max() - whole.min()))
+
+
+def _rows(image: Prepared, rows: slice) -> Prepared:
+    return Prepared(*(part[..., rows, :] for part in image))

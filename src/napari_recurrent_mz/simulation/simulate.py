@@ -17,8 +17,7 @@ import numpy.typing as npt
 import torch
 
 from ..core.device import memory_bytes
-from ..core.errors import check_choice
-from ..core.memory import size_in_words
+from ..core.errors import check_choice, size_in_words
 from ..core.optics import Optics, confocal_psf, widefield_psf
 from ..core.progress import tell
 from ..core.scans import InputError

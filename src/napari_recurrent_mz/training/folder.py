@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from ..core.device import Device
-from ..core.memory import size_in_words
+from ..core.errors import size_in_words
 from ..core.scans import InputError
 from ..io import write_json
 from ..io._whole import claimed, read_json, refusals_of, remove_left_behind

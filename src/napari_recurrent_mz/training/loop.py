@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
 from ..core.device import Device
-from ..core.memory import is_out_of_memory
+from ..core.errors import is_out_of_memory
 from ..core.scans import InputError
 from ..io import write_json, write_whole
 from ..io._whole import claimed, refusals_of

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...core.memory import is_out_of_memory
+from ...core.errors import is_out_of_memory
 from ...core.scans import InputError
 from ...io import ImageFile
 from ...io._bioio import is_of_maker

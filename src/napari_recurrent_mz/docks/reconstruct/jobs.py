@@ -15,8 +15,7 @@ import numpy as np
 from napari.layers import Image
 
 from ...core.device import check_memory, choose_device
-from ...core.errors import together
-from ...core.memory import size_in_words
+from ...core.errors import size_in_words, together
 from ...core.methods import ERROR_IMAGE, method_of
 from ...core.optics import Optics
 from ...core.progress import expected_in_words

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from napari.layers import Image
 
-from ...core.errors import sentence_of
-from ...core.memory import size_in_words
+from ...core.errors import sentence_of, size_in_words
 from ...core.progress import Progress, Steps, finished
 from ...measure.comparison import made_from
 from ...measure.plots.side_views import Panel, contrast

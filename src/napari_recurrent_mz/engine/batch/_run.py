@@ -21,9 +21,17 @@ from ...core.device import gpu_memory_limit
 from ...io._time_lapse import make_plate
 from ...io._whole import refusals_of
 from ..inference import model_for
-from ._cluster import SchedulerLostError, cluster
 from ._plan import plan_of
-from ._pool import Shares, bytes_of, free_cores, gpus_for, processes, share_out
+from ._pool import (
+    SchedulerLostError,
+    Shares,
+    bytes_of,
+    cluster,
+    free_cores,
+    gpus_for,
+    processes,
+    share_out,
+)
 from ._record import FOLDER
 from ._report import Report
 from ._settings import BatchSettings, Job, Orders

@@ -11,14 +11,14 @@ import psutil
 import torch
 
 from ...core.device import Device, choose_device, free_gpu_bytes
-from ...core.memory import is_out_of_memory, size_in_words
+from ...core.errors import is_out_of_memory, size_in_words
 from ...core.progress import never
 from ...core.scans import FloatArray, Scan, ScanStack
 from ...estimates.covariance import CovarianceTable, covariance_table
 from ...estimates.lmmse import LinearEstimate
 from ...networks.inputs import Scale
-from ...networks.memory import Memory
 from ...networks.recurrent_mz import NetworkConfig
+from ...networks.runner import Memory
 from ...networks.weights import Model
 from ..tiles import NetworkPlanes, PlaneRequest, Tile
 from ._settings import SessionSettings

@@ -198,12 +198,12 @@ class Subject:
 
 def chosen(names: Sequence[str], *, full: bool = False) -> list[Subject]:
     """The subjects of these names, or all; in ``full``, the large volume is made whole."""
-    from . import added_scan, growth, memory, opening, plane
+    from . import growth, memory, opening, plane
 
     stream = partial(memory.measure_streaming, full=full)
     every = [
         Subject("volume", "a whole volume on a GPU", plane.measure_volume),
-        Subject("added-scan", "one more scan beside rebuilding", added_scan.measure),
+        Subject("added-scan", "one more scan beside rebuilding", growth.measure_added_scan),
         Subject("first-plane", "from the scans to the first plane", plane.measure_first),
         Subject("plane", "one plane beside the plain network", plane.measure_plane),
         Subject("older-cpu", "the same within older instruction sets", plane.measure_older),

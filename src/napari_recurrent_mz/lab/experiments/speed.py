@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from ...core.scans import ZGrid
 from ...engine.inference import iter_planes
-from ..benchmarks.added_scan import added_and_rebuilt
 from ..benchmarks.base import Bench, Sizes
+from ..benchmarks.growth import added_and_rebuilt
 from ..benchmarks.scene import noise_scans
 from ..shared import Goal, timed
 from .base import NOT_MEASURED, Experiment, Outcome, Pictures
