@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ..core.arrays import AnyArray, Array
 from ..core.errors import check_choice
 from ..core.optics import Optics
 from .microscope import CoreMicroscope, Limits, load_core
@@ -45,7 +46,7 @@ class SimulatedSample:
     """Image of a phantom by a simulated objective, at any height."""
 
     stack: Stack  #: (Z, Y, X), light without noise, the 99.9th percentile 1
-    z_um: npt.NDArray[np.float64]  #: (Z,), heights in micrometres, evenly spaced from 0
+    z_um: Array  #: (Z,), heights in micrometres, evenly spaced from 0
     optics: Optics
     kind: str  #: one of :data:`~.KINDS`
 
@@ -56,11 +57,11 @@ class SimulatedSample:
         return np.maximum(plane, 0)
 
     @cached_property
-    def _weights(self) -> Callable[[float], npt.NDArray[Any]]:
+    def _weights(self) -> Callable[[float], AnyArray]:
         """Weight of each plane of the stack at a height: a spline is linear in its values."""
         from scipy.interpolate import make_interp_spline
 
-        spline: Callable[[float], npt.NDArray[Any]] = make_interp_spline(
+        spline: Callable[[float], AnyArray] = make_interp_spline(
             self.z_um, np.eye(len(self.z_um)), k=min(_ORDER, len(self.z_um) - 1), axis=0
         )
         return spline
@@ -267,7 +268,7 @@ def _camera_device(camera: SimulatedCamera) -> CameraDevice:
         def dtype(self) -> npt.DTypeLike:
             return np.uint16
 
-        def snap(self, buffer: npt.NDArray[Any]) -> Mapping[str, Any]:
+        def snap(self, buffer: AnyArray) -> Mapping[str, Any]:
             buffer[...] = camera.expose()
             return {}
 

@@ -18,7 +18,8 @@ import numpy.typing as npt
 from .errors import InputError, counted
 from .progress import Stopped
 
-Array = npt.NDArray[Any]
+AnyArray = npt.NDArray[Any]
+Array = npt.NDArray[np.float64]
 
 LARGEST_VALUE = 1e37
 """Beyond it an estimate might not be a number of single precision any more."""
@@ -41,7 +42,7 @@ def reading(label: str) -> Iterator[None]:
         ) from error
 
 
-def real_array(given: Any, label: str, *, finite: bool = True, of: str = "pixel") -> Array:
+def real_array(given: Any, label: str, *, finite: bool = True, of: str = "pixel") -> AnyArray:
     """What was given as real numbers in native byte order, or one sentence about ``label``."""
     with reading(label):
         array = np.asarray(_unwrapped(given, label))
@@ -74,7 +75,7 @@ def _plain_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return dtype.newbyteorder("=")
 
 
-def check_finite(array: Array, label: str, of: str = "pixel") -> None:
+def check_finite(array: AnyArray, label: str, of: str = "pixel") -> None:
     """Raise :class:`InputError` where a real array has values that are NaN, infinite or huge."""
     if array.dtype.kind != "f" or not array.size:
         return
@@ -88,7 +89,7 @@ def check_finite(array: Array, label: str, of: str = "pixel") -> None:
     check_largest(array, label)
 
 
-def check_largest(array: Array, label: str) -> None:
+def check_largest(array: AnyArray, label: str) -> None:
     """Raise :class:`InputError` where a finite value is too large for single precision."""
     if array.dtype.kind != "f" or not array.size:
         return
@@ -103,7 +104,7 @@ def check_largest(array: Array, label: str) -> None:
         )
 
 
-def as_single(array: Array, label: str) -> npt.NDArray[np.float32]:
+def as_single(array: AnyArray, label: str) -> npt.NDArray[np.float32]:
     """A real array in single precision, refused where an offset leaves that too few digits."""
     single = array.astype(np.float32, copy=False)
     if not array.size or np.can_cast(array.dtype, np.float32):
@@ -120,20 +121,20 @@ def as_single(array: Array, label: str) -> npt.NDArray[np.float32]:
     return single
 
 
-def real_values(given: Any, label: str) -> npt.NDArray[np.float64]:
+def real_values(given: Any, label: str) -> Array:
     """A list of finite real numbers, such as heights, float64; a single one is a list of one."""
     values = np.atleast_1d(real_array(given, label, of="value")).astype(np.float64)
     return with_axes(values, label, "a list of numbers", 1)
 
 
-def with_axes(array: Array, label: str, wanted: str, ndim: int) -> Array:
+def with_axes(array: AnyArray, label: str, wanted: str, ndim: int) -> AnyArray:
     """The array once it has so many axes and is not empty."""
     if array.ndim != ndim or not array.size:
         raise InputError(f"{label} has the shape {array.shape}: give {wanted}.")
     return array
 
 
-def same_shape(first: Array | Planes, second: Array | Planes, what: str) -> None:
+def same_shape(first: AnyArray | Planes, second: AnyArray | Planes, what: str) -> None:
     """Raise :class:`InputError` unless two arrays have one shape, with numbers in it."""
     if first.shape != second.shape or 0 in first.shape:
         raise InputError(
@@ -185,16 +186,16 @@ class Planes:
     def __len__(self) -> int:
         return len(self.sizes)
 
-    def __iter__(self) -> Iterator[Array]:
+    def __iter__(self) -> Iterator[AnyArray]:
         return (self[number] for number in range(len(self)))
 
-    def __getitem__(self, index: Any) -> Array:
+    def __getitem__(self, index: Any) -> AnyArray:
         """A plane, or any part of a stack that can be cut like an array, finite."""
         array = self.read(index)
         check_finite(array, self._called(index))
         return array
 
-    def read(self, index: Any) -> Array:
+    def read(self, index: Any) -> AnyArray:
         """The same as it is, which may hold NaN."""
         planes, called = self._planes, self._called(index)
         with reading(called):

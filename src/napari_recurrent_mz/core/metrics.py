@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .arrays import Planes, real_array, same_shape
+from .arrays import AnyArray, Array, Planes, real_array, same_shape
 from .errors import InputError
 
 
@@ -27,7 +27,7 @@ class Normalisation:
     foreground: float  #: intensity that becomes 1, above ``background``
 
     @classmethod
-    def of_stack(cls, stack: npt.NDArray[Any]) -> Normalisation:
+    def of_stack(cls, stack: AnyArray) -> Normalisation:
         """Measure a truth stack of shape (Z, Y, X), which may be lazy: see :class:`StackScale`.
 
         The background is the mean over all planes of the pixels where the maximum
@@ -50,7 +50,7 @@ class Normalisation:
             scale.add(plane)
         return scale.normalisation()
 
-    def apply(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    def apply(self, values: AnyArray) -> Array:
         """Return ``values`` on this scale: background 0, foreground 1; float64, same shape."""
         return (values.astype(np.float64) - self.background) / (self.foreground - self.background)
 
@@ -71,11 +71,11 @@ class StackScale:
     def __init__(self, planes: int, called: str = "the truth stack") -> None:
         self._planes, self._called = planes, called
         self._pixels = 0
-        self._brightest: npt.NDArray[Any] = np.empty(0)
-        self._highest: npt.NDArray[Any] = np.empty(0)
-        self._sum: npt.NDArray[np.float64] = np.empty(0)
+        self._brightest: AnyArray = np.empty(0)
+        self._highest: AnyArray = np.empty(0)
+        self._sum: Array = np.empty(0)
 
-    def add(self, plane: npt.NDArray[Any]) -> None:
+    def add(self, plane: AnyArray) -> None:
         """Take a plane of shape (Y, X), the same for all."""
         if self._pixels == 0:
             self._pixels = self._planes * plane.size
@@ -120,7 +120,7 @@ class StackScale:
 _MOST_BINS = 2**16
 
 
-def triangle_threshold(image: npt.NDArray[Any]) -> float:
+def triangle_threshold(image: AnyArray) -> float:
     """The triangle threshold of an image, which depends on its values and not on their type.
 
     Zack et al., J. Histochem. Cytochem. 25:741, 1977, as in scikit-image: whole numbers have a bin
@@ -146,7 +146,7 @@ class StraightFit:
         self._count = 0
         self._x = self._y = self._xx = self._xy = 0.0  # means, and sums about them
 
-    def add(self, values: npt.NDArray[Any], truth: npt.NDArray[Any]) -> None:
+    def add(self, values: AnyArray, truth: AnyArray) -> None:
         """Take values and the truth at the same places, two arrays of one shape."""
         x, y = (np.asarray(a, np.float64) for a in (values, truth))
         mean_x, mean_y, before = float(x.mean()), float(y.mean()), self._count
@@ -168,12 +168,12 @@ class StraightFit:
         """In units of the truth."""
         return self._y - self.gain * self._x
 
-    def apply(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    def apply(self, values: AnyArray) -> Array:
         """Values in the units of the truth, float64, same shape."""
         return self.gain * np.asarray(values, np.float64) + self.offset
 
 
-def fitted(volume: npt.NDArray[Any], truth: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+def fitted(volume: AnyArray, truth: AnyArray) -> Array:
     """A volume in the units of the truth, by the straight line of :class:`StraightFit`.
 
     Parameters
@@ -187,7 +187,7 @@ def fitted(volume: npt.NDArray[Any], truth: npt.NDArray[Any]) -> npt.NDArray[np.
 
 
 def plane_measures(
-    truth: npt.NDArray[Any], test: npt.NDArray[Any], scale: Normalisation
+    truth: AnyArray, test: AnyArray, scale: Normalisation
 ) -> tuple[float, float, float]:
     """PSNR (dB), NRMSE (%) and SSIM of a plane, as everywhere in this project.
 
@@ -208,7 +208,7 @@ def plane_measures(
     return psnr(truth, test), error, ssim(truth, test)
 
 
-def psnr(truth: npt.NDArray[Any], test: npt.NDArray[Any]) -> float:
+def psnr(truth: AnyArray, test: AnyArray) -> float:
     """Peak signal-to-noise ratio in dB over a range of 1; infinite when they are equal.
 
     Parameters
@@ -220,7 +220,7 @@ def psnr(truth: npt.NDArray[Any], test: npt.NDArray[Any]) -> float:
     return float(-10 * np.log10(error)) if error > 0 else float("inf")
 
 
-def nrmse(truth: npt.NDArray[Any], test: npt.NDArray[Any]) -> float:
+def nrmse(truth: AnyArray, test: AnyArray) -> float:
     """Root mean square error over (max - min) of the truth, times 100 (as the paper states it).
 
     Raises
@@ -238,7 +238,7 @@ def nrmse(truth: npt.NDArray[Any], test: npt.NDArray[Any]) -> float:
 _SSIM_PIXELS = 11  # its window
 
 
-def ssim(truth: npt.NDArray[Any], test: npt.NDArray[Any]) -> float:
+def ssim(truth: AnyArray, test: AnyArray) -> float:
     """Mean structural similarity over a range of 1, with the settings of its authors.
 
     Gaussian weights of sigma 1.5 (11 × 11 pixels), K1 = 0.01, K2 = 0.03, population
@@ -304,7 +304,7 @@ FEWEST = 3
 """A change counts from this number of scans on: two are the least that make a volume."""
 
 
-def relative_change(old: npt.NDArray[Any], new: npt.NDArray[Any]) -> float:
+def relative_change(old: AnyArray, new: AnyArray) -> float:
     """Frobenius change of a volume, ||new - old|| / ||new||; 0 when both are zero.
 
     The paper's Discussion proposes ||V_M - V_(M-1)||_F below a threshold as the signal to
@@ -328,13 +328,13 @@ def relative_change(old: npt.NDArray[Any], new: npt.NDArray[Any]) -> float:
     return float(np.sqrt(change / size))
 
 
-def _pair(truth: npt.ArrayLike, test: npt.ArrayLike) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+def _pair(truth: npt.ArrayLike, test: npt.ArrayLike) -> tuple[AnyArray, AnyArray]:
     """Both as arrays of finite numbers, of one shape."""
     pair = real_array(truth, "The truth"), real_array(test, "What is compared with the truth")
     same_shape(*pair, "The truth and what is compared with it")
     return pair
 
 
-def _mean_square(truth: npt.NDArray[Any], test: npt.NDArray[Any]) -> float:
+def _mean_square(truth: AnyArray, test: AnyArray) -> float:
     truth, test = _pair(truth, test)
     return float(np.mean((np.asarray(truth, np.float64) - test) ** 2))

@@ -9,15 +9,12 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .arrays import real_array, real_number, real_values, with_axes
+from .arrays import AnyArray, Array, real_array, real_number, real_values, with_axes
 from .errors import InputError, together
-
-Array = npt.NDArray[np.float64]
 
 WIDEST_GAP_DOF = 10.0
 """Gap between two scans, in depths of field, in the middle of which half of the variance of a plane
@@ -109,7 +106,7 @@ def widefield_psf(
     sample_index: float | None = None,
     depth_um: float = 0.0,
     samples: int | None = None,
-) -> npt.NDArray[np.float64]:
+) -> Array:
     """Wide-field point spread function, not normalised plane by plane.
 
     Parameters
@@ -185,7 +182,7 @@ def _round(intensity: Array, pixel: float, size: int, samples: int) -> Array:
     return eighth[:, row * (row + 1) // 2 + column] / samples**2
 
 
-def confocal_psf(psf: npt.NDArray[Any], optics: Optics) -> npt.NDArray[Any]:
+def confocal_psf(psf: AnyArray, optics: Optics) -> AnyArray:
     """Point spread function of a confocal with a pinhole of one Airy unit.
 
     Detection is the wide-field point spread function blurred by the pinhole; illumination

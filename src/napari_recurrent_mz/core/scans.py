@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .arrays import as_single, check_finite, real_array, real_number, real_values
+from .arrays import Array, as_single, check_finite, real_array, real_number, real_values
 from .errors import InputError as InputError
 from .errors import counted as counted
 from .errors import listed as listed
@@ -199,7 +199,7 @@ class ScanStack(NamedTuple):
     """Scans of one shape as plain arrays, which all computation starts from."""
 
     images: FloatArray  # (M, Y, X)
-    z_um: npt.NDArray[np.float64]  # (M,)
+    z_um: Array  # (M,)
 
     @classmethod
     def of(cls, scans: Sequence[Scan]) -> ScanStack:
@@ -331,7 +331,7 @@ class ZGrid:
         return int(np.floor((self.stop_um - self.start_um) / self.step_um + 1e-6)) + 1
 
     @property
-    def z_um(self) -> npt.NDArray[np.float64]:
+    def z_um(self) -> Array:
         """Heights of the planes, in micrometres, shape (Z,), rising."""
         return self.start_um + self.step_um * np.arange(self._count, dtype=np.float64)
 
@@ -385,7 +385,7 @@ def _steps_of_stack(z_um: Sequence[float], planes: Sequence[int]) -> int:
     return steps if np.abs(off).max() < step / 4 else 0
 
 
-def _fitting_steps(above_um: npt.NDArray[np.float64], wanted_um: float) -> int:
+def _fitting_steps(above_um: Array, wanted_um: float) -> int:
     """Into how many steps a range is cut; ``above_um`` are the scans, from its lower end."""
     span = float(above_um[-1])
     fewest = max(math.ceil(span / (_COARSEST * wanted_um)), 1)

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import j0, j1, roots_legendre
 
-Array = npt.NDArray[np.float64]
+from .arrays import Array
+
 Complex = npt.NDArray[np.complex128]
 
 _FEWEST_ANGLES = 32

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch.nn import functional
 
+from ..core.arrays import Array
 from ..core.device import Device
 from ..core.metrics import Normalisation
 from ..core.optics import WIDEST_GAP_DOF, Optics
@@ -150,7 +150,7 @@ class _Halved:
     noisy: ScanStack  # as noisy as the scans: what predictions start from
     clean: FloatArray  # (M, Y, X), without added noise: what they are compared with
     # (M,), variance of the noise left in clean, taken off both errors: no method can foresee it
-    noise: npt.NDArray[np.float64]
+    noise: Array
     span: float  # background to 99.9th percentile, in the scans' units
 
     def without(self, number: int) -> tuple[ScanStack, float]:
@@ -194,7 +194,7 @@ def _shrink(images: FloatArray, linear: LinearEstimate) -> FloatArray:
     return functional.avg_pool2d(wide[:, None], 2)[:, 0].numpy()
 
 
-def _detail(part: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _detail(part: Array) -> Array:
     """Share of the contrast at a ``part`` of the cut-off 2 NA / λ when the wavelength doubles."""
     # The transfer function of a circular pupil (Goodman, Introduction to Fourier Optics, ch. 6).
     once, twice = (

@@ -11,19 +11,16 @@ Heights of two scans may have been mixed up: all then agree far better once they
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from scipy.ndimage import gaussian_filter, shift
 from skimage.registration import phase_cross_correlation
 
+from ..core.arrays import AnyArray, Array
 from ..core.optics import Optics
 from ..core.scans import FloatArray, Scans, ScanStack, in_ordinary_units, stack_of
 from .lmmse import LinearEstimate, linear_weights
-
-Array = npt.NDArray[np.float64]
 
 _MOST = 12  # scans: more are seldom far apart, and take long
 _SIDE_PX = 512  # of larger images, the middle is looked at
@@ -150,6 +147,6 @@ def _registered(predicted: Array, image: Array) -> Array | None:
     return -back if is_found else None
 
 
-def _faded(images: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _faded(images: AnyArray) -> AnyArray:
     """Images (…, Y, X) that fade to their edges."""
     return images * np.outer(*(np.hanning(length) for length in images.shape[-2:]))

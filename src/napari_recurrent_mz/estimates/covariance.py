@@ -14,6 +14,7 @@ import numpy.typing as npt
 from scipy.interpolate import CubicSpline
 from scipy.special import j0
 
+from ..core.arrays import Array
 from ..core.optics import Optics, confocal_psf, widefield_psf
 from ..core.vectorial import radial_intensity
 
@@ -27,17 +28,17 @@ _STEP_DOF = 0.5  # finer than the axial Nyquist step, 0.68 depths of field at NA
 class CovarianceTable:
     """C(k, D) for one NA / n, with C(0, 0) = 1."""
 
-    k: npt.NDArray[np.float64]  # (K,), lateral frequencies in NA / λ, from 0 to the cut-off, 2
+    k: Array  # (K,), lateral frequencies in NA / λ, from 0 to the cut-off, 2
     # (L,), distances between two planes in depths of field; from 0, where the sign does not matter
-    lag_dof: npt.NDArray[np.float64]
-    values: npt.NDArray[np.float64]  # (L, K)
+    lag_dof: Array
+    values: Array  # (L, K)
     _spline: CubicSpline
 
-    def at(self, lag_dof: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    def at(self, lag_dof: npt.ArrayLike) -> Array:
         """Covariance at any distances (any shape S, in depths of field): shape (*S, K)."""
         lag = np.asarray(lag_dof, dtype=float)
         lag = np.abs(lag) if self.lag_dof[0] == 0 else lag
-        values: npt.NDArray[np.float64] = self._spline(lag.clip(self.lag_dof[0], self.lag_dof[-1]))
+        values: Array = self._spline(lag.clip(self.lag_dof[0], self.lag_dof[-1]))
         return values
 
 
@@ -82,7 +83,7 @@ def _transfer(sine: float, reach_dof: int, target: str = "widefield") -> Covaria
     return CovarianceTable(k, above, half, CubicSpline(above, half, axis=0))
 
 
-def _slices(sine: float, z_dof: npt.NDArray[np.float64], target: str) -> npt.NDArray[np.float64]:
+def _slices(sine: float, z_dof: Array, target: str) -> Array:
     """H(k, z) at some depths of field from focus, not normalised."""
     # Reduced units: λ = 1 in a medium of index 1, so NA = sine, DOF = 1 / sine² wavelengths.
     reduced = Optics(na=sine, wavelength_um=1.0, immersion_index=1.0, pixel_um=0.25 / sine)

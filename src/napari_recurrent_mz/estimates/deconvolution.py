@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from ..core.arrays import Array
 from ..core.device import Device, available_cores, uploaded
 from ..core.optics import Optics
 from ..core.progress import never, stoppable, tell
@@ -62,7 +62,7 @@ class ObjectImages(ABC):
     """Images of a non-negative object, in the scans' units: a base of what has one."""
 
     levels: Levels
-    scan_z_um: npt.NDArray[np.float64]
+    scan_z_um: Array
 
     @abstractmethod
     def filtered(
@@ -95,7 +95,7 @@ class SheetImages(ObjectImages):
     words = "non-negative object"
     optics: Optics
     target: str
-    sheets_um: npt.NDArray[np.float64]
+    sheets_um: Array
     table: CovarianceTable
     filter: RadialFilter
     device: torch.device | None

@@ -22,7 +22,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ..core.arrays import real_array, real_values
+from ..core.arrays import Array, real_array, real_values
 from ..core.optics import Optics
 from ..core.scans import InputError, ZGrid
 from .covariance import CovarianceTable, covariance_table
@@ -36,8 +36,6 @@ Natural scenes fall with 2 (Field, J. Opt. Soc. Am. A 4:2379, 1987); labelled st
 with 2 the planned error of simulated samples was a third of the true one."""
 
 _MOST_HEIGHTS = 121  # of a grid that are looked at: a third of a depth of field on most grids
-
-Array = npt.NDArray[np.float64]
 
 
 class Expectation:

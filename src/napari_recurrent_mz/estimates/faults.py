@@ -15,11 +15,10 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter, maximum_filter
 from skimage.transform import downscale_local_mean
 
+from ..core.arrays import Array
 from ..core.optics import Optics
 from ..core.scans import FloatArray
 from .normalisation import noise_of
-
-Array = npt.NDArray[np.float64]
 
 _DARK_PX = 256  # on a side, of which the darkest tell the background
 _EDGE = 32  # parts of a side; so wide is the edge of a field

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import CubicHermiteSpline, PchipInterpolator, make_interp_spline
 
+from ..core.arrays import Array
 from ..core.errors import check_choice
 from ..core.scans import FloatArray, Heights, Scan, check_scans
 
@@ -48,7 +49,7 @@ class Interpolator:
         if kind == "pchip" and len(rising) > 1:
             self._images += list(_slopes(self._z_um, np.stack(self._images)))
 
-    def weights(self, z_um: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    def weights(self, z_um: npt.ArrayLike) -> Array:
         """Weight of every scan, from the lowest to the highest, shape (M,); they sum to one.
 
         For ``pchip`` the weights of their slopes (per micrometre) follow: shape (2M,). Of
@@ -78,9 +79,7 @@ class Interpolator:
         return surface
 
 
-def _weights_at(
-    z_um: npt.NDArray[np.float64], kind: str
-) -> Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]:
+def _weights_at(z_um: Array, kind: str) -> Callable[[Array], Array]:
     unit_vectors = np.eye(z_um.size)
     if kind == "nearest" or z_um.size == 1:
         return lambda z: unit_vectors[np.argmin(np.abs(z_um - z[..., None]), axis=-1)]
@@ -93,7 +92,7 @@ def _weights_at(
     return lambda z: np.asarray(spline(z), dtype=np.float64)
 
 
-def _slopes(z_um: npt.NDArray[np.float64], stack: FloatArray) -> FloatArray:
+def _slopes(z_um: Array, stack: FloatArray) -> FloatArray:
     """Slopes along z at the scans, per micrometre, shape (M, Y, X)."""
     slopes = np.empty_like(stack)
     for top in range(0, stack.shape[1], _ROWS):

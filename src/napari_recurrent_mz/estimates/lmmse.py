@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..core.arrays import real_values
+from ..core.arrays import Array, real_values
 from ..core.device import uploaded
 from ..core.optics import Optics
 from ..core.scans import FloatArray, Heights, Scans, in_ordinary_units, is_surface, stack_of
@@ -109,7 +109,7 @@ def _background(images: torch.Tensor) -> torch.Tensor:
     return images.new_tensor(normalisation(images.cpu().numpy()).shift)
 
 
-def _span(scan_z: npt.NDArray[np.float64], target_z: npt.NDArray[np.float64]) -> float:
+def _span(scan_z: Array, target_z: Array) -> float:
     every = np.concatenate([scan_z, target_z])
     return float(every.max() - every.min())
 
@@ -118,10 +118,10 @@ def _normal_equations(
     table: CovarianceTable,
     cross: CovarianceTable,
     optics: Optics,
-    scan_z: npt.NDArray[np.float64],
-    target_z: npt.NDArray[np.float64],
+    scan_z: Array,
+    target_z: Array,
     sigma2: float,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+) -> tuple[Array, Array]:
     """Return A + σ² I, shape (K, M, M), and b, shape (T, K, M)."""
     dof = optics.depth_of_field_um
     a = table.at((scan_z[:, None] - scan_z[None]) / dof)  # (M, M, K)
@@ -243,7 +243,7 @@ class LinearEstimate:
                 self.filter.back(mixed[None], out=image[None])
         return images
 
-    def _carried(self, distance_um: npt.NDArray[np.float64]) -> Weights:
+    def _carried(self, distance_um: Array) -> Weights:
         return propagation_weights(self.optics, distance_um, table=self.table)[1]
 
     def _propagated_along(self, heights_um: Heights, first: int) -> torch.Tensor:
@@ -275,7 +275,7 @@ class LinearEstimate:
         error = np.interp(heights_um, nodes, self.expected_error(nodes))
         return error.astype(np.float32)
 
-    def expected_error(self, z_um: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    def expected_error(self, z_um: npt.ArrayLike) -> Array:
         """Expected error of the planes at ``z_um``, before seeing them.
 
         C(k, 0) − bᵀ (A + σ² I)⁻¹ b, summed over the frequency plane with the power
@@ -308,17 +308,15 @@ class LinearEstimate:
         if not weight.any():  # the scans hold nothing that passes the objective
             weight = np.where(passed, own.values[0], 0.0)
         unexplained = np.clip(1.0 - explained, 0.0, 1.0)
-        relative: npt.NDArray[np.float64] = np.sqrt(
-            (unexplained * weight).sum(axis=-1) / weight.sum()
-        )
+        relative: Array = np.sqrt((unexplained * weight).sum(axis=-1) / weight.sum())
         return relative
 
     @cached_property
-    def radial_power(self) -> npt.NDArray[np.float64]:
+    def radial_power(self) -> Array:
         """Mean power of the scans at each node of the table, all directions, (K,); 0 at k = 0."""
         power = (self.spectra.abs() ** 2).mean(dim=0).cpu().numpy().ravel()
         nearest, nodes = self.filter.nearest_node, len(self.table.k)
-        total: npt.NDArray[np.float64] = np.bincount(nearest, power, nodes).astype(np.float64)
+        total: Array = np.bincount(nearest, power, nodes).astype(np.float64)
         total[0] = 0.0
         return total
 

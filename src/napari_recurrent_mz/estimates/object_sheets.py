@@ -9,9 +9,9 @@ from types import EllipsisType
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from ..core.arrays import Array
 from ..core.device import Cores
 from ..core.optics import Optics
 from .covariance import CovarianceTable
@@ -30,7 +30,7 @@ _AT_WORK = 400_000  # values that a core works on at a time: they stay in its ca
 _CACHE_BYTES = 1_000_000_000  # larger responses are computed again every time
 
 
-def sheet_heights(scan_z_um: npt.NDArray[np.float64], dof: float) -> npt.NDArray[np.float64]:
+def sheet_heights(scan_z_um: Array, dof: float) -> Array:
     """Heights of the sheets for scans at some heights, in micrometres, from the lowest."""
     low, high = scan_z_um.min() - _MARGIN_DOF * dof, scan_z_um.max() + _MARGIN_DOF * dof
     # The mean gap: two scans at almost one height are no reason for hundreds of sheets.
@@ -54,8 +54,8 @@ class Part:
 
 
 def pixels_per_value(
-    scan_z_um: npt.NDArray[np.float64],
-    sheets_um: npt.NDArray[np.float64],
+    scan_z_um: Array,
+    sheets_um: Array,
     optics: Optics,
     table: CovarianceTable,
     padded: tuple[int, int],

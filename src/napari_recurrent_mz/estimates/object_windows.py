@@ -12,9 +12,9 @@ from itertools import pairwise, product
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from ..core.arrays import Array
 from ..core.device import free_gpu_bytes, give_back_memory
 from ..core.errors import is_out_of_memory
 from ..core.optics import Optics
@@ -173,7 +173,7 @@ def _bytes(fit: NonnegativeEstimate) -> int:
     return sum(count * y * (x // 2 + 1) * 8 for count, y, x in (part.shape for part in fit.parts))
 
 
-def _ramps(length: int, size: int) -> list[tuple[slice, npt.NDArray[np.float64]]]:
+def _ramps(length: int, size: int) -> list[tuple[slice, Array]]:
     """Windows along one axis with weights that add up to one everywhere."""
     count = -(-length // size)
     edges = np.linspace(0, length, count + 1).round().astype(int)

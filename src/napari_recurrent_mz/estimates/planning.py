@@ -13,14 +13,13 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from ..core.arrays import Array
 from ..core.errors import check_choice
 from ..core.optics import Optics
 from ..core.scans import FloatArray, InputError, Scan, ScanStack, ZGrid, listed
 from .expectation import Expectation
 from .lmmse import LinearEstimate
 from .uncertainty import plane_spread
-
-Array = npt.NDArray[np.float64]
 
 _MOST_SCANS = 60
 _SWEEPS = 8

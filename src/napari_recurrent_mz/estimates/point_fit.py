@@ -24,6 +24,7 @@ from scipy.sparse.linalg import cg
 from scipy.spatial import KDTree
 from scipy.special import j0
 
+from ..core.arrays import Array
 from ..core.device import Cores, uploaded
 from ..core.optics import Optics
 from ..core.progress import tell
@@ -31,7 +32,6 @@ from .covariance import CovarianceTable, aberrated_table, covariance_table
 from .object_windows import SpectraStore
 from .radial_filter import RadialFilter
 
-Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
 
 LEAST_SNR = 6.0

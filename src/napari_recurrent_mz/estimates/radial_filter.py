@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from scipy.fft import next_fast_len
 
+from ..core.arrays import Array
 from ..core.device import uploaded
 from ..core.optics import Optics
 from ..core.progress import tell
@@ -48,9 +49,7 @@ class Expansion:
             yield torch.lerp(column[below], column[above], part)
 
 
-def expand(
-    weights_at: Callable[[npt.NDArray[np.float64]], Weights], heights_um: Heights, dof_um: float
-) -> Expansion:
+def expand(weights_at: Callable[[Array], Weights], heights_um: Heights, dof_um: float) -> Expansion:
     """Expand weights over the heights of a surface (Y, X); ``weights_at`` makes (T, C, K)."""
     nodes = height_nodes(heights_um, dof_um)
     weights = weights_at(nodes)
@@ -67,7 +66,7 @@ def expand(
     return Expansion(responses, float(nodes[0]), step, shares.astype(np.float32))
 
 
-def height_nodes(heights_um: Heights, dof_um: float) -> npt.NDArray[np.float64]:
+def height_nodes(heights_um: Heights, dof_um: float) -> Array:
     """Evenly spaced heights (T,) of a surface (Y, X), close enough to interpolate between."""
     low, high = float(heights_um.min()), float(heights_um.max())
     if low == high:

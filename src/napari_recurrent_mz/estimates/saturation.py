@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from ..core.arrays import AnyArray
 
 SATURATED = 1e-3
 """Part of the pixels from which an image counts as saturated."""
@@ -18,7 +19,7 @@ _SPIKE = 4.0  # times as many pixels as at the next value
 _FULL = frozenset(float(2**bits - 1) for bits in (8, 10, 12, 14, 16))
 
 
-def limit_of(pixels: npt.NDArray[Any]) -> float | None:
+def limit_of(pixels: AnyArray) -> float | None:
     """The value that a camera could not pass, which shows as a spike at the top; else None."""
     top = pixels.max()
     count = int(np.count_nonzero(pixels == top))
@@ -28,7 +29,7 @@ def limit_of(pixels: npt.NDArray[Any]) -> float | None:
     return float(top) if count > spike * following else None
 
 
-def saturated_part(pixels: npt.NDArray[Any]) -> float:
+def saturated_part(pixels: AnyArray) -> float:
     """Part of the pixels that a camera could not count, 0 to 1."""
     limit = limit_of(pixels)
     return 0.0 if limit is None else int(np.count_nonzero(pixels == limit)) / pixels.size

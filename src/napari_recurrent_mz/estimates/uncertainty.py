@@ -12,12 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..core.arrays import real_values
+from ..core.arrays import Array, real_values
 from ..core.scans import InputError
 from .lmmse import LinearEstimate, Weights, linear_weights
 from .normalisation import noise_of
-
-Array = npt.NDArray[np.float64]
 
 
 def noise_power(estimate: LinearEstimate) -> Array:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ..core.arrays import AnyArray
 from ..core.scans import InputError
 
 
@@ -79,11 +79,11 @@ class SomePlanes:
 
     ndim = 3
 
-    def __init__(self, shape: tuple[int, ...], planes: Mapping[int, npt.NDArray[Any]]) -> None:
+    def __init__(self, shape: tuple[int, ...], planes: Mapping[int, AnyArray]) -> None:
         self.shape = shape
         self._planes = planes
 
-    def __getitem__(self, plane: int) -> npt.NDArray[Any]:
+    def __getitem__(self, plane: int) -> AnyArray:
         return self._planes[plane]
 
 
@@ -142,13 +142,13 @@ class StackSelection:
         pixels = self.squeeze(np.asarray(array[index])).reshape(len(numbers), *self.shape[1:])
         return self.data(dict(zip(numbers, pixels, strict=True))), index
 
-    def data(self, planes: Mapping[int, npt.NDArray[Any]]) -> Any:
+    def data(self, planes: Mapping[int, AnyArray]) -> Any:
         """Planes by number as the pixels of an :class:`ImageFile`; a single image is (Y, X)."""
         if self.shape[0] > 1:
             return SomePlanes(self.shape, planes)
         return planes[0] if planes else np.broadcast_to(np.uint8(0), self.shape[1:])
 
-    def squeeze(self, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def squeeze(self, pixels: AnyArray) -> AnyArray:
         """Pixels that were taken by the index, as (Z, Y, X) or (Y, X); a third long axis is z."""
         name, axes = self.name, self.axes
         size = dict(zip(axes, pixels.shape, strict=True))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..core.arrays import Array
 from ._facts import even_step
 
 OnPlane = Callable[[int, int], object]
@@ -20,7 +21,7 @@ class Place:
     """Where the voxels of an image are; None where that is not known."""
 
     pixel_um: float | None = None  #: pixel size, in micrometres
-    z_um: npt.NDArray[np.float64] | None = None  #: (Z,), heights of the planes, in micrometres
+    z_um: Array | None = None  #: (Z,), heights of the planes, in micrometres
     #: the z step where ``z_um`` does not say it: that of a single plane
     z_step_um: float | None = None
     #: position (y, x) of the first pixel, in micrometres

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..core.arrays import Array
 from ..core.scans import SAME_HEIGHT_UM, InputError
 from ._image_file import ImageFile, micrometres_per, to_seconds, to_um
 
@@ -43,7 +44,7 @@ Length = tuple[Any, str | None]
 class StatedHeights:
     """Heights of the planes as one place in the metadata states them."""
 
-    z_um: npt.NDArray[np.float64]  # (Z,)
+    z_um: Array  # (Z,)
     where: str  # what a sentence calls that place
     in_um: bool = True  # for sure, not in the unit of an unnamed frame
 
@@ -161,9 +162,7 @@ class Facts:
             remarks=tuple(self.remarks),
         )
 
-    def _heights(
-        self, n: int, stated: Sequence[StatedHeights], name: str
-    ) -> npt.NDArray[np.float64] | None:
+    def _heights(self, n: int, stated: Sequence[StatedHeights], name: str) -> Array | None:
         """Heights of ``n`` planes: as stated, else from the step; None where nothing is sure."""
         step = self.values.get("z_step_um")
         for heights in stated:
@@ -180,13 +179,11 @@ class Facts:
             return None
         return self._from_step(step, n)
 
-    def _from_step(self, step: float, n: int) -> npt.NDArray[np.float64]:
+    def _from_step(self, step: float, n: int) -> Array:
         self.sources["z_um"] = self.sources["z_step_um"]
         return step * np.arange(n, dtype=np.float64)
 
-    def _agreed(
-        self, heights: StatedHeights, step: float | None, name: str
-    ) -> npt.NDArray[np.float64] | None:
+    def _agreed(self, heights: StatedHeights, step: float | None, name: str) -> Array | None:
         """Heights that are stated, unless what else the file says speaks against them."""
         z_um, where = heights.z_um, heights.where
         gaps = np.diff(np.sort(z_um))
@@ -213,7 +210,7 @@ class Facts:
         return z_um
 
 
-def _are_of_planes(z_um: npt.NDArray[np.float64], step: float | None) -> bool:
+def _are_of_planes(z_um: Array, step: float | None) -> bool:
     """Whether heights are those of planes, not of a drive that stood still meanwhile."""
     gaps, extent = np.diff(z_um), float(np.ptp(z_um))
     is_steady = bool(np.all(gaps > 0) or np.all(gaps < 0))
@@ -221,7 +218,7 @@ def _are_of_planes(z_um: npt.NDArray[np.float64], step: float | None) -> bool:
     return extent > SAME_HEIGHT_UM and (is_steady or extent > still)
 
 
-def even_step(z_um: npt.NDArray[np.float64], slack: float = _EVEN) -> float | None:
+def even_step(z_um: Array, slack: float = _EVEN) -> float | None:
     """The mean step, negative if falling; None where heights are off it by more than ``slack``."""
     if len(z_um) < 2:
         return None
@@ -229,16 +226,14 @@ def even_step(z_um: npt.NDArray[np.float64], slack: float = _EVEN) -> float | No
     return step if step != 0 and off <= slack * abs(step) else None
 
 
-def spaced_heights(
-    step_um: float, count: int, stated_um: npt.NDArray[np.float64] | None
-) -> npt.NDArray[np.float64]:
+def spaced_heights(step_um: float, count: int, stated_um: Array | None) -> Array:
     """Heights of planes so far apart, the lowest at 0, that fall where the stated ones do."""
     heights = step_um * np.arange(count, dtype=np.float64)
     falls = stated_um is not None and stated_um[0] > stated_um[-1]
     return heights[::-1] if falls else heights
 
 
-def _step_and_scatter(z_um: npt.NDArray[np.float64]) -> tuple[float, float]:
+def _step_and_scatter(z_um: Array) -> tuple[float, float]:
     """The mean step of heights, and how far one is off it at most."""
     steps = len(z_um) - 1
     step = float((z_um[-1] - z_um[0]) / steps)
@@ -259,6 +254,6 @@ def scatter_note(heights_um: npt.ArrayLike, words: str) -> list[str]:
     ]
 
 
-def _listed(z_um: npt.NDArray[np.float64]) -> str:
+def _listed(z_um: Array) -> str:
     text = [f"{z:g}" for z in z_um]
     return ", ".join(text if len(text) <= 6 else [*text[:3], "…", text[-1]])

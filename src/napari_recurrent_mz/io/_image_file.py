@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ..core.arrays import AnyArray, Array
 from ..core.errors import is_out_of_memory
 from ..core.scans import InputError
 
@@ -163,11 +163,11 @@ def unreadable(name: str, error: Exception) -> InputError:
 class ImageFile:
     """An image file that was read, with what its metadata says."""
 
-    data: npt.NDArray[Any]  #: (Z, Y, X) or (Y, X), pixels in the type of the file
+    data: AnyArray  #: (Z, Y, X) or (Y, X), pixels in the type of the file
     name: str  #: file name without its folder
     path: str = ""  #: where it was read from
     #: (Z,), height of every plane, in micrometres, when the file states heights or a z step
-    z_um: npt.NDArray[np.float64] | None = None
+    z_um: Array | None = None
     pixel_um: float | None = None  #: pixel size in the sample, in micrometres
     z_step_um: float | None = None  #: distance between planes, in micrometres
     na: float | None = None  #: numerical aperture
@@ -197,6 +197,6 @@ class ImageFile:
         return 1 if self.data.ndim == 2 else self.data.shape[0]
 
     @property
-    def stack(self) -> npt.NDArray[Any]:
+    def stack(self) -> AnyArray:
         """The pixels as (Z, Y, X), Z = 1 for a single image."""
         return self.data[np.newaxis] if self.data.ndim == 2 else self.data

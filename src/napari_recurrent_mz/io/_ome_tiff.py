@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ..core.arrays import AnyArray
 from ..core.scans import FloatArray, Heights, InputError
 from ._channels import Channel, NewImage, Place, moved_um, plain, record_of_channel
 from ._facts import INDEX_OF_MEDIUM
@@ -23,7 +23,7 @@ _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]
 _LARGEST_CLASSIC = 2**32 - 2**25  # bytes; what is larger needs 64-bit offsets
 
 
-def write_ome_tiff(path: Path, image: NewImage, planes: Iterator[npt.NDArray[Any]]) -> None:
+def write_ome_tiff(path: Path, image: NewImage, planes: Iterator[AnyArray]) -> None:
     """Write an image whose planes (Y, X) are all known."""
     if image.dtype.name not in _TYPES:
         raise InputError(
@@ -59,7 +59,7 @@ class OmeTiffWriter:
         self._offset = offsets[0]
         self._file = path.open("r+b")
 
-    def put(self, number: int, plane: npt.NDArray[Any]) -> None:
+    def put(self, number: int, plane: AnyArray) -> None:
         """Write one plane (Y, X) to its place, by its number among all planes."""
         self._file.seek(self._offset + number * plane.nbytes)
         self._file.write(np.ascontiguousarray(plane).data)

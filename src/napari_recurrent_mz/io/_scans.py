@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ..core.arrays import AnyArray, Array
 from ..core.scans import InputError, Scan, counted, scan_facts
 from ._facts import spaced_heights
 from ._image_file import ImageFile
@@ -222,7 +222,7 @@ def scan_heights(
     z_step_um: float | None = None,
     *,
     z_um: Sequence[float] | None = None,
-) -> npt.NDArray[np.float64]:
+) -> Array:
     """Heights of chosen planes of a stack, in micrometres, in their order; as scans_from_stack."""
     missing = [p for p in planes if not 0 <= p < image.n_planes]
     if missing:
@@ -241,7 +241,7 @@ def scan_heights(
 
 def stack_heights(
     image: ImageFile, z_step_um: float | None = None, option: str = "--z-step-um"
-) -> npt.NDArray[np.float64]:
+) -> Array:
     """Heights (Z,) of all planes of a stack, in µm, from ``z_step_um`` (``option``) or the file."""
     if z_step_um is not None:
         if not np.isfinite(z_step_um) or z_step_um <= 0:
@@ -257,7 +257,7 @@ def stack_heights(
     return image.z_um
 
 
-def read_heights(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
+def read_heights(path: str | os.PathLike[str]) -> AnyArray:
     """Read a height map in µm, shape (Y, X): a 2-D image, or what :func:`write_surface` wrote."""
     image = read_image(path)
     heights = None if Path(path).is_dir() else heights_in(Path(path))
@@ -268,5 +268,5 @@ def read_heights(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
             f"'{image.name}' is a stack of {image.n_planes} planes: a height map is one 2-D image "
             "of heights in µm."
         )
-    plane: npt.NDArray[Any] = image.stack[0]
+    plane: AnyArray = image.stack[0]
     return plane

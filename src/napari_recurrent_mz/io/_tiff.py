@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ..core.arrays import AnyArray
 from ..core.errors import is_out_of_memory
 from ..core.scans import InputError
 from ._axes import Part, StackSelection
@@ -159,7 +159,7 @@ class TiffPages:
                 raise _cut_short(self.path)
         self._checked.add(number)
 
-    def heights(self) -> npt.NDArray[Any] | None:
+    def heights(self) -> AnyArray | None:
         """The height map of a surface (Y, X), in µm; None in any other file."""
         if self._height_map is None:
             return None
@@ -207,14 +207,12 @@ class TiffPages:
         """Where the record of each image is, and its axes, by its file and place there."""
         return {(each[1], each[2]): (each[7], each[8], each[0]) for each in self._ndtiff_index}
 
-    def _planes(
-        self, image: _TiffImage, stack: StackSelection, numbers: Sequence[int]
-    ) -> npt.NDArray[Any]:
+    def _planes(self, image: _TiffImage, stack: StackSelection, numbers: Sequence[int]) -> AnyArray:
         """Planes by their numbers, (N, Y, X)."""
         pages, series = image.page_numbers(stack), image.series
         if pages is not None and series.dataoffset is None:
             return np.stack([_pixels_of(image.pages[pages[number]]) for number in numbers])
-        whole: npt.NDArray[Any]
+        whole: AnyArray
         if series.dataoffset is not None and series.keyframe.is_memmappable:
             kind = np.dtype(self._tif.byteorder + series.dtype.char)
             whole = np.memmap(self.path, kind, "r", series.dataoffset, tuple(series.shape))
@@ -280,7 +278,7 @@ class _TiffImage:
     entry: int | None  # on that axis; None where there is none
     position: int  # Micro-Manager's number, 0 elsewhere
 
-    def of(self, whole: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def of(self, whole: AnyArray) -> AnyArray:
         """This position out of an array with the axes of the series."""
         return whole if self.entry is None else whole.take(self.entry, self.series.axes.index("R"))
 
@@ -380,9 +378,9 @@ def _ndtiff_records(
     return records
 
 
-def _pixels_of(page: Any) -> npt.NDArray[Any]:
+def _pixels_of(page: Any) -> AnyArray:
     with _opened(page.parent.filehandle):  # perhaps another file of a set
-        pixels: npt.NDArray[Any] = page.asarray()
+        pixels: AnyArray = page.asarray()
         return pixels
 
 
@@ -423,7 +421,7 @@ def image_file_of(
     return facts.image(data, name, str(path), stated)
 
 
-def heights_in(path: Path) -> npt.NDArray[Any] | None:
+def heights_in(path: Path) -> AnyArray | None:
     """The heights (Y, X) in µm that a file of a surface holds; None in any other file."""
     with reading_tiff(path, shared=False) as tiff:
         return tiff.heights()

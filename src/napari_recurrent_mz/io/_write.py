@@ -14,7 +14,16 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from ..core.arrays import check_largest, lazy_or_read, reading, real_array, real_values, with_axes
+from ..core.arrays import (
+    AnyArray,
+    Array,
+    check_largest,
+    lazy_or_read,
+    reading,
+    real_array,
+    real_values,
+    with_axes,
+)
 from ..core.errors import size_in_words
 from ..core.scans import Heights, InputError, check_heights, counted
 from ._channels import Channel, NewImage, OnPlane, Place
@@ -204,7 +213,7 @@ def write_channels(
     channels = [_checked(channel, place) for channel in channels]
     image = NewImage(path.name.split(".")[0], channels, place, provenance or {})
 
-    def planes() -> Iterator[npt.NDArray[Any]]:
+    def planes() -> Iterator[AnyArray]:
         for number, at in enumerate(np.ndindex(*image.shape[:-2])):
             index = dict(zip(image.axes, at, strict=False))
             channel = channels[index.pop("C", 0)]
@@ -252,7 +261,7 @@ def write_surface(
 _FARTHEST_UM = 1e8  # a hundred metres
 
 
-def check_heights_of(shape: tuple[int, ...], heights_um: npt.NDArray[np.float64]) -> None:
+def check_heights_of(shape: tuple[int, ...], heights_um: Array) -> None:
     """Refuse a volume that is none, or has not one height a plane."""
     if len(shape) != 3 or 0 in shape or heights_um.shape != shape[:1]:
         raise InputError(
@@ -296,7 +305,7 @@ class PlaneWriter:
         self.path = path  #: where the image will be
         self._written: set[int] = set()
 
-    def __setitem__(self, index: int, plane: npt.NDArray[Any]) -> None:
+    def __setitem__(self, index: int, plane: AnyArray) -> None:
         """Write the plane with this number, (Y, X)."""
         raise NotImplementedError
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from ..core.arrays import AnyArray, Array
 from ..core.errors import counted, is_out_of_memory
 from ..core.scans import InputError
 from ._axes import Part, StackSelection
@@ -271,7 +271,7 @@ class _UnknownPlaceError(Exception):
 
 def _scale_and_shift(
     level: Mapping[str, Any], multiscale: Mapping[str, Any], n: int
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+) -> tuple[Array, Array]:
     """Scale and translation of a level: its own transformations, then those of all levels."""
     scale, shift, is_scaled = np.ones(n), np.zeros(n), False
     for holder in (level, multiscale):
@@ -324,7 +324,7 @@ class OmeZarrWriter:
                 for number, level in enumerate(level_shapes(image.shape))
             ]
 
-    def put(self, number: int, plane: npt.NDArray[Any]) -> None:
+    def put(self, number: int, plane: AnyArray) -> None:
         """Write one plane (Y, X) to every level, by its number among all planes."""
         at = np.unravel_index(number, self._image.shape[:-2])
         put_plane(self.levels, tuple(int(n) for n in at), plane)
@@ -387,7 +387,7 @@ def chunks_of(array: zarr.Array[Any], selected: Mapping[int, Sequence[int]]) -> 
 
 
 def put_plane(
-    levels: Sequence[zarr.Array[Any]], at: int | tuple[int, ...], plane: npt.NDArray[Any]
+    levels: Sequence[zarr.Array[Any]], at: int | tuple[int, ...], plane: AnyArray
 ) -> None:
     """Write one plane (Y, X) to every level of a pyramid."""
     for number, level in enumerate(levels):
@@ -437,17 +437,17 @@ def _axis(letter: str, place: Place) -> dict[str, str]:
     return axis
 
 
-def halved(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def halved(plane: AnyArray) -> AnyArray:
     """Means of 2 × 2 pixels, at an odd edge of those that there are: (Y, X) → (⌈Y/2⌉, ⌈X/2⌉)."""
     y, x = plane.shape
     if y % 2 or x % 2:
         plane = np.pad(plane, ((0, y % 2), (0, x % 2)), mode="edge")
-    wide = np.float32 if plane.dtype.kind == "f" else np.float64
+    wide: Any = np.float32 if plane.dtype.kind == "f" else np.float64
     rows = plane[::2].astype(wide) + plane[1::2]
     mean = (rows[:, ::2] + rows[:, 1::2]) / 4
     if plane.dtype.kind in "iu":
         mean = np.rint(mean)
-    half: npt.NDArray[Any] = mean.astype(plane.dtype, copy=False)
+    half: AnyArray = mean.astype(plane.dtype, copy=False)
     return half
 
 

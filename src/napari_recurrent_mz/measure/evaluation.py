@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core.arrays import real_array, real_number, real_values, same_shape
+from ..core.arrays import AnyArray, Array, real_array, real_number, real_values, same_shape
 from ..core.device import choose_device
 from ..core.methods import METHODS, method_of
 from ..core.metrics import Normalisation, fitted, plane_measures
@@ -98,7 +98,7 @@ class Evaluation:
 
 
 def evaluate(
-    stack: npt.NDArray[Any],
+    stack: AnyArray,
     z_um: npt.ArrayLike,
     planes: Sequence[int],
     *,
@@ -108,7 +108,7 @@ def evaluate(
     device: str = "auto",
     on_progress: Callable[[int, int], None] | None = None,
     on_plane: Callable[[str, Plane], None] | None = None,
-    reference: npt.NDArray[Any] | None = None,
+    reference: AnyArray | None = None,
 ) -> Evaluation:
     """Rebuild a stack from some of its planes by every method, and compare with the truth.
 
@@ -185,8 +185,8 @@ def evaluate(
 
 
 def evaluate_against(
-    stack: npt.NDArray[Any],
-    reference: npt.NDArray[Any],
+    stack: AnyArray,
+    reference: AnyArray,
     z_um: npt.ArrayLike,
     planes: Sequence[int],
     *,
@@ -223,11 +223,11 @@ def evaluate_against(
 
 
 def _scores(
-    truth: npt.NDArray[Any],
+    truth: AnyArray,
     scale: Normalisation,
     targets: Sequence[int],
     is_fitted: bool,
-    volume: npt.NDArray[Any],
+    volume: AnyArray,
     seconds: float,
 ) -> Scores:
     if is_fitted:
@@ -240,8 +240,8 @@ def _scores(
 
 
 def _rising(
-    stack: npt.NDArray[Any], z_um: npt.NDArray[np.float64], planes: Sequence[int]
-) -> tuple[npt.NDArray[Any], ZGrid, list[int]]:
+    stack: AnyArray, z_um: Array, planes: Sequence[int]
+) -> tuple[AnyArray, ZGrid, list[int]]:
     """The stack from its lowest plane up, its even grid, and the planes in that order."""
     if stack.ndim != 3:
         raise InputError(

@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-from ..core.arrays import Planes, real_array
+from ..core.arrays import AnyArray, Planes, real_array
 from ..core.errors import check_choice
 from ..core.progress import at_once
 from ..core.scans import InputError
 
-Array = npt.NDArray[Any]
 How = Literal["max", "mean", "sum"]
 ViewName = Literal["xy", "xz", "yz"]
 Limits = tuple[float, float]
@@ -78,9 +76,9 @@ class SideViews:
 
     #: (Y, X), along z. For ``max`` the volume's own type (for truth values uint8, for half
     #: precision float32), float64 for ``mean`` and ``sum``.
-    xy: Array
-    xz: Array  #: (Z, X), along y
-    yz: Array  #: (Z, Y), along x
+    xy: AnyArray
+    xz: AnyArray  #: (Z, X), along y
+    yz: AnyArray  #: (Z, Y), along x
     z_um: (
         Limits  #: where the arrays begin and end: outer edges of the voxels, in micrometres, rising
     )
@@ -96,9 +94,9 @@ class SideViews:
         """Whether there is nothing to see: no view has two different pixels."""
         return all(bool((self[view] == self[view].flat[0]).all()) for view in VIEWS)
 
-    def __getitem__(self, view: ViewName) -> Array:
+    def __getitem__(self, view: ViewName) -> AnyArray:
         """The view of that name: ``xy``, ``xz`` or ``yz``."""
-        image: Array = getattr(self, view)
+        image: AnyArray = getattr(self, view)
         return image
 
 
@@ -257,7 +255,7 @@ def _add_block(
     block: tuple[slice, ...],
     inside: Sequence[slice],
     how: How,
-    totals: Sequence[Array],
+    totals: Sequence[AnyArray],
     name: str,
 ) -> None:
     """Read a block once and put it in the views that it belongs to."""
@@ -278,7 +276,7 @@ def _add_block(
             place += seen.sum(axis=axis, dtype=np.float64)
 
 
-def _check_finite(values: Array, first_plane: int, name: str) -> None:
+def _check_finite(values: AnyArray, first_plane: int, name: str) -> None:
     if values.dtype.kind != "f":
         return
     good = np.isfinite(values)

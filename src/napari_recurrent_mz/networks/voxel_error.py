@@ -16,9 +16,9 @@ from functools import lru_cache
 from importlib.resources import files
 
 import numpy as np
-import numpy.typing as npt
 from scipy.ndimage import uniform_filter
 
+from ..core.arrays import Array
 from ..core.optics import Optics
 from ..core.progress import Stopped, never
 from ..core.region import Region
@@ -37,12 +37,10 @@ _LEAST, _FAR = 0.05, float(np.log1p(30.0))
 _DARK = 1e-6  # normalised: the least unit of corrections
 _LARGEST = 6.0  # of the error's logarithm, as of the asinh of a correction
 
-Array = npt.NDArray[np.float32]
-
 
 def features(
-    given: Prepared, correction: Array, distance_dof: npt.NDArray[np.float64], contrast: float
-) -> Array:
+    given: Prepared, correction: FloatArray, distance_dof: Array, contrast: float
+) -> FloatArray:
     """What the model sees of a window of one plane.
 
     Parameters
@@ -79,9 +77,7 @@ def features(
     return np.stack(rows).astype(np.float32, copy=False)
 
 
-def _nearest(
-    images: Array, distance_dof: npt.NDArray[np.float64], *, above: bool
-) -> tuple[Array, float]:
+def _nearest(images: FloatArray, distance_dof: Array, *, above: bool) -> tuple[FloatArray, float]:
     """The nearest of ``images`` on one side, or on the other, and a measure of its distance."""
     away = -distance_dof if above else distance_dof
     if not (away >= 0).any():
@@ -94,9 +90,9 @@ def _nearest(
 class ErrorModel:
     """The fitted function."""
 
-    mean: Array  # (F,), of the features
-    spread: Array  # (F,)
-    layers: tuple[tuple[Array, Array], ...]  # weights (out, in) and biases (out,)
+    mean: FloatArray  # (F,), of the features
+    spread: FloatArray  # (F,)
+    layers: tuple[tuple[FloatArray, FloatArray], ...]  # weights (out, in) and biases (out,)
 
     @classmethod
     def from_dict(cls, values: dict[str, object]) -> ErrorModel:
@@ -108,7 +104,7 @@ class ErrorModel:
         ]
         return cls(mean, spread, tuple(layers))
 
-    def __call__(self, given: Array) -> Array:
+    def __call__(self, given: FloatArray) -> FloatArray:
         """The error over the unit of corrections, (H, W), one standard deviation."""
         rows = (given.reshape(len(given), -1) - self.mean[:, None]) / self.spread[:, None]
         rows = rows.clip(-4, 4)
@@ -117,7 +113,7 @@ class ErrorModel:
             rows /= 1 + np.exp(-rows)
         weight, bias = self.layers[-1]
         logarithm = (weight @ rows + bias[:, None]).clip(-_LARGEST, _LARGEST)
-        error: Array = np.exp(logarithm).reshape(given.shape[1:])
+        error: FloatArray = np.exp(logarithm).reshape(given.shape[1:])
         return error
 
 

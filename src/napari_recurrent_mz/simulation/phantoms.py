@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, ndimage
 
+from ..core.arrays import Array
 from ..core.device import available_cores
 from ..core.optics import Optics
 
@@ -37,7 +38,7 @@ class Space:
         return cls(shape, (z_step_um, pixel, pixel), unit)
 
     @property
-    def size_um(self) -> npt.NDArray[np.float64]:
+    def size_um(self) -> Array:
         """(z, y, x) extent, in micrometres."""
         return np.asarray(np.array(self.shape) * np.array(self.voxel_um), np.float64)
 
@@ -56,7 +57,7 @@ def phantom(kind: str, space: Space, rng: np.random.Generator) -> Volume:
     return (volume / (top or float(volume.max()) or 1.0)).astype(np.float32)
 
 
-def add_points(volume: Volume, points: npt.NDArray[np.float64], values: npt.ArrayLike) -> None:
+def add_points(volume: Volume, points: Array, values: npt.ArrayLike) -> None:
     """Add point sources at ``points`` (N, 3), fractional voxels (z, y, x), spread trilinearly."""
     base = np.floor(points).astype(int)
     part = points - base
@@ -88,9 +89,9 @@ def blobs_of(
     volume: Volume,
     space: Space,
     rng: np.random.Generator,
-    centres_um: npt.NDArray[np.float64],
-    radii_um: npt.NDArray[np.float64],
-    brightness: npt.NDArray[np.float64],
+    centres_um: Array,
+    radii_um: Array,
+    brightness: Array,
     *,
     hollow: float = 0.0,
 ) -> None:
@@ -114,7 +115,7 @@ def blobs_of(
         np.maximum(volume[box], np.float32(value) * body, out=volume[box])
 
 
-def scatter_um(space: Space, rng: np.random.Generator, count: int) -> npt.NDArray[np.float64]:
+def scatter_um(space: Space, rng: np.random.Generator, count: int) -> Array:
     return rng.uniform(size=(count, 3)) * space.size_um
 
 
@@ -122,9 +123,7 @@ def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def walk(
-    space: Space, rng: np.random.Generator, steps: int, stiff: float
-) -> npt.NDArray[np.float64]:
+def walk(space: Space, rng: np.random.Generator, steps: int, stiff: float) -> Array:
     """A persistent random path in voxel coordinates, (steps, 3), half a pixel a step."""
     step_um = 0.5 * space.voxel_um[1]
     turns = rng.standard_normal((steps, 3)) * np.sqrt(step_um / (stiff * space.unit_um))

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..core.arrays import Array
 from ..core.device import memory_bytes
 from ..core.errors import check_choice, size_in_words
 from ..core.optics import Optics, confocal_psf, widefield_psf
@@ -164,7 +165,7 @@ def planned(
     return model
 
 
-_PsfAt = Callable[[Optics, npt.NDArray[np.float64], int], npt.NDArray[np.float64]]
+_PsfAt = Callable[[Optics, Array, int], Array]
 
 
 def _psf_model(optics: Optics, aberration: Aberration | None) -> _PsfAt:
@@ -180,7 +181,7 @@ def _psf_model(optics: Optics, aberration: Aberration | None) -> _PsfAt:
     return lambda optics, heights, size: aberrated(optics, heights + focus, size)
 
 
-def _lags_um(model: Imaging) -> npt.NDArray[np.float64]:
+def _lags_um(model: Imaging) -> Array:
     """Heights of the planes of the transform, circular: 0 first, (fft_planes,)."""
     circular = np.fft.fftfreq(model.fft_planes, 1 / model.fft_planes)
     return np.asarray(circular * model.z_step_um, np.float64)
@@ -259,7 +260,7 @@ class Sample:
     widefield: Volume  #: (Z, Y, X), camera counts with noise
     confocal: Volume  #: (Z, Y, X), the same
     noiseless: Volume  #: (Z, Y, X), the wide-field stack without noise
-    z_um: npt.NDArray[np.float64]  #: (Z,), heights in micrometres, from 0
+    z_um: Array  #: (Z,), heights in micrometres, from 0
     optics: Optics
     kind: str
 

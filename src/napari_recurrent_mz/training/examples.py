@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..core.arrays import Array
 from ..core.errors import check_choice
 from ..networks.inputs import Prepared
 from ..simulation.simulate import Camera
@@ -225,8 +226,8 @@ def random_camera(rng: np.random.Generator, config: ExampleConfig) -> Camera:
 
 
 def with_stage_errors(
-    z_um: npt.NDArray[np.float64], rng: np.random.Generator, largest_dof: float, dof_um: float
-) -> npt.NDArray[np.float64]:
+    z_um: Array, rng: np.random.Generator, largest_dof: float, dof_um: float
+) -> Array:
     """Heights (M,) as a user states them: in a third of the cases the stage was not there."""
     if rng.random() >= 1 / 3:
         return z_um

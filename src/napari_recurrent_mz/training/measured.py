@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..core.arrays import as_single, real_array, real_values
+from ..core.arrays import AnyArray, Array, as_single, real_array, real_values
 from ..core.optics import Optics
 from ..core.progress import Stopped, never, tell
 from ..core.scans import InputError
@@ -38,7 +37,7 @@ _NARROWEST = 64  # in 32 pixels, a network that gained 0.4 dB in 64 seemed to lo
 class MeasuredField(Field):
     """A stack, or a region of one, that a camera took: the lowest plane first, in any real type."""
 
-    heights_um: npt.NDArray[np.float64]  # (Z,), of each plane above the lowest one
+    heights_um: Array  # (Z,), of each plane above the lowest one
 
     def drawn(self, _target: str, _config: ExampleConfig, rng: np.random.Generator) -> Stack:
         """A random window, told as it is."""
@@ -53,7 +52,7 @@ class MeasuredField(Field):
 
 
 def measured_field(
-    stack: npt.NDArray[Any], z_um: npt.ArrayLike, optics: Optics, name: str
+    stack: AnyArray, z_um: npt.ArrayLike, optics: Optics, name: str
 ) -> MeasuredField:
     """A user's stack as a field to learn from.
 

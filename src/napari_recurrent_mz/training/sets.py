@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..core.arrays import AnyArray, Array
 from ..core.device import Device
 from ..core.optics import Optics
 from ..core.scans import InputError, ScanStack
@@ -37,9 +38,9 @@ _REACH_DOF = 47.9  # one range for all: the covariance tables are few and made o
 class Stack:
     """The planes of one sample, of which some become scans and others targets."""
 
-    images: torch.Tensor | npt.NDArray[Any]  # (Z, Y, X); bright structure is about 1
-    truths: torch.Tensor | npt.NDArray[Any]  # (Z, Y, X): what a network is to make
-    z_um: npt.NDArray[np.float64]  # (Z,), as the network is told, as are the optics
+    images: torch.Tensor | AnyArray  # (Z, Y, X); bright structure is about 1
+    truths: torch.Tensor | AnyArray  # (Z, Y, X): what a network is to make
+    z_um: Array  # (Z,), as the network is told, as are the optics
     optics: Optics
     step_dof: float  # between planes, in depths of field
     counted: bool = False  # whether the images are counts of a camera, the truths as well
@@ -60,13 +61,13 @@ class Take(NamedTuple):
     """What is taken of a stack."""
 
     scans: npt.NDArray[np.int64]  # (M,), planes in the order in which they enter
-    z_um: npt.NDArray[np.float64]  # (M,), heights that the network is told
+    z_um: Array  # (M,), heights that the network is told
     targets: npt.NDArray[np.int64]  # (T,), planes
     camera: Camera | None  # that takes the scans; None where a camera has
 
 
 def _planes(
-    stack: torch.Tensor | npt.NDArray[Any], numbers: npt.NDArray[np.int64], device: torch.device
+    stack: torch.Tensor | AnyArray, numbers: npt.NDArray[np.int64], device: torch.device
 ) -> torch.Tensor:
     if isinstance(stack, torch.Tensor):
         return stack[torch.from_numpy(numbers).to(device)]

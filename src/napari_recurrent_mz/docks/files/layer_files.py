@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from napari.layers import Image, Layer
 
 from ... import __version__
+from ...core.arrays import Array
 from ...core.scans import Heights, InputError
 from ...io import Channel, Place, even_step, write_channels, write_surface
 from ...io._channels import OnPlane
@@ -126,7 +126,7 @@ def place_of(layer: Image) -> Place:
     return Place(pixel, heights, step, origin, time)
 
 
-def _uneven_heights(layer: Image, start: float, step: float) -> npt.NDArray[np.float64] | None:
+def _uneven_heights(layer: Image, start: float, step: float) -> Array | None:
     """The heights that the even ones of a layer stand for, if it stands where it was put."""
     heights = np.atleast_1d(np.asarray(_layers.own_metadata(layer).get("z_um", ()), np.float64))
     if len(heights) != _layers.plane_count(layer) or len(heights) < 2:
@@ -136,7 +136,7 @@ def _uneven_heights(layer: Image, start: float, step: float) -> npt.NDArray[np.f
     return heights if is_there and not is_even else None
 
 
-def _pixel_um(layer: Image, scale: npt.NDArray[np.float64]) -> float:
+def _pixel_um(layer: Image, scale: Array) -> float:
     y, x = (float(size) for size in scale[-2:])
     if abs(y - x) > 1e-6 * x:
         raise InputError(

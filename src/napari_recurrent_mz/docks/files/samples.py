@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...core.arrays import Array
 from ...core.optics import Optics
 from ...io import read_image
 from ..shared.layers import METADATA_KEY, thickness_um, um_scale_and_place
@@ -26,7 +27,7 @@ class SampleStack:
     """A fully sampled wide-field stack (Z, Y, X), from which a few planes can be scans."""
 
     widefield: npt.NDArray[np.uint16]
-    z_um: npt.NDArray[np.float64]
+    z_um: Array
     optics: Optics
 
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 from napari.layers import Image, Points
 
+from ...core.arrays import Array
 from ...core.optics import Optics
 from ...core.progress import Steps
 from ...core.scans import InputError
@@ -28,8 +28,6 @@ from ..shared.places import index_in, show_plane_of
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Array = npt.NDArray[np.float64]
 
 _PLACE = ("ndim", "scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 _RING = 2.5  # diameter of a ring, in widths of a bead

@@ -9,9 +9,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from napari.layers import Layer
 
+from ...core.arrays import AnyArray
 from ...core.scans import InputError, Scan, check_image, listed, scan_facts
 from ...io import z_from_name
 from ..files.reader import is_session_path
@@ -31,7 +31,7 @@ from .work import Add, LiveRun, ScanQuestion
 class Candidate:
     """An image that may become a scan, once its height is known."""
 
-    pixels: npt.NDArray[Any]  # (Y, X)
+    pixels: AnyArray  # (Y, X)
     name: str
     z_um: float | None
     pixel_um: float | None

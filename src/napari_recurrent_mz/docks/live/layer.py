@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from napari.layers import Image, Vectors
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 
+from ...core.arrays import Array
 from ...core.methods import METHOD_NAMES
 from ...core.scans import ZGrid
 from ..shared.insides import SHORT_PAUSES
@@ -195,7 +195,7 @@ class NextScanFrame(LayerInTurns[Vectors]):
         )
 
 
-def frame_of(plane: float, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+def frame_of(plane: float, shape: tuple[int, ...]) -> Array:
     """Beginnings and directions around a field (Y, X) at a height in planes; shape (4, 2, 3)."""
     rows, columns = shape
     corners = np.array([(0, 0), (0, columns), (rows, columns), (rows, 0)]) - 0.5

@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from napari.layers import Image
 
+from ...core.arrays import AnyArray
 from ...core.scans import InputError
 from ...estimates.normalisation import EdfNormalisation
 from ...io import write_table
@@ -91,7 +91,7 @@ class PrepareDock(Dock):
             return
         step = {"task": "normalise", **measured.as_dict()}
 
-        def add(volume: npt.NDArray[Any]) -> None:
+        def add(volume: AnyArray) -> None:
             added = self._add(volume, about | {"contrast_limits": (0.0, 1.0)})
             low, high = float(volume.min()), float(volume.max())
             added.contrast_limits_range = (min(low, 0.0), max(high, 1.0))
@@ -129,7 +129,7 @@ class PrepareDock(Dock):
         abouts = [_layers.about_layer(image, f"{image.name} (aligned)", step) for image in images]
         is_apart = _job.lie_apart(images)
 
-        def add(result: tuple[Alignment, npt.NDArray[Any]]) -> None:
+        def add(result: tuple[Alignment, AnyArray]) -> None:
             self._add_aligned(*result, source, abouts, step)
             self._done(ALIGN, *_job.correlation_words(result[0], is_apart))
 
@@ -138,7 +138,7 @@ class PrepareDock(Dock):
     def _add_aligned(
         self,
         alignment: Alignment,
-        moved: npt.NDArray[Any],
+        moved: AnyArray,
         source: PlaneSource,
         abouts: list[dict[str, Any]],
         step: dict[str, Any],
@@ -186,7 +186,7 @@ class PrepareDock(Dock):
         about = _job.about_edf(layer, source)
         measured = weakref.ref(layer)
 
-        def show(result: tuple[npt.NDArray[Any], EdfNormalisation]) -> None:
+        def show(result: tuple[AnyArray, EdfNormalisation]) -> None:
             image, normalisation = result
             self.normalisation, self._measured = normalisation, measured
             words = "Measured. The stack stays as it is until you apply it."
@@ -208,7 +208,7 @@ class PrepareDock(Dock):
         places = _job.place_of(wide), _job.place_of(confocal)
         before = _job.frames_of(wide, confocal)
 
-        def add(result: tuple[Registration, npt.NDArray[Any]]) -> None:
+        def add(result: tuple[Registration, AnyArray]) -> None:
             registration, volume = result
             if _job.frames_of(wide, confocal) != before:
                 raise InputError("One of the stacks was moved or scaled meanwhile: register again.")
@@ -252,7 +252,7 @@ class PrepareDock(Dock):
             "so it will not lie over it."
         ]
 
-    def _add(self, pixels: npt.NDArray[Any], about: dict[str, Any]) -> Image:
+    def _add(self, pixels: AnyArray, about: dict[str, Any]) -> Image:
         """Add a layer and stay where the viewer is."""
         dims = self._viewer.dims
         before, count = tuple(dims.point), dims.ndim

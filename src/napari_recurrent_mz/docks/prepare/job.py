@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from napari.layers import Image, Layer
 
+from ...core.arrays import AnyArray, Array
 from ...core.progress import Progress, Steps
 from ...core.scans import InputError
 from ...estimates.normalisation import EdfNormalisation, Normalisation, edf_normalisation
@@ -39,7 +39,7 @@ class PlaneSource:
     name: str
     planes: Any  # array_like (M, Y, X), or a list of (Y, X)
     labels: list[str]  # how error messages call the planes
-    z_um: npt.NDArray[np.float64] | None  # (M,); None when the layer does not say
+    z_um: Array | None  # (M,); None when the layer does not say
     pixel_um: float | None
 
 
@@ -113,7 +113,7 @@ def lie_apart(images: Sequence[Image]) -> bool:
 
 
 # what runs in a thread ----------------------------------------------------------------
-def align_job(source: PlaneSource, form: Align) -> Steps[tuple[Alignment, npt.NDArray[Any]]]:
+def align_job(source: PlaneSource, form: Align) -> Steps[tuple[Alignment, AnyArray]]:
     """Align and move: gives the alignment and the moved planes."""
     alignment = yield from aligning(
         source.planes,
@@ -128,7 +128,7 @@ def align_job(source: PlaneSource, form: Align) -> Steps[tuple[Alignment, npt.ND
 
 def measure_job(
     source: PlaneSource, edf: Any, edf_name: str
-) -> Steps[tuple[npt.NDArray[Any], EdfNormalisation]]:
+) -> Steps[tuple[AnyArray, EdfNormalisation]]:
     """Measure the normalisation on a given image, or on one that is made: gives both."""
     if edf is None:
         edf = (yield from extending_focus(source.planes, name=source.name)).image
@@ -137,7 +137,7 @@ def measure_job(
     return edf, edf_normalisation(edf, edf_name)
 
 
-def apply_job(source: PlaneSource, normalisation: Normalisation) -> Steps[npt.NDArray[Any]]:
+def apply_job(source: PlaneSource, normalisation: Normalisation) -> Steps[AnyArray]:
     """Normalise every plane."""
     count = len(source.planes)
     normalised = []
@@ -148,11 +148,8 @@ def apply_job(source: PlaneSource, normalisation: Normalisation) -> Steps[npt.ND
 
 
 def register_job(
-    wide: PlaneSource,
-    confocal: PlaneSource,
-    places: tuple[Place, Place],
-    form: Register,
-) -> Steps[tuple[Registration, npt.NDArray[Any]]]:
+    wide: PlaneSource, confocal: PlaneSource, places: tuple[Place, Place], form: Register
+) -> Steps[tuple[Registration, AnyArray]]:
     """Register and resample: gives the registration and the resampled stack."""
     names = wide.name, confocal.name
     registration = yield from registering(

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from napari.layers import Image, Layer
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QPushButton
 
+from ...core.arrays import Array
 from ...core.scans import InputError
 from ...io import ImageFile, check_readable, z_from_name
 from ...io._axes import AXIS_WORDS, StackSelection
@@ -287,7 +287,7 @@ def layer_arguments(image: ImageFile) -> dict[str, Any]:
     return about | place
 
 
-def _step_um(image: ImageFile, heights: npt.NDArray[np.float64] | None) -> float:
+def _step_um(image: ImageFile, heights: Array | None) -> float:
     """The z-step to show a stack, or a single plane, with."""
     if heights is None:
         return float(image.z_step_um or image.pixel_um or 1.0)

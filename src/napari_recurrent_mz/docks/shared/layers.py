@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from napari.layers import Image, Layer
 
-from ...core.arrays import reading
+from ...core.arrays import AnyArray, Array, reading
 from ...core.scans import InputError
 from ...io import even_step, read_image, z_from_name
 from ...io._channels import BY_TIME
@@ -145,13 +144,13 @@ def plane_shape(layer: Image) -> tuple[int, int]:
     return int(y), int(x)
 
 
-def plane_pixels(layer: Image, plane: int, frame: int = 0) -> npt.NDArray[Any]:
+def plane_pixels(layer: Image, plane: int, frame: int = 0) -> AnyArray:
     """One plane of the layer at full resolution, shape (Y, X), as it is stored."""
     check_is_there(layer)
     return plane_of(full_resolution(layer), plane, frame, plane_name(layer, plane))
 
 
-def plane_of(data: Any, plane: int, frame: int, name: str) -> npt.NDArray[Any]:
+def plane_of(data: Any, plane: int, frame: int, name: str) -> AnyArray:
     """One plane (Y, X) of pixels ([[T,] Z,] Y, X), which may be lazy."""
     with reading(f"'{name}'"):
         if data.ndim >= 3:
@@ -206,7 +205,7 @@ def is_tilted(layer: Layer) -> bool:
     return bool(beside.max() > _TURNED * np.abs(matrix).max())
 
 
-def world_scale(layer: Layer) -> npt.NDArray[np.float64]:
+def world_scale(layer: Layer) -> Array:
     """How far apart voxels are along each axis, in the world of the layer."""
     if _is_placed_plainly(layer):
         return np.asarray(layer.scale, np.float64)
@@ -215,7 +214,7 @@ def world_scale(layer: Layer) -> npt.NDArray[np.float64]:
     return np.asarray(np.where(np.diag(matrix) < 0, -size, size).round(_DIGITS))
 
 
-def world_place(layer: Layer) -> npt.NDArray[np.float64]:
+def world_place(layer: Layer) -> Array:
     """Where the first voxel is in the world of the layer: its translation, or by its transform."""
     if _is_placed_plainly(layer):
         return np.asarray(layer.translate, np.float64)
@@ -229,7 +228,7 @@ def _is_placed_plainly(layer: Layer) -> bool:
     return is_plain and not np.any(layer.shear)
 
 
-def _world_map(layer: Layer) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _world_map(layer: Layer) -> tuple[Array, Array]:
     """The matrix from voxels to the world, and where the first voxel is."""
     zero = np.asarray(layer.data_to_world((0,) * layer.ndim), float)
     columns = [np.asarray(layer.data_to_world(unit), float) - zero for unit in np.eye(layer.ndim)]
@@ -335,7 +334,7 @@ def check_even(layer: Image) -> None:
         even_step_of(layer, heights)
 
 
-def even_step_of(layer: Image, heights_um: npt.NDArray[np.float64]) -> float:
+def even_step_of(layer: Image, heights_um: Array) -> float:
     """The step of planes at these heights, below 0 from the top down; refuses uneven ones."""
     step = even_step(heights_um)
     if step is None:
@@ -391,7 +390,7 @@ def _in_length(layer: Layer) -> list[bool]:
 
 
 # heights ------------------------------------------------------------------------------------
-def heights_um(layer: Image) -> tuple[npt.NDArray[np.float64] | None, str]:
+def heights_um(layer: Image) -> tuple[Array | None, str]:
     """Heights of the planes in µm (None when nothing says), and a note on where they come from."""
     stated = file_heights_um(layer)
     if stated is not None:
@@ -415,7 +414,7 @@ def heights_um(layer: Image) -> tuple[npt.NDArray[np.float64] | None, str]:
     return None, "not known: type it"
 
 
-def file_heights_um(layer: Image) -> npt.NDArray[np.float64] | None:
+def file_heights_um(layer: Image) -> Array | None:
     """Heights that the file states, as long as the layer lies in z as it was made from them."""
     stated = known_metadata(layer).get("z_um")
     if stated is None:
@@ -437,7 +436,7 @@ def file_heights_um(layer: Image) -> npt.NDArray[np.float64] | None:
     return heights if is_there else None
 
 
-def heights_by_time(layer: Image) -> npt.NDArray[np.float64] | None:
+def heights_by_time(layer: Image) -> Array | None:
     """Heights in µm (T, Z) where the file gives time points heights of their own."""
     entry, path, shape = (
         own_metadata(layer),

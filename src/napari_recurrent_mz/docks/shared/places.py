@@ -9,10 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Layer
 
+from ...core.arrays import Array
 from ...core.scans import ZGrid
 from .layers import check_units, um_in, um_per_unit
-
-Array = npt.NDArray[np.float64]
 
 
 def show_height(viewer: Any, z_um: float) -> None:
@@ -27,7 +26,7 @@ def um_along(dims: Any, axis: int) -> float:
     return 1.0 if dims.units is None else um_in(dims.units[axis])
 
 
-def units_of(layer: Layer, dims: Any) -> npt.NDArray[np.float64]:
+def units_of(layer: Layer, dims: Any) -> Array:
     """Units of a layer's world per unit of the viewer's, along the layer's axes."""
     axes = range(-layer.ndim, 0)
     return np.array([um_along(dims, axis) / um_per_unit(layer, axis) for axis in axes])

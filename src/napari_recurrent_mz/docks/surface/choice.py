@@ -12,7 +12,7 @@ from napari.layers import Image, Labels, Layer, Points
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QTableWidgetItem
 
-from ...core.arrays import reading
+from ...core.arrays import Array, reading
 from ...core.scans import Heights, InputError, check_heights
 from ..shared import layers as _layers
 from ..shared.form import FormPanel, as_named, asked, faint, parse_length_um
@@ -35,7 +35,7 @@ def is_map(layer: Layer) -> bool:
     return sum(size > 1 for size in data.shape) == 2 and max(data.shape[:-2], default=1) == 1
 
 
-def points_um(layer: Points, pixels: _layers.Frame) -> npt.NDArray[np.float64]:
+def points_um(layer: Points, pixels: _layers.Frame) -> Array:
     """The points of a layer, (N, 3) as (z, y, x) in µm; ``pixels`` are those of the scans."""
     if layer.ndim < 3:
         raise InputError(
@@ -57,7 +57,7 @@ def move_point(layer: Points, number: int, point_um: npt.ArrayLike, pixels: _lay
     layer.data = data
 
 
-def _world_of(layer: Points, pixels: _layers.Frame) -> npt.NDArray[np.float64]:
+def _world_of(layer: Points, pixels: _layers.Frame) -> Array:
     """Size of a unit of a layer's world, and the place of its zero, along z, y and x in µm."""
     units_um = [_layers.um_per_unit(layer, axis) for axis in (-3, -2, -1)]
     return np.where(_layers.axes_in_um(layer), [units_um, (0.0, 0.0, 0.0)], pixels)
@@ -123,10 +123,10 @@ class PointTable(NumberTable):
             22,
         )
         self.setFixedHeight(22 * _ROWS_SHOWN + 26)
-        self._shown: npt.NDArray[np.float64] = np.zeros((0, 3))
+        self._shown: Array = np.zeros((0, 3))
         on(self, self.itemChanged, self._edited)
 
-    def show_points(self, points: npt.NDArray[np.float64]) -> None:
+    def show_points(self, points: Array) -> None:
         self._shown = points
         self.show_rows([[f"{value:.3f}" for value in point] for point in points])
 

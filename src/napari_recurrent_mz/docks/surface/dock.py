@@ -15,6 +15,7 @@ import numpy.typing as npt
 from napari.layers import Image, Surface
 from qtpy.QtWidgets import QCheckBox
 
+from ...core.arrays import Array
 from ...core.methods import method_of
 from ...core.progress import Steps, stepping, time_in_words
 from ...core.scans import Heights, InputError, Scan, contrast_limits
@@ -180,9 +181,7 @@ class SurfaceDock(ScanSource):
         target = HeightMap(heights, self.surface.layer().name, points)
         return Recipe(scans, target, optics, needs.key, *self.method.needed(needs), pixel_um)
 
-    def _heights(
-        self, scans: Sequence[Scan], pixel_um: float
-    ) -> tuple[Heights, npt.NDArray[np.float64] | None]:
+    def _heights(self, scans: Sequence[Scan], pixel_um: float) -> tuple[Heights, Array | None]:
         from ...engine.surfaces import plane_through
 
         layer, first = self.surface.layer(), self._first()
@@ -279,7 +278,7 @@ class SurfaceDock(ScanSource):
         self.say(f"{sentence}\n{check.sentence}" if check else sentence, "done")
 
     # wiring ---------------------------------------------------------------------------
-    def _point_moved(self, number: int, point: npt.NDArray[np.float64]) -> None:
+    def _point_moved(self, number: int, point: Array) -> None:
         layer = self.surface.points.layer()
         if layer is not None and number < len(layer.data):
             move_point(layer, number, point, self._pixels())

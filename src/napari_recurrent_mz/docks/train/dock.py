@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.figure import Figure
 from napari.layers import Image, Layer
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QFileDialog
 
-from ...core.arrays import reading
+from ...core.arrays import Array, reading
 from ...core.optics import Optics
 from ...core.progress import Listener, Stopped, listening
 from ...core.scans import InputError
@@ -65,7 +64,7 @@ class AdaptJob:
     path: Path
 
 
-def _stack(layer: Image, step: float | None) -> tuple[str, Any, npt.NDArray[np.float64]]:
+def _stack(layer: Image, step: float | None) -> tuple[str, Any, Array]:
     layer = check_stack(layer, "the network learns from a full z-stack (Z, Y, X), so choose one.")
     heights = _layers.heights_um(layer)[0]
     if heights is None and step is None:

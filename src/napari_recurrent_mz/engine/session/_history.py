@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...core.arrays import Array
 from ...core.metrics import FEWEST
 from ...core.scans import FloatArray
 from ...estimates.planning import percent
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from psygnal import Signal
 
+from ...core.arrays import Array
 from ...core.device import check_memory
 from ...core.methods import image_made
 from ...core.metrics import EPSILON
@@ -424,7 +425,7 @@ class Session:
             target=self._live.engine.target,
         )  # fmt: skip
 
-    def expected_error(self) -> npt.NDArray[np.float64]:
+    def expected_error(self) -> Array:
         """Expected error of every plane, shape (Z,), relative to its standard deviation.
 
         Of the linear estimate, in closed form; 0 is known, 1 is nothing known but the mean.

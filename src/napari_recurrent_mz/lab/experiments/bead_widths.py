@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ...core.arrays import Array
 from ...measure.beads import kl_divergence, measure_beads
 from ...simulation.phantoms import add_points
 from ..shared import Goal
@@ -31,7 +32,7 @@ _SPREAD = 0.2
 _ENOUGH = 88
 
 
-def _sample(lab: Lab, number: int) -> tuple[HeldOutStack, npt.NDArray[np.float64]]:
+def _sample(lab: Lab, number: int) -> tuple[HeldOutStack, Array]:
     """Beads at random places, 63×/1.4 and Texas Red; those in the field, (N, 3) in micrometres."""
     step = lab.settings.z_step_um / 2
     microscope = lab.microscope(
@@ -69,9 +70,7 @@ def _measure(lab: Lab) -> Iterator[Row]:
             lab.pictures[method] = volume.max(axis=1)
 
 
-def _isolated(
-    held: HeldOutStack, volume: npt.NDArray[np.float32], places_um: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
+def _isolated(held: HeldOutStack, volume: npt.NDArray[np.float32], places_um: Array) -> Array:
     """The beads between the outer scans that can be measured in the true volume, lowest first."""
     voxel = (float(held.z_um[1] - held.z_um[0]), *2 * [held.optics.pixel_um])
     z = places_um[:, 0]
@@ -80,14 +79,14 @@ def _isolated(
         return wanted
     table = measure_beads(volume, voxel, points=wanted)
     accepted = wanted[table.accepted.to_numpy(bool)]
-    rising: npt.NDArray[np.float64] = accepted[np.argsort(accepted[:, 0])]
+    rising: Array = accepted[np.argsort(accepted[:, 0])]
     return rising
 
 
 def _widths(
     volume: npt.NDArray[np.float32],
     held: HeldOutStack,
-    beads_um: npt.NDArray[np.float64],
+    beads_um: Array,
     bottom_um: float,
     about: Row,
 ) -> Iterator[Row]:

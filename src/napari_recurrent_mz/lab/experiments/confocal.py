@@ -6,13 +6,12 @@ import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import product
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ...core.arrays import AnyArray
 from ...core.metrics import Normalisation, fitted, psnr, ssim
 from ...core.scans import FloatArray
 from ...measure.evaluation import CONFOCAL_METHODS, FULL_STACK
@@ -63,7 +62,7 @@ def _measure(lab: Lab) -> Iterator[Row]:
         assert held.confocal is not None  # every case has one
         truth = held.confocal
         scale = Normalisation.of_stack(truth)
-        volumes: dict[str, npt.NDArray[Any]] = {"confocal": truth}
+        volumes: dict[str, AnyArray] = {"confocal": truth}
         for method in methods:
             volumes[method] = alike = fitted(_volume(lab, held, scans_um, method), truth)
             for index in held.between(held.z_um[0], held.z_um[-1], lab.settings.every_um / 2):

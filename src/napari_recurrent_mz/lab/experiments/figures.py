@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import PIL.Image
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from ...core.arrays import AnyArray
 from ...core.methods import METHOD_NAMES
 
 STYLE: dict[Any, Any] = {
@@ -124,7 +124,7 @@ def bars(axes: Axes, values: pd.Series, *, unit: str, errors: pd.Series | None =
     axes.grid(axis="y", visible=False)
 
 
-def image(axes: Axes, pixels: npt.NDArray[Any], title: str, *, top: float | None = None) -> None:
+def image(axes: Axes, pixels: AnyArray, title: str, *, top: float | None = None) -> None:
     """A grey-scale picture without axes, from its 1st percentile to ``top`` or its brightest."""
     low = float(np.percentile(pixels, 1))
     high = float(np.percentile(pixels, 99.8)) if top is None else top

@@ -15,6 +15,7 @@ import torch
 
 from ...cli._lab import Sizes
 from ...cli._options import option_name
+from ...core.arrays import AnyArray, Array
 from ...core.device import Device, choose_device
 from ...core.methods import METHOD_NAMES, METHODS, method_of
 from ...core.metrics import Normalisation, nrmse, psnr, ssim
@@ -92,7 +93,7 @@ class HeldOutStack:
     # (Z, Y, X): what a reconstruction is held against: without noise where it is simulated
     truth: FloatArray
     seen: FloatArray  # (Z, Y, X): the same planes as a camera gives them: scans come from here
-    z_um: npt.NDArray[np.float64]  # (Z,): rising, evenly spaced, in micrometres
+    z_um: Array  # (Z,): rising, evenly spaced, in micrometres
     optics: Optics
     confocal: FloatArray | None = None  # the confocal counterpart of ``truth``
 
@@ -122,7 +123,7 @@ class HeldOutStack:
         return [int(i) for i in inside[::stride]]
 
 
-def score(held: HeldOutStack, index: int, plane: npt.NDArray[Any]) -> dict[str, float]:
+def score(held: HeldOutStack, index: int, plane: AnyArray) -> dict[str, float]:
     """A plane against the truth: PSNR (dB), NRMSE (%), SSIM, and RMSE in grey levels of 255."""
     truth, test = held.scale.apply(held.truth[index]), held.scale.apply(plane)
     return {
@@ -182,7 +183,7 @@ class Lab:
         )
 
     def image(
-        self, microscope: Imaging, volume: npt.NDArray[Any], seed: Sequence[int], camera: Camera
+        self, microscope: Imaging, volume: AnyArray, seed: Sequence[int], camera: Camera
     ) -> HeldOutStack:
         """What a microscope and a camera make of an object."""
         generator = torch.Generator(self.device.torch).manual_seed(

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ...core.arrays import AnyArray
 from ...core.metrics import EPSILON, relative_change
 from ...core.scans import FloatArray
 from ...estimates.expectation import Expectation
@@ -171,11 +170,11 @@ def _calibration(held: HeldOutStack, step: Step) -> Row:
     return row
 
 
-def _rms(values: npt.NDArray[Any]) -> float:
+def _rms(values: AnyArray) -> float:
     return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
 
 
-def _rank(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
+def _rank(one: AnyArray, other: AnyArray) -> float:
     """Spearman's rank correlation."""
     from scipy.stats import rankdata
 

@@ -9,10 +9,10 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ...core.arrays import Array
 from ...core.scans import Scan
 from ...engine.tiles import NetworkPlanes
 from ..shared import Goal
@@ -26,7 +26,7 @@ _DRAWS = 5
 _PAPER = {**dict.fromkeys(OURS, "close curves"), "unet-3d": "fails (Fig. 4b)"}
 
 
-def random_heights(rng: np.random.Generator) -> npt.NDArray[np.float64]:
+def random_heights(rng: np.random.Generator) -> Array:
     """Three heights from 3 µm up, adjacent ones 4 to 6 µm apart, as (3, 7.8, 13.6) in Fig. 4a."""
     gaps = rng.uniform(_SMALLEST_UM, _SPACING_UM, 2)
     return WORM_SCANS_UM[0] + np.concatenate([[0.0], np.cumsum(gaps)])
@@ -176,11 +176,7 @@ def _measure_position(lab: Lab) -> Iterator[Row]:
 
 
 def _rows_with_error(
-    lab: Lab,
-    held: HeldOutStack,
-    correct: NetworkPlanes,
-    error_um: npt.NDArray[np.float64],
-    about: Mapping[str, Any],
+    lab: Lab, held: HeldOutStack, correct: NetworkPlanes, error_um: Array, about: Mapping[str, Any]
 ) -> Iterator[Row]:
     """The planes with errors in the DPM alone, and in the stated heights."""
     scans = zip(held.scans(_SCANS_UM), error_um, strict=True)

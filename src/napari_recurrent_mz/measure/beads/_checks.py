@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ...core.arrays import as_single, real_array
+from ...core.arrays import Array, as_single, real_array
 from ...core.errors import check_choice
 from ...core.scans import InputError
-from ._find import Array, Voxels
+from ._find import Voxels
 
 MODELS = ("profiles", "gaussian3d")
 

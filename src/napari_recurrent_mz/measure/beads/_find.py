@@ -5,16 +5,15 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from ...core.arrays import AnyArray, Array
 from ...core.scans import InputError
 
-Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
 Voxels = npt.NDArray[np.float32]
 
@@ -161,7 +160,7 @@ def _half_maximum(line: Array) -> float:
     return float(2 * np.mean(sides)) if sides else float(len(line))
 
 
-def half_width(profile: Array, at: npt.NDArray[Any]) -> float:
+def half_width(profile: Array, at: AnyArray) -> float:
     """Where a profile first falls below half of its first value, by linear interpolation."""
     half = profile[0] / 2
     after = int(np.argmax(profile < half))

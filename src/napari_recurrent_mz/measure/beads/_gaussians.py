@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+from ...core.arrays import Array
 
 FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ...core.arrays import Array
 from ...core.progress import finished, never
 from ...estimates.saturation import limit_of
 from ._checks import (
@@ -20,7 +21,6 @@ from ._checks import (
     checked_volume,
 )
 from ._find import (
-    Array,
     FilteredVolume,
     Index,
     Voxels,

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ...core.arrays import reading, real_array
+from ...core.arrays import Array, reading, real_array
 from ...core.scans import InputError
-from ._gaussians import FWHM_PER_SIGMA, Array, Windows, fit_gaussians
+from ._gaussians import FWHM_PER_SIGMA, Windows, fit_gaussians
 from ._measure import half_region
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core import metrics
-from ...core.arrays import real_array
+from ...core.arrays import Array, real_array
 from ...core.scans import InputError, listed
 from ...io import write_table
 from ._measure import HEADERS
@@ -48,7 +48,7 @@ _REMEDIES = {
 class Widths:
     """The full widths at half maximum of the accepted beads along one axis."""
 
-    values_um: npt.NDArray[np.float64]  #: (n,), without those that were not measured
+    values_um: Array  #: (n,), without those that were not measured
     mean_um: float  #: NaN where there is no bead
     median_um: float  #: NaN where there is no bead
     std_um: float  #: NaN where there is no bead
@@ -75,12 +75,12 @@ def widths(table: pd.DataFrame, axis: str) -> Widths:
     return Widths(values, float(mean), float(median), float(std))
 
 
-def _finite(sample: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def _finite(sample: npt.ArrayLike) -> Array:
     values = np.ravel(real_array(sample, "The list of widths", finite=False).astype(np.float64))
     return values[np.isfinite(values)]
 
 
-def histogram_edges(*samples: npt.ArrayLike, bins: int = BINS) -> npt.NDArray[np.float64]:
+def histogram_edges(*samples: npt.ArrayLike, bins: int = BINS) -> Array:
     """Edges of equal bins from the least to the greatest width of all samples.
 
     Parameters

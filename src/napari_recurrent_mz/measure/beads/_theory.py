@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from ...core.arrays import Array
 from ...core.optics import Optics, widefield_psf
 from ...core.scans import InputError
 from ._find import half_width
-
-Array = npt.NDArray[np.float64]
 
 _REACH = 1.6  # lateral and axial range, in resolutions and depths of field, beyond the bead
 _FINE = 24  # samples in one of them

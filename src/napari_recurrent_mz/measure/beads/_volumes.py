@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ...core.arrays import real_array
+from ...core.arrays import Array, real_array
 from ...core.progress import Step, Steps, finished, never
 from ...core.scans import InputError, counted
 from ...io import even_step
@@ -17,8 +17,6 @@ from ._measure import BeadSettings, bead_steps
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Array = npt.NDArray[np.float64]
 
 Tables = tuple[tuple["pd.DataFrame", ...], tuple[str, ...]]
 

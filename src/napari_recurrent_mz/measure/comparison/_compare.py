@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ...core.arrays import AnyArray, Array
 from ...core.metrics import Normalisation, StackScale, StraightFit, plane_measures
 from ...core.optics import Optics
 from ...core.progress import Step, Steps, finished
@@ -20,8 +20,6 @@ from ._volume import Volume
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Array = npt.NDArray[Any]
 
 MEASURES = {"psnr_db": "PSNR (dB)", "nrmse_percent": "NRMSE (%)", "ssim": "SSIM"}
 """Columns of the measures, and what a figure or a table calls them."""
@@ -169,7 +167,7 @@ def comparing(
         notes = list(chain(*fault_notes(scans, optics, range(len(scans)))))
     rows: dict[str, list[dict[str, Any]]] = {source.name: [] for source in sources}
 
-    def measure(source: Source, number: int, truth: Array, test: Array) -> None:
+    def measure(source: Source, number: int, truth: AnyArray, test: AnyArray) -> None:
         line = fits.get(source.name)
         values = plane_measures(truth, test if line is None else line.apply(test), scale)
         row = {"name": source.name, "plane": number, "z_um": float(reference.heights_um[number])}
@@ -194,7 +192,7 @@ def comparing(
 def _each_pair(
     sources: Sequence[Source],
     shared: SharedField,
-    visit: Callable[[Source, int, Array, Array], None],
+    visit: Callable[[Source, int, AnyArray, AnyArray], None],
     first_step: Step,
 ) -> Steps[None]:
     """Give ``visit`` each source, plane number, plane of the reference and plane of the source."""
@@ -214,7 +212,7 @@ def fitting(
     """The straight line that brings each source to the units of the reference."""
     lines = {source.name: StraightFit() for source in sources}
 
-    def add(source: Source, _number: int, truth: Array, test: Array) -> None:
+    def add(source: Source, _number: int, truth: AnyArray, test: AnyArray) -> None:
         lines[source.name].add(test, truth)
 
     yield from _each_pair(sources, shared, add, Step(done, total, "Fitting"))
@@ -320,7 +318,7 @@ class Difference:
     name: str  #: of the volume
     reference: str
     pixels: FloatArray  #: (Z, Y, X), volume minus reference, in the units of the reference
-    z_um: npt.NDArray[np.float64]  #: (Z,), heights, in micrometres, rising
+    z_um: Array  #: (Z,), heights, in micrometres, rising
     pixel_um: float
     #: position (y, x) of the centre of the first pixel, in micrometres
     origin_um: tuple[float, float]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from ...core.arrays import AnyArray, Array
 from ...core.errors import check_choice
 from ...core.optics import Optics
 from ...core.scans import SAME_HEIGHT_UM, InputError, Scan, ZGrid, listed, scan_at
@@ -40,7 +41,7 @@ class Source(Protocol):
     holds_scans: bool
 
     def covers(self, z_um: float) -> bool: ...
-    def at(self, z_um: float) -> npt.NDArray[Any]: ...
+    def at(self, z_um: float) -> AnyArray: ...
 
 
 @dataclass(frozen=True)
@@ -56,14 +57,14 @@ class SharedField:
         """Number of rows and columns."""
         return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
 
-    def of(self, plane: npt.NDArray[Any], offset: tuple[int, int] = (0, 0)) -> npt.NDArray[Any]:
+    def of(self, plane: AnyArray, offset: tuple[int, int] = (0, 0)) -> AnyArray:
         """That part of a plane whose first pixel is at ``offset`` pixels of the reference."""
         return plane[
             self.rows.start - offset[0] : self.rows.stop - offset[0],
             self.columns.start - offset[1] : self.columns.stop - offset[1],
         ]
 
-    def truth(self, number: int) -> npt.NDArray[Any]:
+    def truth(self, number: int) -> AnyArray:
         """The part of a plane of the reference."""
         return self.of(self.reference.plane(number))
 
@@ -76,7 +77,7 @@ class Resampled:
         self.scans_um = tuple(volume.scans_um)
         self._volume, self._field = volume, field
         self._offset = _offset(volume, field.reference)
-        self._cache: dict[int, npt.NDArray[Any]] = {}
+        self._cache: dict[int, AnyArray] = {}
         self._low, self._high = np.inf, -np.inf
 
     def covers(self, z_um: float) -> bool:
@@ -88,7 +89,7 @@ class Resampled:
         """Whether one of its own planes is there."""
         return bool(np.abs(self._volume.heights_um - z_um).min() <= SAME_HEIGHT_UM)
 
-    def at(self, z_um: float) -> npt.NDArray[Any]:
+    def at(self, z_um: float) -> AnyArray:
         """The plane at a height, cropped; heights are asked for in rising order."""
         heights = self._volume.heights_um
         nearest = int(np.abs(heights - z_um).argmin())
@@ -97,7 +98,7 @@ class Resampled:
         above = int(np.searchsorted(heights, z_um))
         part = (z_um - heights[above - 1]) / (heights[above] - heights[above - 1])
         below = self._plane(above - 1).astype(np.float64)
-        plane: npt.NDArray[np.float64] = below + part * (self._plane(above) - below)
+        plane: Array = below + part * (self._plane(above) - below)
         return plane
 
     def check_contrast(self) -> None:
@@ -108,7 +109,7 @@ class Resampled:
                 "structure to compare, so leave it out."
             )
 
-    def _plane(self, number: int) -> npt.NDArray[Any]:
+    def _plane(self, number: int) -> AnyArray:
         if number not in self._cache:
             self._cache = {n: cached for n, cached in self._cache.items() if n == number - 1}
             plane = self._field.of(self._volume.plane(number), self._offset)
@@ -148,7 +149,7 @@ class Baseline:
         """Every height: the method makes any plane."""
         return True
 
-    def at(self, z_um: float) -> npt.NDArray[Any]:
+    def at(self, z_um: float) -> AnyArray:
         """The plane at a height, cropped; at a scan it is the scan itself."""
         same = scan_at(self._scans, z_um)
         return self._field.of(same.pixels if same else self._maker.plane(z_um))

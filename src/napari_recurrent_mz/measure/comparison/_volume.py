@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...core.arrays import Planes, real_number, real_values
+from ...core.arrays import AnyArray, Array, Planes, real_number, real_values
 from ...core.scans import SAME_HEIGHT_UM, InputError
 
 
@@ -62,7 +62,7 @@ class Volume:
         return Planes(self.pixels, f"'{self.name}'", names)
 
     @cached_property
-    def _stored_um(self) -> npt.NDArray[np.float64]:
+    def _stored_um(self) -> Array:
         return real_values(self.z_um, f"The list of heights of '{self.name}'")
 
     @cached_property
@@ -70,7 +70,7 @@ class Volume:
         return np.argsort(self._stored_um)
 
     @cached_property
-    def heights_um(self) -> npt.NDArray[np.float64]:
+    def heights_um(self) -> Array:
         """Heights of the planes, in micrometres, rising, shape (Z,)."""
         return self._stored_um[self._order]
 
@@ -79,7 +79,7 @@ class Volume:
         """Pixels (Y, X) of a plane."""
         return self._planes.shape[1], self._planes.shape[2]
 
-    def plane(self, number: int) -> npt.NDArray[Any]:
+    def plane(self, number: int) -> AnyArray:
         """A plane, counted from the lowest, shape (Y, X), as it is stored.
 
         Raises

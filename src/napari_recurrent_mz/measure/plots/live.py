@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ...core.arrays import Array
 from ...core.scans import counted
 from . import FONT_SIZE, Draw, Ink, open_axes
 
@@ -39,8 +39,8 @@ class Stopping:
 class ErrorOverZ:
     """The expected error of the planes of a grid, and where it falls most with another scan."""
 
-    z_um: npt.NDArray[np.float64]  # (Z,)
-    error: npt.NDArray[np.float64]  # (Z,), in standard deviations of a plane: 1 is unknown
+    z_um: Array  # (Z,)
+    error: Array  # (Z,), in standard deviations of a plane: 1 is unknown
     scans_um: Sequence[float] = ()  # heights of the scans there are
     suggested_um: float | None = None  # for the next scan
 

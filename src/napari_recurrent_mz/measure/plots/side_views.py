@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from ...core.arrays import AnyArray
 from ...core.scans import InputError, nice_step
 from ..projections import VIEWS, Limits, SideViews, ViewName
 from . import FONT_SIZE, MM, SERIES_ON_DARK, Draw, Ink
@@ -337,7 +337,7 @@ def _own_limits(views: SideViews, saturated_percent: float) -> list[Limits]:
     return [_percentiles(image, saturated_percent) for image in images]
 
 
-def _percentiles(values: npt.NDArray[Any], saturated_percent: float) -> Limits:
+def _percentiles(values: AnyArray, saturated_percent: float) -> Limits:
     half = saturated_percent / 2
     low, high = (float(v) for v in np.percentile(values, (half, 100 - half)))
     if low == high:  # almost all pixels are one value

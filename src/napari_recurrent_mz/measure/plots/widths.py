@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ...core.arrays import Array
 from ...core.scans import InputError
 from ..beads import AXES, Profile, Widths, histogram_edges, kl_divergence, widths
 from . import Draw, Ink, open_axes
@@ -16,8 +17,6 @@ from . import Draw, Ink, open_axes
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
-
-Array = npt.NDArray[np.float64]
 
 _WIDE = 1.6  # width over height of a figure from which on its parts stand side by side
 _SMALL = 7

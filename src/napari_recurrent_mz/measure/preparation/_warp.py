@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from ...core.arrays import AnyArray, Array
 from ...core.scans import FloatArray, InputError, check_image
 
 Matrix = npt.NDArray[np.float64]
@@ -77,27 +77,27 @@ def is_sensible(matrix: Matrix, shape: tuple[int, ...]) -> bool:
     )
 
 
-def shift_at_centre(matrices: Matrix, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+def shift_at_centre(matrices: Matrix, shape: tuple[int, ...]) -> Array:
     """How far the content in the middle of the field is displaced, (..., 2): y and x in pixels."""
     centre = np.array([(shape[0] - 1) / 2, (shape[1] - 1) / 2, 1.0])
-    moved: npt.NDArray[np.float64] = (matrices @ centre - centre)[..., :2]
+    moved: Array = (matrices @ centre - centre)[..., :2]
     return moved
 
 
-def rotation_deg(matrices: Matrix) -> npt.NDArray[np.float64]:
+def rotation_deg(matrices: Matrix) -> Array:
     """The rotation in matrices, in degrees, from +x towards +y: clockwise on the screen."""
     (a, b), (c, d) = np.moveaxis(matrices[..., :2, :2], (-2, -1), (0, 1))
-    angle: npt.NDArray[np.float64] = np.degrees(np.arctan2(b - c, a + d))
+    angle: Array = np.degrees(np.arctan2(b - c, a + d))
     return angle
 
 
-def magnification(matrices: Matrix) -> npt.NDArray[np.float64]:
+def magnification(matrices: Matrix) -> Array:
     """How much larger the moved plane shows things."""
-    scale: npt.NDArray[np.float64] = np.sqrt(np.abs(np.linalg.det(matrices[..., :2, :2])))
+    scale: Array = np.sqrt(np.abs(np.linalg.det(matrices[..., :2, :2])))
     return scale
 
 
-def moved_plane(plane: npt.NDArray[Any], matrix: Matrix, shape: tuple[int, int]) -> FloatArray:
+def moved_plane(plane: AnyArray, matrix: Matrix, shape: tuple[int, int]) -> FloatArray:
     """The plane in the reference's frame and its own range: cubic splines, edges mirrored."""
     values = np.asarray(plane, dtype=np.float64)
     moved = ndimage.affine_transform(
@@ -107,7 +107,7 @@ def moved_plane(plane: npt.NDArray[Any], matrix: Matrix, shape: tuple[int, int])
     return clipped
 
 
-def as_type(values: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+def as_type(values: AnyArray, dtype: npt.DTypeLike) -> AnyArray:
     """Values in another type: rounded and kept in its range when it is an integer one."""
     kind = np.dtype(dtype)
     if kind.kind in "iu":
@@ -126,7 +126,7 @@ def covered(matrix: Matrix, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
     return inside
 
 
-def correlation(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> float:
+def correlation(first: AnyArray, second: AnyArray) -> float:
     """Pearson's coefficient of two equally large sets of values; 0 where one is constant."""
     a = np.asarray(first, dtype=np.float64).ravel()
     b = np.asarray(second, dtype=np.float64).ravel()

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...core.arrays import Planes
+from ...core.arrays import AnyArray, Array, Planes
 from ...core.errors import check_choice
 from ...core.progress import Step, Steps, at_once
 from ...core.scans import FloatArray, InputError
@@ -33,28 +33,28 @@ class Alignment:
 
     #: (M, 3, 3), for each plane: ``matrix @ (y, x, 1)`` is where it shows what the reference frame
     #: has at (y, x), in pixels
-    matrices: npt.NDArray[np.float64]
+    matrices: Array
     shape: tuple[int, int]  #: rows and columns of the planes
     transform: str  #: one of :data:`TRANSFORMS`
     reference: str  #: one of :data:`REFERENCES`
     #: (M,), Pearson's coefficient of each plane with its reference, of what was compared (what is
     #: sharp, unless the band-pass was left out), over the field that both show once aligned; NaN
     #: for a plane that is the reference itself
-    correlation_before: npt.NDArray[np.float64]
-    correlation_after: npt.NDArray[np.float64]  #: (M,), the same once it is aligned
+    correlation_before: Array
+    correlation_after: Array  #: (M,), the same once it is aligned
 
     @property
-    def shift_px(self) -> npt.NDArray[np.float64]:
+    def shift_px(self) -> Array:
         """How far each plane's middle is displaced, shape (M, 2): y and x, in pixels."""
         return _warp.shift_at_centre(self.matrices, self.shape)
 
     @property
-    def rotation_deg(self) -> npt.NDArray[np.float64]:
+    def rotation_deg(self) -> Array:
         """How far each plane is turned, in degrees, clockwise on the screen, shape (M,)."""
         return _warp.rotation_deg(self.matrices)
 
     @property
-    def magnification(self) -> npt.NDArray[np.float64]:
+    def magnification(self) -> Array:
         """How much larger each plane shows things, 1 but for affine, shape (M,)."""
         return _warp.magnification(self.matrices)
 
@@ -170,9 +170,7 @@ def aligning(
 align = at_once(aligning)
 
 
-def applying(
-    planes: Any, alignment: Alignment, region: Region | None = None
-) -> Steps[npt.NDArray[Any]]:
+def applying(planes: Any, alignment: Alignment, region: Region | None = None) -> Steps[AnyArray]:
     """Move the planes into one frame, step by step.
 
     Parameters
@@ -210,7 +208,7 @@ def applying(
     return np.stack(moved)
 
 
-def _moved(plane: npt.NDArray[Any], matrix: Matrix) -> npt.NDArray[Any]:
+def _moved(plane: AnyArray, matrix: Matrix) -> AnyArray:
     if np.allclose(matrix, np.eye(3), rtol=0, atol=1e-9):
         return plane
     moved = _warp.moved_plane(plane, matrix, (plane.shape[0], plane.shape[1]))

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pywt
 from scipy import ndimage
 
-from ...core.arrays import Planes
+from ...core.arrays import AnyArray, Array, Planes
 from ...core.progress import Step, Steps, at_once
 from ...core.scans import InputError, check_image
 
@@ -36,7 +36,7 @@ class ExtendedFocus:
 
     #: (Y, X), in the type and the units of the stack: every value is one that the stack has in this
     #: place
-    image: npt.NDArray[Any]
+    image: AnyArray
     plane: npt.NDArray[np.intp]  #: (Y, X), the plane that each value was taken from
 
     def height_um(self, z_um: npt.ArrayLike) -> npt.NDArray[np.float32]:
@@ -137,19 +137,19 @@ def _filters() -> tuple[pywt.Wavelet, pywt.Wavelet]:
     return real, imaginary
 
 
-def _split(image: npt.NDArray[Any], axis: int) -> list[npt.NDArray[Any]]:
+def _split(image: AnyArray, axis: int) -> list[AnyArray]:
     """Low and high half of an image along an axis."""
     a, b = (pywt.dwt(image, part, mode="symmetric", axis=axis) for part in _filters())
     return [real + 1j * imaginary for real, imaginary in zip(a, b, strict=True)]
 
 
-def _join(low: npt.NDArray[Any], high: npt.NDArray[Any], axis: int, size: int) -> npt.NDArray[Any]:
+def _join(low: AnyArray, high: AnyArray, axis: int, size: int) -> AnyArray:
     """Inverse of :func:`_split`, with ``size`` values along the axis."""
     a, b = (pywt.idwt(low, high, part, mode="symmetric", axis=axis) for part in _filters())
     return np.take(a + 1j * b, range(size), axis=axis)
 
 
-def forward(image: npt.NDArray[Any], scales: int) -> Bands:
+def forward(image: AnyArray, scales: int) -> Bands:
     """The complex wavelet transform of an image (Y, X), coarse first."""
     rest: Any = image
     bands: Bands = []
@@ -160,7 +160,7 @@ def forward(image: npt.NDArray[Any], scales: int) -> Bands:
     return [rest.astype(np.complex64), *reversed(bands)]
 
 
-def inverse(bands: Bands, shape: tuple[int, int]) -> npt.NDArray[np.float64]:
+def inverse(bands: Bands, shape: tuple[int, int]) -> Array:
     """The image (Y, X) of these bands: what :func:`forward` undoes; its real part."""
     sizes = [shape, *((band.shape[1], band.shape[2]) for band in reversed(bands[2:]))]
     rest: Any = bands[0]
@@ -168,7 +168,7 @@ def inverse(bands: Bands, shape: tuple[int, int]) -> npt.NDArray[np.float64]:
         low = _join(rest, band[0], 1, size[1])
         high = _join(band[1], band[2], 1, size[1])
         rest = _join(low, high, 0, size[0])
-    real: npt.NDArray[np.float64] = np.real(rest).astype(np.float64)
+    real: Array = np.real(rest).astype(np.float64)
     return real
 
 

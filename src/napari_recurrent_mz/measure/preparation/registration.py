@@ -14,9 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from ...core.arrays import Planes, as_single, real_number, real_values
+from ...core.arrays import AnyArray, Array, Planes, as_single, real_number, real_values
 from ...core.errors import check_choice
 from ...core.progress import Step, Steps, at_once
 from ...core.scans import MAX_PLANES, FloatArray, InputError, check_image
@@ -31,7 +30,7 @@ _SEARCH_PIXELS = 128  # edge of the field in which the axial shift is sought, af
 class Place:
     """Where the voxels of a stack lie."""
 
-    z_um: npt.NDArray[np.float64]  #: (Z,), heights of the planes, µm, rising or falling
+    z_um: Array  #: (Z,), heights of the planes, µm, rising or falling
     pixel_um: float  #: pixel size, in micrometres
     origin_um: tuple[float, float] = (0.0, 0.0)  #: position (y, x) of the first pixel, µm
 
@@ -55,18 +54,14 @@ class Place:
 
 
 def positions(
-    wide_um: npt.NDArray[np.float64],
-    confocal_um: npt.NDArray[np.float64],
-    shift_um: float,
-    *,
-    nearest: bool = False,
-) -> npt.NDArray[np.float64]:
+    wide_um: Array, confocal_um: Array, shift_um: float, *, nearest: bool = False
+) -> Array:
     """The confocal plane, as a fraction, that shows each wide-field plane; NaN or ``nearest``."""
     order = np.argsort(confocal_um)
     heights = confocal_um[order]
     shifted_um = wide_um + shift_um
     slack = 1e-6 * max(1.0, float(np.ptp(heights)))
-    at: npt.NDArray[np.float64] = np.interp(shifted_um, heights, order.astype(float))
+    at: Array = np.interp(shifted_um, heights, order.astype(float))
     if not nearest:
         at[(shifted_um < heights[0] - slack) | (shifted_um > heights[-1] + slack)] = np.nan
     return at
@@ -87,7 +82,7 @@ def small_stack(
     binned: Callable[..., Any] = block_reduce  # scikit-image is half typed
     small = []
     for i in range(len(stack)):
-        plane: npt.NDArray[Any] = stack[i].astype(np.float64)
+        plane: AnyArray = stack[i].astype(np.float64)
         if matrix is not None:
             plane = _warp.moved_plane(plane, matrix, shape)
         plane = _warp.sharp_part(plane)
@@ -118,9 +113,7 @@ class Pair:
         between = (1 - part) * self.confocal[low] + part * self.confocal[low + 1]
         return _warp.correlation(self.wide[inside], between)
 
-    def correlations(
-        self, names: tuple[str, str]
-    ) -> Steps[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
+    def correlations(self, names: tuple[str, str]) -> Steps[tuple[Array, Array]]:
         """The axial shifts in micrometres at which the stacks overlap, and their correlations."""
         step = min(self.wide_place.step_um, self.confocal_place.step_um)
         wide, confocal = self.wide_place.z_um, self.confocal_place.z_um
@@ -144,7 +137,7 @@ class Pair:
         return shifts[known], scores[known]
 
 
-def top_of_parabola(tried: npt.NDArray[np.float64], scores: npt.NDArray[np.float64]) -> float:
+def top_of_parabola(tried: Array, scores: Array) -> float:
     """The shift at the top of the parabola through the best three: interpolation would bias it."""
     peak = int(scores.argmax())
     if not 0 < peak < len(scores) - 1:
@@ -174,8 +167,8 @@ class Registration:
     #: were; NaN when they did not overlap
     correlation_before: float
     correlation_after: float  #: the same as registered
-    tried_um: npt.NDArray[np.float64]  #: the axial shifts that were tried, in micrometres
-    tried_correlation: npt.NDArray[np.float64]  #: of each, coarsely sampled
+    tried_um: Array  #: the axial shifts that were tried, in micrometres
+    tried_correlation: Array  #: of each, coarsely sampled
 
     @property
     def shift_um(self) -> tuple[float, float]:
@@ -290,9 +283,7 @@ def registering(
 register = at_once(registering)
 
 
-def resampling(
-    confocal: Any, registration: Registration, *, crop: bool = False
-) -> Steps[npt.NDArray[Any]]:
+def resampling(confocal: Any, registration: Registration, *, crop: bool = False) -> Steps[AnyArray]:
     """The confocal stack on the grid of the wide-field stack, step by step.
 
     Parameters
