@@ -19,15 +19,17 @@ from napari_recurrent_mz.lab.benchmarks import memory, stages
 from napari_recurrent_mz.lab.benchmarks import plane as plane_subject
 from napari_recurrent_mz.lab.benchmarks.base import (
     Bench,
+    ChildError,
     Row,
     Sizes,
     Times,
     chosen,
+    in_child,
     in_words,
     interleaved,
     run,
+    script_result,
 )
-from napari_recurrent_mz.lab.benchmarks.child import ChildError, in_child, script_result
 from napari_recurrent_mz.lab.benchmarks.plane import deviation, psnr
 from napari_recurrent_mz.lab.benchmarks.scene import heights, modes, noise_scans, prepared
 from napari_recurrent_mz.lab.benchmarks.stages import (

@@ -12,9 +12,9 @@ from ._jobs import find_jobs as find_jobs
 from ._plan import Plan as Plan
 from ._plan import plan_of as plan_of
 from ._record import is_done as is_done
-from ._report import Report as Report
-from ._report import in_words as in_words
+from ._run import Report as Report
 from ._run import digest_of as digest_of
+from ._run import in_words as in_words
 from ._run import run_batch as run_batch
 from ._settings import FORMATS as FORMATS
 from ._settings import BatchSettings as BatchSettings

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from ...engine.batch._pool import environment as changed
 from ..shared import Goal, by_name
 
 if TYPE_CHECKING:
@@ -223,3 +229,41 @@ def run(subjects: Sequence[Subject], bench: Bench) -> Iterator[Row]:
     for number, subject in enumerate(subjects, start=1):
         bench.note(f"{number}/{len(subjects)} {subject.name}: {subject.about}")
         yield from subject.measure(bench)
+
+
+_MARK = "result: "
+T = TypeVar("T")
+
+
+class ChildError(RuntimeError):
+    """The process ended without a result; the message is its last line."""
+
+
+def in_child(
+    measure: Callable[..., T],
+    bench: Bench,
+    *given: object,
+    environment: Mapping[str, str] | None = None,
+) -> T:
+    """What a function returns in a fresh process, given the bench and more."""
+    try:
+        with changed(environment or {}), ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            return pool.submit(measure, replace(bench, note=say_nothing), *given).result()
+    except Exception as error:
+        raise ChildError(f"{type(error).__name__}: {error}") from error
+
+
+def script_result(command: list[str], environment: Mapping[str, str] | None = None) -> Any:
+    """What a process prints after the mark, as JSON."""
+    done = subprocess.run(  # noqa: S603  (our own interpreter and our own text)
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **(environment or {})},
+    )
+    lines = [line for line in done.stdout.splitlines() if line.startswith(_MARK)]
+    if done.returncode or not lines:
+        last = (done.stderr.strip() or "no result").splitlines()[-1]
+        raise ChildError(f"{last} (status {done.returncode})")
+    return json.loads(lines[-1].removeprefix(_MARK))

@@ -18,8 +18,7 @@ import torch
 from ...core.device import choose_device, gpu_memory_limit, limit_gpu_memory
 from ...engine.to_disk import reconstruct_to
 from ..shared import Goal
-from .base import Bench, Row, in_words
-from .child import ChildError, in_child
+from .base import Bench, ChildError, Row, in_child, in_words
 from .scene import OPTICS, grid, heights, noise_scans, unprepared, volume_of
 
 _LEFT = Goal(50.0, "MB", at_least=False)

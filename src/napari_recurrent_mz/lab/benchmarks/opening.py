@@ -9,8 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 from ..shared import Goal
-from .base import Bench, Row, Times
-from .child import ChildError, script_result
+from .base import Bench, ChildError, Row, Times, script_result
 
 _START = "import json, os, time\n"
 _END = """

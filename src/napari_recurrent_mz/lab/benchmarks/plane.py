@@ -14,8 +14,7 @@ from ...core.device import choose_device, cpu_flags
 from ...core.scans import FloatArray
 from ...estimates.lmmse import LinearEstimate
 from ..shared import Goal, timed
-from .base import Bench, Row, Times, in_words, interleaved
-from .child import ChildError, in_child
+from .base import Bench, ChildError, Row, Times, in_child, in_words, interleaved
 from .scene import (
     OPTICS,
     REACH_UM,
