@@ -149,9 +149,12 @@ def run(
         return _cropped(run(inner, order=order, stopped=stopped), region)
     recipe, events, stopped = loaded(recipe), deque[Event](), stopped or never
     maker = plane_maker(recipe, lambda s: events.append(Note(s)), events.append, stopped)
-    if isinstance(recipe.target, ZGrid):
-        return _planes(recipe, recipe.target, maker, order, stopped, events)
-    return _surface(recipe, recipe.target, maker, events)
+    if isinstance(recipe.target, HeightMap):
+        made: Iterator[Event] = _surface(recipe, recipe.target, maker)
+    else:
+        indices = range(len(recipe.target)) if order is None else order
+        made = planes_in_order(recipe.target, indices, recipe.measured(), maker, stopped)
+    return _with_notes(made, events, maker)
 
 
 def _cropped(events: Iterator[Event], region: Region) -> Iterator[Event]:
@@ -169,20 +172,13 @@ def _drained(events: deque[Event]) -> Iterator[Event]:
         yield events.popleft()
 
 
-def _planes(
-    recipe: Recipe,
-    grid: ZGrid,
-    maker: PlaneMaker,
-    order: Sequence[int] | None,
-    stopped: Callable[[], bool],
-    events: deque[Event],
-) -> Iterator[Event]:
-    indices = range(len(grid)) if order is None else order
+def _with_notes(made: Iterator[Event], events: deque[Event], maker: PlaneMaker) -> Iterator[Event]:
+    """What is made, each after what was to be said meanwhile; at last the maker's memory goes."""
     try:
         yield from _drained(events)
-        for plane in planes_in_order(grid, indices, recipe.measured(), maker, stopped):
+        for one in made:
             yield from _drained(events)
-            yield plane
+            yield one
     finally:
         _release(maker)
 
@@ -210,15 +206,8 @@ def planes_in_order(
         yield Plane(int(index), z, pixels, same is not None)
 
 
-def _surface(
-    recipe: Recipe,
-    target: HeightMap,
-    maker: PlaneMaker,
-    events: deque[Event],
-) -> Iterator[Event]:
-    yield from _drained(events)
+def _surface(recipe: Recipe, target: HeightMap, maker: PlaneMaker) -> Iterator[Event]:
     pixels = maker.plane(target.heights_um)
-    yield from _drained(events)
     for scan in recipe.measured():
         pixels = np.where(same_height(scan.z_um, target.heights_um), scan.pixels, pixels)
     yield SurfaceImage(pixels)

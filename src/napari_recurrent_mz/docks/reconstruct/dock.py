@@ -23,7 +23,6 @@ from ..shared.scan_table import is_incomplete, layers_of, planes_of_one_stack
 from ..shared.worker import Outcome, Rest
 from .jobs import (
     Beside,
-    Planned,
     build_jobs,
     channel_optics,
     cost_in_words,
@@ -34,7 +33,7 @@ from .jobs import (
     with_weights,
 )
 from .layout import ReconstructLayout
-from .result import ResultLayer
+from .result import Planned, ResultLayer
 from .steps import FinishedPlane, VolumeJob, reconstruct_steps
 
 if TYPE_CHECKING:
@@ -66,7 +65,6 @@ class ReconstructDock(ScanSource):
         self.result: ResultLayer | None = None
         self.results: list[weakref.ref[Image]] = []  # of the channels that are finished
         self._made = weakref.WeakKeyDictionary[Image, VolumeJob]()  # volumes that are whole
-        self._is_beside = False  # whether the run makes something beside these
         self._queue: list[Planned] = []  # what comes after it
         self._channel = self._at_work = ""  # what it is called beside others, and the bar's words
         self._is_checking = False  # whether the method is still being chosen
@@ -179,27 +177,18 @@ class ReconstructDock(ScanSource):
         self._made.clear()
         self._begin_first(planned)
 
-    def _begin_first(self, planned: list[Planned], *, is_beside: bool = False) -> None:
-        self.results, self._began, self._is_beside = [], time.monotonic(), is_beside
+    def _begin_first(self, planned: list[Planned]) -> None:
+        self.results, self._began = [], time.monotonic()
         self._begin_next(planned)
 
     def _begin_next(self, planned: list[Planned]) -> None:
         """Begin the first of these jobs; the others wait."""
         first, *self._queue = planned
         job, self._channel = first.job, first.channel
-        self.result = ResultLayer(
-            self._viewer,
-            job,
-            self._turns,
-            first.name,
-            first.like,
-            look=first.look,
-            hides=first.hides,
-            replaces=None if self._is_beside else self._preview,
-        )
+        self.result = ResultLayer(self._viewer, self._turns, first, self._preview)
         self.rest = rest = Rest()
         rest.want(True)  # after the first plane, until its layer is there
-        kind = "" if self._is_beside else job.recipe.chosen.kind
+        kind = "" if first.is_beside else job.recipe.chosen.kind
         self._at_work, self._is_checking = f"{first.channel}{first.title}", kind == "auto"
         self.start(
             *(reconstruct_steps, job, rest),
@@ -279,7 +268,7 @@ class ReconstructDock(ScanSource):
         layers = self._result_layers()
         if len(layers) > 1:
             self._viewer.layers.selection = set(layers)
-        if not self._is_beside:
+        if not result.is_beside:
             self._offer(layers)
         self.check()
         self._say_end(result, outcome)
@@ -305,7 +294,7 @@ class ReconstructDock(ScanSource):
         result.finish(outcome)
         if result.layer is not None:
             self.results.append(weakref.ref(result.layer))
-            if outcome.state == "done" and not self._is_beside:
+            if outcome.state == "done" and not result.is_beside:
                 self._made[result.layer] = result.job
 
     def _say_end(self, result: ResultLayer, outcome: Outcome) -> None:
@@ -353,7 +342,7 @@ class ReconstructDock(ScanSource):
         from ...engine.provenance import what_to_believe
 
         lines = list[str]()
-        for layer in () if self._is_beside else self._result_layers():
+        for layer in () if result.is_beside else self._result_layers():
             record = layer.metadata.get(METADATA_KEY, {})
             found = (note for note in record.get("notes", ()) if note not in self._foretold)
             check = (record.get("check") or {}).get("sentence", "")
@@ -389,7 +378,7 @@ class ReconstructDock(ScanSource):
             made = {one: self._made[one] for one in self.ui.save.layers if one in self._made}
             if not made:
                 raise InputError("There is no finished volume yet: reconstruct first.")
-            self._begin_first(put_beside(self.ui, self._viewer, made, what), is_beside=True)
+            self._begin_first(put_beside(self.ui, self._viewer, made, what))
 
     def copy_methods(self) -> None:
         """Put on the clipboard how the volumes were made, a paragraph for each."""

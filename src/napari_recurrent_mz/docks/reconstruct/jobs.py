@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -36,26 +36,13 @@ from ..shared.places import planes_from_view
 from ..shared.scan_table import Row, layers_of, scan_warnings, scans_of
 from .channels import Channel, ChannelsPanel
 from .layout import ReconstructLayout
-from .result import look_of
+from .result import Planned, look_of
 from .steps import MadeVolume, ScanPixels, VolumeJob
 
 if TYPE_CHECKING:
     from ...engine.cost import Cost
 
 _PREVIEW_S = 2.0
-
-
-@dataclass(frozen=True, eq=False)
-class Planned:
-    """A job, and what its layer will be like."""
-
-    job: VolumeJob
-    name: str  # of the layer
-    like: Image  # that of the lowest scan, or of a volume
-    look: Mapping[str, Any]
-    title: str  # of what is at work
-    hides: Sequence[Image] = ()  # layers that would shine through
-    channel: str = ""  # what comes before the title, if there are several
 
 
 Beside = Callable[[ReconstructLayout, Image, VolumeJob], Planned]
@@ -116,7 +103,8 @@ def put_beside(
             output = ui.result.output(one.name, _outputs(planned))
             check_disk(output, (job.planes, *job.recipe.shape))
         order = planes_from_view(viewer, grid)
-        planned.append(replace(one, job=replace(one.job, output=output, order=order)))
+        job = replace(one.job, output=output, order=order)
+        planned.append(replace(one, job=job, is_beside=True))
     _check_memory(planned)
     return planned
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,29 +20,32 @@ from ..shared.worker import Outcome
 from .steps import FinishedPlane, LeftLapse, PartFrame, VolumeJob
 
 
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """A job, and what its layer will be like."""
+
+    job: VolumeJob
+    name: str  # of the layer
+    like: Image  # that of the lowest scan, or of a volume, whose time axis it has
+    look: Mapping[str, Any]
+    title: str  # of what is at work
+    hides: Sequence[Image] = ()  # layers that would shine through
+    channel: str = ""  # what comes before the title, if there are several
+    is_beside: bool = False  # whether it comes beside volumes that are there
+
+
 class ResultLayer(LayerInTurns[Image]):
     """The layer of one run, which comes in turns; the user may rename or remove it at any time."""
 
-    def __init__(
-        self,
-        viewer: Any,
-        job: VolumeJob,
-        turns: Turns,
-        name: str,
-        like: Image,
-        *,
-        look: Mapping[str, Any],
-        hides: Sequence[Image] = (),
-        replaces: Image | None = None,
-    ) -> None:
-        """It has the time axis of ``like``, and hides layers that would shine through it."""
+    def __init__(self, viewer: Any, turns: Turns, planned: Planned, preview: Image | None) -> None:
+        """It takes the place of a preview, unless it comes beside other volumes."""
         super().__init__(viewer, turns)
-        self.job, self.name = job, name
-        self._replaces = replaces
-        self._scans = weakref.WeakSet(hides)
-        self._look = look
-        self._time_axis = axis_of_time(like)
-        self.is_scan_unsized = not _layers.has_size(like)
+        self.job, self.name, self.is_beside = planned.job, planned.name, planned.is_beside
+        self._replaces = None if planned.is_beside else preview
+        self._scans = weakref.WeakSet(planned.hides)
+        self._look = planned.look
+        self._time_axis = axis_of_time(planned.like)
+        self.is_scan_unsized = not _layers.has_size(planned.like)
         self.hides_scans = False
         self.done = 0  # planes that are finished
         self._planes: list[FinishedPlane] = []
