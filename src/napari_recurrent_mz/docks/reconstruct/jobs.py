@@ -22,16 +22,8 @@ from ...core.progress import expected_in_words
 from ...core.scans import InputError, ZGrid, counted
 from ...engine.recipe import Recipe
 from ...io import check_disk, disk_bytes
+from ..shared import layers as _layers
 from ..shared.file_names import common_name
-from ..shared.layers import (
-    check_is_there,
-    frame_count,
-    full_resolution,
-    known_metadata,
-    lateral_origin_um,
-    sliceable,
-    time_step_s,
-)
 from ..shared.places import planes_from_view
 from ..shared.scan_table import Row, layers_of, scan_warnings, scans_of
 from .channels import Channel, ChannelsPanel
@@ -74,9 +66,9 @@ def errors_beside(ui: ReconstructLayout, volume: Image, made: VolumeJob) -> Plan
     from ...engine.voxel_errors import check_known
 
     check_known(made.recipe)
-    check_is_there(volume)
-    pixels = sliceable(full_resolution(volume))
-    errors_of = MadeVolume(pixels, {**known_metadata(volume), "image": ERROR_IMAGE})
+    _layers.check_is_there(volume)
+    pixels = _layers.sliceable(_layers.full_resolution(volume))
+    errors_of = MadeVolume(pixels, {**_layers.known_metadata(volume), "image": ERROR_IMAGE})
     look = {"colormap": "magma", "blending": "translucent_no_depth"}
     job = replace(made, errors_of=errors_of)
     return Planned(job, f"{volume.name} · error", volume, look, "Voxel errors")
@@ -149,10 +141,10 @@ def _job(
         check_disk(output, (frames * len(grid), y, x))
     lapse_rows = tuple(map(_pixels, rows)) if lapse else ()
     lowest = layers_of(rows)[0]
-    origin_um = lateral_origin_um(lowest)
+    origin_um = _layers.lateral_origin_um(lowest)
     if region is not None:
         origin_um = region.place_um(recipe.pixel_size_um, origin_um)
-    about = ui.result.ngff, origin_um, time_step_s(lowest)
+    about = ui.result.ngff, origin_um, _layers.time_step_s(lowest)
     return VolumeJob(recipe, order, output, lapse_rows, frames, *about)
 
 
@@ -161,18 +153,19 @@ def _check_frames(layers: Sequence[Image]) -> None:
     first = layers[0] if layers else None
     for other in layers[1:]:
         assert first is not None
-        if frame_count(other) != frame_count(first):
+        count, others = _layers.frame_count(first), _layers.frame_count(other)
+        if others != count:
             raise InputError(
-                f"'{first.name}' has {counted(frame_count(first), 'time point')} but "
-                f"'{other.name}' has {frame_count(other)}: all scans must have the same number."
+                f"'{first.name}' has {counted(count, 'time point')} but '{other.name}' has "
+                f"{others}: all scans must have the same number."
             )
 
 
 def _pixels(row: Row) -> ScanPixels:
     """The pixels of a row at every time point."""
     assert row.layer is not None  # scans_of has made sure of it
-    heights = tuple(map(row.height_um, range(frame_count(row.layer))))
-    return ScanPixels(full_resolution(row.layer), row.plane, heights, row.name)
+    heights = tuple(map(row.height_um, range(_layers.frame_count(row.layer))))
+    return ScanPixels(_layers.full_resolution(row.layer), row.plane, heights, row.name)
 
 
 def channel_optics(ui: ReconstructLayout, channel: Channel) -> Optics:

@@ -23,21 +23,9 @@ from ...io._channels import BY_TIME
 from ...io._parts import Content, Part, channels_in, contents_of, heights_by_time, read_part
 from ...io._tiff import heights_in
 from ...io._zarr import ZarrImage
+from . import layers as _layers
 from .drop import files_in, nothing_in, noting
 from .guard import on
-from .layers import (
-    FILE,
-    LAID_KEY,
-    METADATA_KEY,
-    SHOWN_STEP,
-    file_metadata,
-    full_resolution,
-    layer_data,
-    own_metadata,
-    plane_count,
-    thickness_um,
-    um_scale_and_place,
-)
 from .parts import name_button
 
 _TIP = (
@@ -61,12 +49,12 @@ class Mislabelled(NamedTuple):
 
 def mislabelled(layer: Layer) -> Mislabelled | None:
     """What may be heights in the file of a layer; None where nothing may be."""
-    file = own_metadata(layer).get(FILE)
+    file = _layers.own_metadata(layer).get(_layers.FILE)
     if not isinstance(file, Mapping) or not isinstance(layer, Image):
         return None
-    shape, labels = full_resolution(layer).shape, layer.axis_labels
+    shape, labels = _layers.full_resolution(layer).shape, layer.axis_labels
     lengths = {"C": int(file.get("channels") or 1), "T": shape[0] if labels[0] == "t" else 1}
-    planes = 1 if len(shape) == 3 and labels[0] == "t" else plane_count(layer)
+    planes = 1 if len(shape) == 3 and labels[0] == "t" else _layers.plane_count(layer)
     along = [letter for letter, count in lengths.items() if count > 1]
     is_split = "t" in file or "z" in file
     if planes > 1 or len(along) != 1 or is_split:
@@ -131,7 +119,7 @@ class FileStack:
             heights = heights_in(Path(self.part.path))
             if heights is not None:  # the image of a surface, as this package writes it
                 about |= {key: about[key][-2:] for key in _PER_AXIS if key in about}
-                about["metadata"][METADATA_KEY]["heights_um"] = heights
+                about["metadata"][_layers.METADATA_KEY]["heights_um"] = heights
         axes = "ZYX"[-len(about["axis_labels"]) :]
         if self.content.length("C") > 1:
             about |= self._as_channel()
@@ -141,9 +129,11 @@ class FileStack:
             first = dict(zip(_PER_AXIS, values, strict=True))
             about |= {key: (one, *about[key]) for key, one in first.items() if key in about}
             axes = f"T{axes}"
-        metadata = about["metadata"][METADATA_KEY]
-        about["metadata"][LAID_KEY] = {name: about.get(name) for name in ("axis_labels", "units")}
-        metadata[FILE] = {
+        metadata = about["metadata"][_layers.METADATA_KEY]
+        about["metadata"][_layers.LAID_KEY] = {
+            name: about.get(name) for name in ("axis_labels", "units")
+        }
+        metadata[_layers.FILE] = {
             "path": self.part.path,
             "inside": self.part.inside,
             "channel": self.part.channel,
@@ -172,7 +162,7 @@ class FileStack:
     def _lazy(self, axes: str) -> Any:
         """Every level with these axes, to be read when it is shown."""
         # Chunks of an OME-Zarr that its first time point lacks are told now: they would be zeros.
-        return layer_data([self._turned(level, axes) for level in self._levels()])
+        return _layers.layer_data([self._turned(level, axes) for level in self._levels()])
 
     def _levels(self) -> list[Any]:
         path = Path(self.part.path)
@@ -276,14 +266,14 @@ def layer_arguments(image: ImageFile) -> dict[str, Any]:
     if heights is None and is_flat:
         named = z_from_name(image.name)
         heights = None if named is None else np.array([named])
-    metadata = file_metadata(image)
-    about: dict[str, Any] = {"name": image.name, "metadata": {METADATA_KEY: metadata}}
+    metadata = _layers.file_metadata(image)
+    about: dict[str, Any] = {"name": image.name, "metadata": {_layers.METADATA_KEY: metadata}}
     start, step = 0.0 if heights is None else float(heights[0]), _step_um(image, heights)
-    place = um_scale_and_place(step, image.pixel_um, start, image.place_um)
+    place = _layers.um_scale_and_place(step, image.pixel_um, start, image.place_um)
     if is_flat and (heights is None or image.pixel_um is None):
         return about | {key: values[-2:] for key, values in place.items()}
     if heights is None:
-        metadata[SHOWN_STEP] = step
+        metadata[_layers.SHOWN_STEP] = step
     return about | place
 
 
@@ -292,7 +282,7 @@ def _step_um(image: ImageFile, heights: Array | None) -> float:
     if heights is None:
         return float(image.z_step_um or image.pixel_um or 1.0)
     if len(heights) == 1:
-        return float(image.z_step_um or thickness_um(image.pixel_um))
+        return float(image.z_step_um or _layers.thickness_um(image.pixel_um))
     step = float(np.median(np.diff(heights)))
     stated = image.z_step_um
     is_stated = stated is not None and np.isclose(abs(step), stated)
