@@ -9,7 +9,7 @@ import numpy as np
 
 from ..io import ImageFile, scatter_note
 from ..measure.plots import save_figure
-from ._common import ChannelOptics, Files, FilesOfChannels, OneChannel, of_channel
+from ._common import OF_CHANNELS, ChannelOptics, Files, OneChannel, of_channel
 from ._options import Argument, Option, Written
 from ._terminal import Progress, note
 
@@ -44,7 +44,7 @@ def beads(
         ),
     ] = None,
     bead_um: Annotated[float, Option("diameter of the beads, µm, for the theoretical width")] = 0.0,
-    files: FilesOfChannels,
+    files: Annotated[Files, OF_CHANNELS],
     optics: ChannelOptics,
     csv: Annotated[str | None, Written("write a table with one row for each bead")] = None,
     figure: Annotated[str | None, Written("draw the histograms: PNG, SVG or PDF")] = None,

@@ -241,26 +241,6 @@ class Fields(Files):
         return cropped(super().read(path, planes, channel), self.region)
 
 
-EveryChannel = Annotated[
-    str | None,
-    Option("channel of files that have several: its number, from 0, its name, or all", "N"),
-]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FilesOfChannels(Files):
-    """Files."""
-
-    channel: EveryChannel = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class FieldsOfChannels(Fields):
-    """Files."""
-
-    channel: EveryChannel = None
-
-
 @dataclass(frozen=True, kw_only=True)
 class ScanOptions(Files):
     """Scans."""
@@ -277,13 +257,6 @@ class ScanOptions(Files):
     repair: Repair = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class ScansOfChannels(ScanOptions):
-    """Scans."""
-
-    channel: EveryChannel = None
-
-
 @dataclass(frozen=True)
 class Source:
     """What planes are made from, and how."""
@@ -295,6 +268,10 @@ class Source:
     def given(self) -> Given:
         """Read the scans of one channel, and the optics that the method needs."""
         return self._given(self.scans.one_channel(self.scans.files[0]))
+
+    def every_channel(self) -> list[Given]:
+        """The same of every channel that was chosen."""
+        return [self._given(channel) for channel in self.scans.channels(self.scans.files[0])]
 
     def _given(self, channel: OneChannel) -> Given:
         options, optics = self.scans, self.optics.of_channel(channel)
@@ -321,16 +298,17 @@ class Source:
         return scans
 
 
-@dataclass(frozen=True)
-class SourceOfChannels(Source):
-    """The same of several channels."""
+_EVERY_CHANNEL = Annotated[
+    str | None,
+    Option("channel of files that have several: its number, from 0, its name, or all", "N"),
+]
+OF_CHANNELS = Option(within={"channel": _EVERY_CHANNEL, "optics": ChannelOptics})
+"""For the settings of a command that takes several channels."""
 
-    scans: ScansOfChannels
-    optics: ChannelOptics
-
-    def every_channel(self) -> list[Given]:
-        """The scans of every channel that was chosen, and their optics."""
-        return [self._given(channel) for channel in self.scans.channels(self.scans.files[0])]
+SourceOfChannels = Annotated[
+    Source,
+    Option(within={"scans": Annotated[ScanOptions, OF_CHANNELS], "optics": ChannelOptics}),
+]
 
 
 @dataclass(frozen=True, eq=False)

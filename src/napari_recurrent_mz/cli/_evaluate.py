@@ -14,9 +14,9 @@ from ..core.errors import InputError
 from ..core.methods import METHODS
 from ..io import ImageFile, scatter_note, stack_heights, write_json
 from ._common import (
+    OF_CHANNELS,
     ChannelOptics,
     Fields,
-    FieldsOfChannels,
     NetworkOptions,
     OneChannel,
     Planes,
@@ -35,7 +35,7 @@ _ALIKE = 0.01  # sizes that differ by less are those of one field
 def evaluate(
     *,
     stack: Annotated[str, Argument("the fully sampled stack", "STACK")],
-    files: FieldsOfChannels,
+    files: Annotated[Fields, OF_CHANNELS],
     planes: Planes = None,
     optics: ChannelOptics,
     methods: Annotated[

@@ -16,7 +16,7 @@ import os
 import re
 import types
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar
 
@@ -37,6 +37,7 @@ class Option:
     choices: Sequence[str] | None = None
     repeats: bool = False
     one_of: bool = False  # exactly one of those so marked is given
+    within: Mapping[str, Any] | None = None  # of a dataclass: annotations in place of its own
 
 
 class Argument(Option):
@@ -111,6 +112,7 @@ def add_options(
     into: argparse._ArgumentGroup | None = None,
     *,
     unset: bool = False,
+    within: Mapping[str, Any] | None = None,
 ) -> None:
     """Add an option for every parameter that has none yet.
 
@@ -119,12 +121,13 @@ def add_options(
     there = {action.dest for action in parser._actions}
     group: argparse._ActionsContainer = into or parser
     one_of: argparse._ActionsContainer | None = None
-    for parameter in sorted(_parameters(source), key=lambda p: not isinstance(p.option, Argument)):
+    parameters = _parameters(source, within)
+    for parameter in sorted(parameters, key=lambda p: not isinstance(p.option, Argument)):
         if dataclasses.is_dataclass(parameter.kind):
             if not unset:
                 inner: Any = parameter.kind
                 section = parser.add_argument_group(*_title_and_text(inspect.getdoc(inner) or ""))
-                add_options(parser, inner, section)
+                add_options(parser, inner, section, within=parameter.option.within)
         elif parameter.name not in there and parameter.kind is not argparse.Namespace:
             if parameter.option.one_of and one_of is None:
                 one_of = group.add_mutually_exclusive_group(required=True)
@@ -160,9 +163,11 @@ def _is_same_file(one: object, other: object) -> bool:
     return False
 
 
-def called(source: Callable[..., T], values: argparse.Namespace) -> T:
+def called(
+    source: Callable[..., T], values: argparse.Namespace, within: Mapping[str, Any] | None = None
+) -> T:
     """Call a function, or make a dataclass, with what the options say."""
-    return source(**{p.name: _value(p, values) for p in _parameters(source)})
+    return source(**{p.name: _value(p, values) for p in _parameters(source, within)})
 
 
 def changed(base: T, values: argparse.Namespace) -> T:
@@ -182,13 +187,16 @@ def _value(parameter: _Parameter, values: argparse.Namespace) -> Any:
         return values
     if dataclasses.is_dataclass(parameter.kind):
         inner: Any = parameter.kind
-        return called(inner, values)
+        return called(inner, values, parameter.option.within)
     value = getattr(values, parameter.name)
     return tuple(value) if isinstance(value, list) else value
 
 
-def _parameters(source: Callable[..., Any]) -> Iterator[_Parameter]:
-    hints, words = typing.get_type_hints(source, include_extras=True), _described(source)
+def _parameters(
+    source: Callable[..., Any], within: Mapping[str, Any] | None = None
+) -> Iterator[_Parameter]:
+    hints = typing.get_type_hints(source, include_extras=True) | dict(within or {})
+    words = _described(source)
     for name, parameter in inspect.signature(source).parameters.items():
         kind, option = hints[name], Option(words.get(name, ""))
         if typing.get_origin(kind) is Annotated:

@@ -37,9 +37,8 @@ from ..io._image_file import stem_of
 from ..io._optics import overridden
 from ..measure.plots import ENDINGS, save_figure
 from ._common import (
+    OF_CHANNELS,
     OUTPUT,
-    ChannelOptics,
-    EveryChannel,
     Files,
     OneChannel,
     OpticsOptions,
@@ -80,12 +79,7 @@ class Result(Files):
     optics: OpticsOptions
 
 
-@dataclass(frozen=True, kw_only=True)
-class ResultOfChannels(Result):
-    """Files."""
-
-    channel: EveryChannel = None
-    optics: ChannelOptics
+ResultOfChannels = Annotated[Result, OF_CHANNELS]
 
 
 def align(
