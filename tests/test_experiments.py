@@ -23,8 +23,7 @@ from napari_recurrent_mz.lab.experiments import bead_widths, real, spacing
 from napari_recurrent_mz.lab.experiments.base import Outcome
 from napari_recurrent_mz.lab.experiments.lab import QUICK, HeldOutStack, Lab, Settings, plane_of
 from napari_recurrent_mz.lab.experiments.order import order_spread, repetition_spread
-from napari_recurrent_mz.lab.experiments.report import write_report
-from napari_recurrent_mz.lab.experiments.run import EXPERIMENTS, chosen, read, write
+from napari_recurrent_mz.lab.experiments.run import EXPERIMENTS, chosen, read, write, write_report
 from napari_recurrent_mz.lab.experiments.samples import gains
 from napari_recurrent_mz.lab.shared import Goal
 from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ

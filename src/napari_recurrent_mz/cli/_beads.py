@@ -106,7 +106,9 @@ def _measured(
     note(*notes)
     for one, table in zip(volumes, tables, strict=True):
         print(f"{one.name}: {in_words(table)}")
-    return _unlike([one.name for one in volumes]), tables
+    names = [one.name for one in volumes]
+    unlike = [f"{name} ({n + 1})" if name in names[:n] else name for n, name in enumerate(names)]
+    return unlike, tables
 
 
 def _volume(image: ImageFile, pixel_um: float, files: Files) -> BeadVolume:
@@ -140,8 +142,3 @@ def _print_and_draw(names: list[str], tables: Any, theory: Any, figure: str | No
             )
     if figure:
         save_figure(widths_figure(histograms, names, theory), figure)
-
-
-def _unlike(names: list[str]) -> list[str]:
-    """Names of which none is another's."""
-    return [name if name not in names[:n] else f"{name} ({n + 1})" for n, name in enumerate(names)]

@@ -134,8 +134,7 @@ def experiments(
     ours. What is there already is kept.
     """
     from ..lab.experiments.lab import QUICK, Settings
-    from ..lab.experiments.report import write_report
-    from ..lab.experiments.run import chosen, run
+    from ..lab.experiments.run import chosen, run, write_report
 
     selected = chosen(names)
     if list:

@@ -245,6 +245,7 @@ class LiveDock(ScanIntake):
         self._show_state()
 
     def _arrived(self, item: object) -> None:
+        at = self.setup.sources.rows.stage
         handlers: dict[type, Callable[[Any], None]] = {
             Started: self._session_started,
             NotStarted: self._session_failed,
@@ -252,7 +253,7 @@ class LiveDock(ScanIntake):
             PlaneRefined: self._plane_refined,
             ScanQuestion: self.ask_about,
             Message: lambda message: self.say(message.sentence, message.kind),
-            Moved: self._stage_moved,
+            Moved: lambda moved: at.setText(f"The stage was at {moved.z_um:.4g} µm."),
             MicroscopeFree: self._microscope_free,
         }
         handlers[type(item)](item)
@@ -311,9 +312,6 @@ class LiveDock(ScanIntake):
             self.say(f"The {add.scan.name} was not taken: start the session first.")
         else:
             self.live.work.add(add)
-
-    def _stage_moved(self, moved: Moved) -> None:
-        self.setup.sources.rows.stage.setText(f"The stage was at {moved.z_um:.4g} µm.")
 
     def _microscope_free(self, free: MicroscopeFree) -> None:
         self._is_at_microscope = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from napari.layers import Image, Layer
+from napari.layers import Image
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QTabWidget
 
@@ -36,10 +36,6 @@ ACTIONS = (
     ("Measure", "Measure background and foreground on the EDF; the stack stays as it is"),
     ("Register", "Find how the confocal stack lies, and add it on the wide-field grid"),
 )
-
-
-def _is_flat_image(layer: Layer) -> bool:
-    return isinstance(layer, Image) and not layer.rgb and layer.ndim == 2
 
 
 @dataclass(frozen=True)
@@ -110,7 +106,7 @@ class Normalise:
         "EDF",
         "The 2-D image to measure on; otherwise it is made from the stack",
         nothing="Made from the stack",
-        layers=_is_flat_image,
+        layers=lambda layer: isinstance(layer, Image) and not layer.rgb and layer.ndim == 2,
         note="Background mean to 0, 99th percentile of the foreground to 1.",
     )
 

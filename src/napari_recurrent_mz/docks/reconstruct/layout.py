@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from napari.layers import Image, Layer, Shapes
+from napari.layers import Image, Shapes
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QSizePolicy
 
@@ -42,10 +42,6 @@ _SHARE = 0.5  # of the field's sides that a new rectangle covers
 _CORNERS = np.array([(-1, -1), (-1, 1), (1, 1), (1, -1)])  # of a square around 0
 
 
-def _is_shapes(layer: Layer) -> bool:
-    return isinstance(layer, Shapes)
-
-
 @dataclass(frozen=True)
 class RegionForm:
     """Which part of the field."""
@@ -56,7 +52,7 @@ class RegionForm:
         "around it is taken into account",
         label="Field",
         nothing="all of it",
-        layers=_is_shapes,
+        layers=lambda layer: isinstance(layer, Shapes),
     )
 
 

@@ -25,13 +25,8 @@ _LOG = logging.getLogger(__name__)
 class Tells:
     """What guarded functions look for among the parents of their owner: a dock."""
 
-    def say(self, sentence: str, kind: str = "hint") -> None:
-        """Answer to what the user did last."""
-        raise NotImplementedError
-
-    def failed(self, sentence: str) -> None:
-        """Say that something could not be done, and show what holds true now."""
-        raise NotImplementedError
+    say: Callable[[str, str], None]  # a sentence and its kind
+    failed: Callable[[str], None]  # why something could not be done
 
 
 def on(owner: QObject, signal: Any, slot: Callable[..., object]) -> Callable[..., None]:

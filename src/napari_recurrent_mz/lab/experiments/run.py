@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -15,9 +16,10 @@ import torch
 
 from ...core.scans import InputError, counted
 from ...io._whole import write_text
-from ..shared import by_name, provenance
+from ...networks.weights import bundled_models, load_model
+from ..shared import by_name, markdown_table, provenance
 from . import bead_widths, confocal, next_scan, order, own_sample, real, samples, spacing, speed
-from .base import Experiment, Pictures
+from .base import NOT_MEASURED, Experiment, Outcome, Pictures
 from .figures import STYLE, save
 from .lab import Lab, Settings
 
@@ -146,3 +148,148 @@ def _weights(model: Any) -> dict[str, Any]:
     training = model.card.get("training", {})
     said = {name: training.get(name) for name in ("steps", "hours", "device")}
     return {"name": model.name, "sha256": model.sha256, **said}
+
+
+PAGE = "results.md"
+_DOCS_IMAGES = "images/results"
+
+_HEAD = """# Results
+
+What the experiments of the paper (Huang et al., Light: Science & Applications 10:62, 2021) give
+with this package: its values, or else what there is to beat, beside ours. This page is made by
+
+```sh
+recurrent-mz experiments -o results --data FOLDER
+```
+
+from the tables that the experiments leave in `results` (`NAME.csv`; its first line says how it
+was made). An experiment whose table is there is kept (`--force` makes it again); names after
+`experiments` choose some (`--list` shows them all), `--weights NAME=FILE` gives other weights, and
+`--docs docs` writes the page into the documentation.
+
+Simulated samples come from seeds that no training and no choice of weights has seen. The real,
+fully sampled stacks in `FOLDER` are never trained or tuned on; they are from the EPFL Biomedical
+Imaging Group's deconvolution reference data (embryo), NEUBIAS training-resources (nucleus,
+CC-BY 4.0), cudadecon (bead, 0.6 µm) and pyOTF (bead, 0.52 µm), and not part of this package.
+PSNR is over the range from the true stack's background to its 99.9th percentile, RMSE in grey
+levels of 255 over the same range, and NRMSE in percent of the true plane's span; nothing is
+rescaled to fit unless an experiment says so, and the scans themselves are left out. How networks
+trained in other ways compare is in [Training](training.md).
+"""
+
+
+def write_report(folder: Path, docs: Path | None = None) -> Path:
+    """Write ``results.md`` from the tables in a folder."""
+    records = [(experiment, read(folder, experiment.name)) for experiment in EXPERIMENTS]
+    pictures = "" if docs is None else f"{_DOCS_IMAGES}/"
+    target = (docs or folder) / PAGE
+    if docs is not None:
+        (docs / _DOCS_IMAGES).mkdir(parents=True, exist_ok=True)
+        for experiment, record in records:
+            if record is not None:
+                shutil.copyfile(
+                    folder / f"{experiment.name}.png",
+                    docs / _DOCS_IMAGES / f"{experiment.name}.png",
+                )
+    target.write_text(_page(records, pictures), encoding="utf-8")
+    return target
+
+
+def _page(records: Sequence[tuple[Experiment, Result | None]], pictures: str) -> str:
+    outcomes = {e.name: list(e.outcomes(r.table)) if r else [] for e, r in records}
+    sections = [_HEAD, _weights_used([r for _, r in records if r]), _goals(records, outcomes)]
+    sections += [_section(e, r, outcomes[e.name], pictures) for e, r in records if r]
+    missing = [e for e, r in records if r is None]
+    if missing:
+        names = "\n".join(f"- **{e.title}** ({e.figure}): `{e.name}`" for e in missing)
+        sections.append(f"## Not measured\n\nThese have not been run here:\n\n{names}\n")
+    return "\n".join(part for part in sections if part)
+
+
+def _goals(
+    records: Sequence[tuple[Experiment, Result | None]], outcomes: dict[str, list[Outcome]]
+) -> str:
+    rows = [
+        (o.what, o.paper, o.goal.words, o.ours, o.verdict)
+        for experiment, _ in records
+        for o in outcomes[experiment.name]
+        if o.goal is not None
+    ]
+    if not rows:
+        return ""
+    met, open_ = (sum(row[-1] == verdict for row in rows) for verdict in ("met", NOT_MEASURED))
+    words = f"{met} of {len(rows)} are met" + (f", {open_} could not be measured" * bool(open_))
+    head = ("measure", "paper, or what there is to beat", "goal", "ours", "")
+    return f"## Goals\n\n{words}.\n\n{markdown_table(head, rows)}"
+
+
+def _section(
+    experiment: Experiment, record: Result, outcomes: Sequence[Outcome], pictures: str
+) -> str:
+    rows = [(o.what, o.paper, o.ours, o.verdict) for o in outcomes]
+    return "\n".join(
+        [
+            f"## {experiment.title}\n",
+            f"*{experiment.figure}.* {experiment.paper}\n",
+            f"{experiment.how}\n",
+            f"![{experiment.title}]({pictures}{experiment.name}.png)\n",
+            markdown_table(("measure", "paper", "ours", "goal"), rows),
+            _how_made(record.header),
+        ]
+    )
+
+
+def _how_made(header: dict[str, Any]) -> str:
+    settings = header.get("settings", {})
+    lines = [f"- {sentence}" for sentence in header.get("not_measured", [])]
+    used = ", ".join(f"{n} `{w['sha256'][:12]}`" for n, w in header.get("weights", {}).items())
+    lines.append(
+        f"- `{header['command']}`: {header['seconds']:.0f} s on {header['machine']}, "
+        f"{header['date'][:10]}, version {header['version']}, seed {settings.get('seed')}"
+        + (f"; weights {used}" if used else "")
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _weights_used(records: Sequence[Result]) -> str:
+    """Every set of weights that any experiment used, and how far it was trained."""
+    by_sha256: dict[str, dict[str, Any]] = {}
+    for record in records:
+        for served, w in record.header.get("weights", {}).items():
+            by_sha256.setdefault(w["sha256"], w | {"served": served})
+    earlier = _earlier_files()
+    rows = [
+        (_name(w), f"`{sha256[:12]}`" + _says_same(earlier.get(sha256)),
+         _or_unknown(w["steps"]), _or_unknown(w["hours"]), w["device"] or "unknown")
+        for sha256, w in by_sha256.items()
+    ]  # fmt: skip
+    if not rows:
+        return ""
+    head = ("weights", "SHA-256", "steps", "hours", "trained on")
+    return (
+        "The weights, and how far their cards say that they were trained:\n\n"
+        f"{markdown_table(head, rows)}"
+        "\n\nA gain over a network that was trained for far fewer steps says little about the two "
+        "methods:\nwhere the steps differ, a goal that is met against it is met by the bundled "
+        "weights only."
+    )
+
+
+def _earlier_files() -> dict[str, str]:
+    """Files that held a bundled model's weights before its card was written anew, and its own."""
+    models = [load_model(name) for name in bundled_models()]
+    return {old: m.sha256 for m in models for old in m.card.get("same_weights_as", [])}
+
+
+def _name(used: dict[str, Any]) -> str:
+    """What weights served, and their own name where that is another one."""
+    served, name = used["served"], used["name"]
+    return str(served) if served == name else f"{served}: {name}"
+
+
+def _says_same(sha256: str | None) -> str:
+    return f", the weights of `{sha256[:12]}`" if sha256 else ""
+
+
+def _or_unknown(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:g}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -31,17 +30,6 @@ BASELINE_NAMES = {
 _LEAST_PIXELS = 11  # the window of SSIM
 _DRIFT_PX = 0.5  # pixel sizes that differ by less over the whole field are the same
 _OFF_PX = 0.02  # less of a pixel is rounding
-
-
-class Source(Protocol):
-    """Source of a plane at a height, cropped to the common field."""
-
-    name: str
-    scans_um: tuple[float, ...]
-    holds_scans: bool
-
-    def covers(self, z_um: float) -> bool: ...
-    def at(self, z_um: float) -> AnyArray: ...
 
 
 @dataclass(frozen=True)
@@ -153,6 +141,9 @@ class Baseline:
         """The plane at a height, cropped; at a scan it is the scan itself."""
         same = scan_at(self._scans, z_um)
         return self._field.of(same.pixels if same else self._maker.plane(z_um))
+
+
+Source = Resampled | Baseline
 
 
 def scans_in(reference: Volume, scans_um: Sequence[float]) -> list[Scan]:
