@@ -11,21 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.scans import InputError
+from . import _zarr
 from ._channels import NewImage, Place
 from ._whole import read_json, refusals_of, write_whole
 from ._write import PlaneWriter, check_disk
-from ._zarr import (
-    NGFF,
-    PROVENANCE_KEY,
-    OmeZarrWriter,
-    every_chunk,
-    is_zarr,
-    levels_of,
-    ome_attributes,
-    open_new,
-    put_ome,
-    put_plane,
-)
 
 
 def make_time_lapse(
@@ -33,7 +22,7 @@ def make_time_lapse(
     shape: tuple[int, int, int, int],
     place: Place,
     record: Mapping[str, Any],
-    ngff: str = NGFF[0],
+    ngff: str = _zarr.NGFF[0],
 ) -> None:
     """Make an empty time-lapse (T, Z, Y, X), into which :class:`TimePoint` writes."""
     _make_room(path)
@@ -41,12 +30,12 @@ def make_time_lapse(
     check_disk(path, (t * z, y, x))
     name = path.name.split(".")[0]
     image = NewImage.empty(name, shape, np.float32, place)
-    write_whole(path, lambda part: OmeZarrWriter(part, image, ngff).finish(record))
+    write_whole(path, lambda part: _zarr.OmeZarrWriter(part, image, ngff).finish(record))
 
 
 def _make_room(path: Path) -> None:
     """Make the folder that a file will lie in; refuse what is in its place but no OME-Zarr."""
-    if path.exists() and not is_zarr(path):
+    if path.exists() and not _zarr.is_zarr(path):
         raise InputError(f"'{path.name}' is in the way, which is no OME-Zarr: move it away.")
     with refusals_of(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,10 +46,10 @@ def read_time_lapse(path: Path) -> tuple[dict[str, Any], tuple[int, ...]]:
     # Its files are read as the JSON that they are: this is asked for every time point.
     try:
         if (path / ".zattrs").is_file():  # NGFF 0.4
-            record = read_json(path / ".zattrs")[PROVENANCE_KEY]
+            record = read_json(path / ".zattrs")[_zarr.PROVENANCE_KEY]
             shape = read_json(path / "0" / ".zarray")["shape"]
         else:
-            record = read_json(path / "zarr.json")["attributes"][PROVENANCE_KEY]
+            record = read_json(path / "zarr.json")["attributes"][_zarr.PROVENANCE_KEY]
             shape = read_json(path / "0" / "zarr.json")["shape"]
         return dict(record), tuple(int(length) for length in shape)
     except (OSError, KeyError, ValueError, TypeError):
@@ -74,7 +63,7 @@ def resize_time_lapse(path: Path, points: int, record: Mapping[str, Any]) -> Non
     with refusals_of(path):
         lengthen_time_lapse(path, points)
         group = zarr.open_group(path, mode="r+")
-        group.attrs[PROVENANCE_KEY] = json.loads(json.dumps(dict(record)))
+        group.attrs[_zarr.PROVENANCE_KEY] = json.loads(json.dumps(dict(record)))
 
 
 def lengthen_time_lapse(path: Path, points: int) -> None:
@@ -84,8 +73,8 @@ def lengthen_time_lapse(path: Path, points: int) -> None:
 
 
 def _levels_of(path: Path) -> list[Any]:
-    with every_chunk():
-        return levels_of(path, "r+")
+    with _zarr.every_chunk():
+        return _zarr.levels_of(path, "r+")
 
 
 class TimePoint(PlaneWriter):
@@ -104,11 +93,11 @@ class TimePoint(PlaneWriter):
 
     def __setitem__(self, index: int, plane: npt.NDArray[np.float32]) -> None:
         with refusals_of(self.path):
-            put_plane(self.levels, (self.time, index), plane)
+            _zarr.put_plane(self.levels, (self.time, index), plane)
         self._written.add(index)
 
 
-def make_plate(source: Path, target: Path, ngff: str = NGFF[0]) -> None:
+def make_plate(source: Path, target: Path, ngff: str = _zarr.NGFF[0]) -> None:
     """Make a plate with the wells and fields of another; images that it holds already stay."""
     _make_room(target)
     if (target / ("zarr.json" if ngff == "0.4" else ".zgroup")).is_file():
@@ -116,21 +105,21 @@ def make_plate(source: Path, target: Path, ngff: str = NGFF[0]) -> None:
             f"'{target.name}' is there already in another version of NGFF than {ngff}: choose "
             "another folder for the results."
         )
-    plate = {**ome_attributes(source)["plate"], "version": ngff}
+    plate = {**_zarr.ome_attributes(source)["plate"], "version": ngff}
     names = {key: [str(entry["name"]) for entry in plate.get(f"{key}s") or ()] for key in _SIDES}
     for well in plate["wells"]:
         for key, name in zip(_SIDES, str(well["path"]).split("/")[:2], strict=True):
             values = names[key]
             well.setdefault(f"{key}Index", values.index(name) if name in values else 0)
     with refusals_of(target):
-        group = open_new(target, "a", ngff)
-        put_ome(group, ngff, {"plate": plate})
+        group = _zarr.open_new(target, "a", ngff)
+        _zarr.put_ome(group, ngff, {"plate": plate})
         for row in {str(well["path"]).split("/")[0] for well in plate["wells"]}:
             group.require_group(row)
         for well in plate["wells"]:
-            metadata = ome_attributes(source / well["path"]).get("well") or {}
+            metadata = _zarr.ome_attributes(source / well["path"]).get("well") or {}
             well_group = group.require_group(well["path"])
-            put_ome(well_group, ngff, {"well": {**metadata, "version": ngff}})
+            _zarr.put_ome(well_group, ngff, {"well": {**metadata, "version": ngff}})
 
 
 _SIDES = ("row", "column")

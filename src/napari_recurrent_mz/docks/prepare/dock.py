@@ -24,18 +24,8 @@ from ..shared.guard import on, telling
 from ..shared.layer_choice import LayerChoice, is_any_image, selected
 from ..shared.plot import PlotPanel
 from . import job as _job
+from . import pages as _pages
 from .job import PlaneSource, stack_source
-from .pages import (
-    ACTIONS,
-    ALIGN,
-    EDF,
-    NORMALISE,
-    REGISTER,
-    SCANS,
-    MotionTable,
-    PreparePages,
-    Stack,
-)
 
 _PLOT_HEIGHT = 210
 _EMPTY = (
@@ -50,17 +40,17 @@ class PrepareDock(Dock):
     """Prepare raw stacks as the paper does (Huang et al. 2021, Methods, "Sample preparation")."""
 
     def __init__(self, napari_viewer: Any) -> None:
-        super().__init__(napari_viewer, *ACTIONS[ALIGN])
-        self.chosen = DataForm(Stack, self._viewer)
+        super().__init__(napari_viewer, *_pages.ACTIONS[_pages.ALIGN])
+        self.chosen = DataForm(_pages.Stack, self._viewer)
         self.stack: LayerChoice = self.chosen.stack.native
-        self.pages = PreparePages(self._viewer)
+        self.pages = _pages.PreparePages(self._viewer)
         self.plot = PlotPanel(self.palette_, "Preparation", _PLOT_HEIGHT)
         self.table_button = self.plot.add_table_tool(
             "Save the motion of every plane as a CSV file, units in its header",
             self.save_table,
             "Shifts",
         )
-        self.motion = MotionTable()
+        self.motion = _pages.MotionTable()
         self.numbers = faint(is_copied=True)
         self.alignment: Alignment | None = None
         self.normalisation: EdfNormalisation | None = None
@@ -119,7 +109,7 @@ class PrepareDock(Dock):
     # the four tasks -------------------------------------------------------------------
     def _align(self) -> None:
         form = self.pages.align.values()
-        if form.what == SCANS:
+        if form.what == _pages.SCANS:
             images = _job.scan_layers(selected(self._viewer))
             source = _job.scans_source(images)
         else:
@@ -131,7 +121,7 @@ class PrepareDock(Dock):
 
         def add(result: tuple[Alignment, AnyArray]) -> None:
             self._add_aligned(*result, source, abouts, step)
-            self._done(ALIGN, *_job.correlation_words(result[0], is_apart))
+            self._done(_pages.ALIGN, *_job.correlation_words(result[0], is_apart))
 
         self.start(_job.align_job, source, form, then=add, title="Aligning")
 
@@ -154,7 +144,7 @@ class PrepareDock(Dock):
             missing = len(about["scale"]) - pixels.ndim
             self._add(pixels[(np.newaxis,) * missing], about)
         figure = drift_figure(alignment, source.z_um, source.pixel_um)
-        self._shown[ALIGN] = figure, _job.field_words(alignment, step["cropped"])
+        self._shown[_pages.ALIGN] = figure, _job.field_words(alignment, step["cropped"])
         self.motion.show_motion(self.table)
 
     def _make_edf(self) -> None:
@@ -172,7 +162,9 @@ class PrepareDock(Dock):
             self._add(focus.image, about)
             if wants_heights and source.z_um is not None:
                 self._add(focus.height_um(source.z_um), about_heights)
-            self._done(EDF, f"Added “{about['name']}”, from {len(source.labels)} planes.", "done")
+            self._done(
+                _pages.EDF, f"Added “{about['name']}”, from {len(source.labels)} planes.", "done"
+            )
 
         work = partial(extending_focus, source.planes, name=source.name)
         self.start(work, then=add, title="Extending the depth of field")
@@ -194,8 +186,8 @@ class PrepareDock(Dock):
                 self.pages.normalise.edf.value = added = self._add(image, about)
                 words = f"Added “{added.name}”. {words}"
             figure = edf_histogram_figure(image, normalisation)
-            self._shown[NORMALISE] = figure, _job.normalisation_words(normalisation)
-            self._done(NORMALISE, words, "done")
+            self._shown[_pages.NORMALISE] = figure, _job.normalisation_words(normalisation)
+            self._done(_pages.NORMALISE, words, "done")
 
         self.start(_job.measure_job, source, pixels, name, then=show, title="Measuring")
 
@@ -216,8 +208,8 @@ class PrepareDock(Dock):
             about = _job.about_registered(wide, confocal, registration, form.crop)
             self._add(volume, about)
             figure = registration_figure(registration)
-            self._shown[REGISTER] = figure, _job.registration_words(registration)
-            self._done(REGISTER, *_job.rise_words(registration))
+            self._shown[_pages.REGISTER] = figure, _job.registration_words(registration)
+            self._done(_pages.REGISTER, *_job.rise_words(registration))
 
         self.start(_job.register_job, *sources, places, form, then=add, title="Registering")
 
@@ -229,7 +221,7 @@ class PrepareDock(Dock):
         return _layers.check_layer(layer)
 
     def _aligns_scans(self) -> bool:
-        return self.task == ALIGN and self.pages.align.what.value == SCANS
+        return self.task == _pages.ALIGN and self.pages.align.what.value == _pages.SCANS
 
     def _missing(self) -> str:
         if self._aligns_scans():
@@ -239,7 +231,7 @@ class PrepareDock(Dock):
             )
         if self.stack.layer() is None:
             return "Choose a stack: a layer with at least two planes."
-        if self.task == REGISTER and self.pages.register.confocal.value is None:
+        if self.task == _pages.REGISTER and self.pages.register.confocal.value is None:
             return "Choose the confocal stack, too."
         return ""
 
@@ -273,16 +265,16 @@ class PrepareDock(Dock):
     def _show_page(self) -> None:
         """Bring plot, numbers and button in line with the task that is shown."""
         task = self.task
-        self.footer.name_action(*ACTIONS[task])
+        self.footer.name_action(*_pages.ACTIONS[task])
         figure, numbers = self._shown.get(task, (None, ""))
         if figure is not None:
             self.plot.show_figure(figure)
         else:
             self.plot.show_reason(_EMPTY[task])
-        self.plot.setVisible(task != EDF)
-        self.table_button.setVisible(task == ALIGN)
+        self.plot.setVisible(task != _pages.EDF)
+        self.table_button.setVisible(task == _pages.ALIGN)
         self.table_button.setEnabled(self.table is not None)
-        self.motion.setVisible(task == ALIGN and self.table is not None)
+        self.motion.setVisible(task == _pages.ALIGN and self.table is not None)
         self.numbers.setText(numbers)
         self.numbers.setVisible(bool(numbers))
         self.check()

@@ -21,17 +21,7 @@ from ..shared.pace import Turns
 from ..shared.scan_source import ScanSource
 from ..shared.scan_table import is_incomplete, layers_of, planes_of_one_stack
 from ..shared.worker import Outcome, Rest
-from .jobs import (
-    Beside,
-    build_jobs,
-    channel_optics,
-    cost_in_words,
-    errors_beside,
-    interpolation_beside,
-    put_beside,
-    warnings_about,
-    with_weights,
-)
+from . import jobs as _jobs
 from .layout import ReconstructLayout
 from .result import Planned, ResultLayer
 from .steps import FinishedPlane, VolumeJob, reconstruct_steps
@@ -110,7 +100,7 @@ class ReconstructDock(ScanSource):
         depths = []
         for channel in self.ui.channels.used():
             with contextlib.suppress(InputError):
-                depths.append(channel_optics(self.ui, channel).depth_of_field_um)
+                depths.append(_jobs.channel_optics(self.ui, channel).depth_of_field_um)
         return min(depths, default=None)
 
     def _look_at_channels(self) -> None:
@@ -138,9 +128,9 @@ class ReconstructDock(ScanSource):
         if self.run is not None:
             return
         try:
-            planned = build_jobs(self.ui, self._viewer, preview=False)
-            recipe = with_weights(self.ui, planned[0].job.recipe)
-            warnings = warnings_about(self.ui, recipe)
+            planned = _jobs.build_jobs(self.ui, self._viewer, preview=False)
+            recipe = _jobs.with_weights(self.ui, planned[0].job.recipe)
+            warnings = _jobs.warnings_about(self.ui, recipe)
         except InputError:
             self.ui.error.follow(None, self)
             self.scan_parts.repairs.follow((), None, self)
@@ -152,7 +142,7 @@ class ReconstructDock(ScanSource):
         self._foretold = warnings
         one_by_one = self.ui.channels.frames == 1 and len(self.ui.channels.used()) < 2
         self.scan_parts.repairs.offer(is_possible=one_by_one)
-        self.ui.grid.cost.setText(cost_in_words(self.ui, self._viewer, planned))
+        self.ui.grid.cost.setText(_jobs.cost_in_words(self.ui, self._viewer, planned))
         if self.ui.method.is_ready:  # what it computes, a preview needs, too
             self.ui.error.follow(recipe, self)
             self.scan_parts.repairs.follow(recipe.scans, recipe.optics, self)
@@ -169,7 +159,7 @@ class ReconstructDock(ScanSource):
         for channel in self.ui.channels.used():
             for row in channel.rows(used):
                 row.forget()  # pixels may have been changed in place
-        planned = build_jobs(self.ui, self._viewer, preview=preview)
+        planned = _jobs.build_jobs(self.ui, self._viewer, preview=preview)
         if self.remembers:
             for part in (self.ui.optics, self.ui.method, self.ui.result):
                 part.remember()
@@ -365,20 +355,20 @@ class ReconstructDock(ScanSource):
 
     def add_interpolation(self) -> None:
         """Make the linear interpolation of the same scans beside every volume of the last run."""
-        self._put_beside(interpolation_beside)
+        self._put_beside(_jobs.interpolation_beside)
 
     def add_errors(self) -> None:
         """Make the expected error of every voxel beside every volume of the last run."""
-        self._put_beside(errors_beside)
+        self._put_beside(_jobs.errors_beside)
 
-    def _put_beside(self, what: Beside) -> None:
+    def _put_beside(self, what: _jobs.Beside) -> None:
         if self.run is not None:
             return
         with telling(self):
             made = {one: self._made[one] for one in self.ui.save.layers if one in self._made}
             if not made:
                 raise InputError("There is no finished volume yet: reconstruct first.")
-            self._begin_first(put_beside(self.ui, self._viewer, made, what))
+            self._begin_first(_jobs.put_beside(self.ui, self._viewer, made, what))
 
     def copy_methods(self) -> None:
         """Put on the clipboard how the volumes were made, a paragraph for each."""

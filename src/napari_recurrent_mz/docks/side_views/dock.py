@@ -21,20 +21,8 @@ from ..shared.dock import Dock, shell_of
 from ..shared.guard import guarded, on, on_click, on_move, one_shot, telling
 from ..shared.layer_choice import frame_of, is_stack, says_its_size, selected
 from ..shared.plot import PlotPanel
+from . import source as _source
 from .form import GROUP, VOLUMES, SideViewsForm
-from .source import (
-    Placed,
-    ViewsOrReason,
-    VolumeSource,
-    fingerprint,
-    next_um,
-    panels,
-    pixel_under,
-    project,
-    project_now,
-    scans_um,
-    sliders_of,
-)
 
 _WIDE, _NARROW = 760, 560
 _WIDER = 1.2
@@ -69,9 +57,9 @@ class SideViewsDock(Dock):
         self.form.addStretch(1)
         self._split()
         self.shown: list[Panel] = []
-        self._outcomes: dict[tuple[Any, ...], ViewsOrReason] = {}
+        self._outcomes: dict[tuple[Any, ...], _source.ViewsOrReason] = {}
         self._states = weakref.WeakKeyDictionary[Any, tuple[int, int]]()  # version, fingerprint
-        self._at_work: list[VolumeSource] = []
+        self._at_work: list[_source.VolumeSource] = []
         self._numbers = itertools.count()
         self._is_held = self._is_stale = False
         self._soon = one_shot(self, _SOON_MS, self.update_views)
@@ -120,13 +108,15 @@ class SideViewsDock(Dock):
             self._drop_job()
             self._show_reason(str(error))
             return
-        sources = [self._source(layer, slab) for layer in layers]
+        sources = [self._source_of(layer, slab) for layer in layers]
         unknown = [
-            s for s in sources if isinstance(s, VolumeSource) and s.key not in self._outcomes
+            s
+            for s in sources
+            if isinstance(s, _source.VolumeSource) and s.key not in self._outcomes
         ]
         for source in unknown:
             if source.is_quick:
-                self._outcomes[source.key] = project_now(source)
+                self._outcomes[source.key] = _source.project_now(source)
         slow = [source for source in unknown if not source.is_quick]
         if self.run is not None and [s.wish for s in self._at_work] == [s.wish for s in slow]:
             return  # with newer data, it goes on from there
@@ -134,22 +124,22 @@ class SideViewsDock(Dock):
         is_allowed = is_asked or not any(source.wants_asking for source in slow)
         if slow and is_allowed and not self._is_held:
             self._at_work = slow
-            self.start(project, slow, then=self._projected, title="Projecting")
+            self.start(_source.project, slow, then=self._projected, title="Projecting")
         outcomes = [s if isinstance(s, str) else self._known(s) for s in sources]
         unread = [s if isinstance(s, str) else s.why_unread for s in sources]
         if self.run is None or all(outcome is not None for outcome in outcomes):
             self._show(layers, [o or why for o, why in zip(outcomes, unread, strict=True)])
         elif not self.shown:
             self.plot.show_reason("Projecting…")
-        shown = {source.key for source in sources if isinstance(source, VolumeSource)}
+        shown = {source.key for source in sources if isinstance(source, _source.VolumeSource)}
         for key in [key for key in self._outcomes if key not in shown][:-_MOST_KEPT]:
             del self._outcomes[key]  # switching back to the latest others is at once
 
-    def _source(self, layer: Any, slab: Slab | None) -> VolumeSource | str:
+    def _source_of(self, layer: Any, slab: Slab | None) -> _source.VolumeSource | str:
         """What is projected of a layer, or why nothing can be."""
         try:
             _layers.check_even(layer)
-            return VolumeSource(
+            return _source.VolumeSource(
                 layer_id=id(layer),
                 name=f"Layer '{layer.name}'",
                 frame=frame_of(layer, self.controls.read().voxel_um),
@@ -161,7 +151,7 @@ class SideViewsDock(Dock):
         except Exception as error:
             return sentence_of(error)
 
-    def _known(self, source: VolumeSource) -> ViewsOrReason | None:
+    def _known(self, source: _source.VolumeSource) -> _source.ViewsOrReason | None:
         """The outcome, or while a layer changes, its latest one."""
         alike = [self._outcomes[key] for key in self._outcomes if key[:-1] == source.wish]
         return self._outcomes.get(source.key, alike[-1] if alike else None)
@@ -171,7 +161,7 @@ class SideViewsDock(Dock):
         self._let_job_go()
         self._at_work = []
 
-    def _projected(self, outcomes: dict[tuple[Any, ...], ViewsOrReason]) -> None:
+    def _projected(self, outcomes: dict[tuple[Any, ...], _source.ViewsOrReason]) -> None:
         self._outcomes |= outcomes
         self._at_work = []
         self._soon.start()  # what has changed meanwhile is projected now
@@ -182,12 +172,12 @@ class SideViewsDock(Dock):
             self.update_views()
 
     # showing --------------------------------------------------------------------------
-    def _show(self, layers: list[Any], outcomes: list[ViewsOrReason]) -> None:
+    def _show(self, layers: list[Any], outcomes: list[_source.ViewsOrReason]) -> None:
         if not layers:
             self._show_reason(_NOTHING, "")
             return
         controls = self.controls.read()
-        self.shown = panels(layers, outcomes, controls.contrast, controls.saturated)
+        self.shown = _source.panels(layers, outcomes, controls.contrast, controls.saturated)
         reasons = " ".join(panel.reason for panel in self.shown if panel.reason)
         if all(panel.views is None for panel in self.shown):
             self._show_reason(reasons)
@@ -204,7 +194,7 @@ class SideViewsDock(Dock):
 
     def _look(self, layers: list[Any]) -> Look:
         controls = self.controls.read()
-        heights_um = next(filter(None, map(scans_um, layers)), ())
+        heights_um = next(filter(None, map(_source.scans_um, layers)), ())
         words = ", ".join(f"{z:.4g}" for z in heights_um)
         self.controls.heights.native.setPlaceholderText(words or "none known")
         typed = controls.heights_um()
@@ -213,7 +203,7 @@ class SideViewsDock(Dock):
         return Look(
             views=controls.shown,
             scans_um=heights_um if typed is None else typed,
-            next_um=next_um(layers),
+            next_um=_source.next_um(layers),
             marks=controls.marks,
             has_axes=controls.axes,
             has_scale_bar=controls.bar,
@@ -229,7 +219,7 @@ class SideViewsDock(Dock):
     # the position ---------------------------------------------------------------------
     def _slid(self) -> None:
         """The viewer's sliders are at another place."""
-        self._moved_in_viewer(self._viewer.dims.point, sliders_of(self._viewer.dims))
+        self._moved_in_viewer(self._viewer.dims.point, _source.sliders_of(self._viewer.dims))
 
     def _canvas_clicked(self, event: Any) -> None:
         if self._viewer.dims.ndisplay == 2:  # in 3-D the cursor is at no place
@@ -260,7 +250,7 @@ class SideViewsDock(Dock):
 
     def _clicked(self, event: Any) -> None:
         """A click on a side view moves there."""
-        under = pixel_under(event, self.shown)
+        under = _source.pixel_under(event, self.shown)
         before = self.controls.read().point_um
         if under is not None and before is not None and event.button == 1:
             at = dict(zip("zyx", before, strict=True)) | under.place_um
@@ -269,7 +259,7 @@ class SideViewsDock(Dock):
 
     def _pointed(self, event: Any) -> None:
         """Tell the place and the value under the mouse in napari's status line."""
-        under = pixel_under(event, self.shown)
+        under = _source.pixel_under(event, self.shown)
         if under is not None:
             self._viewer.status = under.sentence
 
@@ -277,11 +267,11 @@ class SideViewsDock(Dock):
         if self.controls.through.value == "slab" or self.controls.cross.value:
             self._at_next_chance(self._soon)
 
-    def _first_placed(self) -> Placed | None:
+    def _first_placed(self) -> _source.Placed | None:
         controls = self.controls.read()
         for layer in controls.chosen[:1]:
             with contextlib.suppress(InputError):
-                return Placed(layer, frame_of(layer, controls.voxel_um))
+                return _source.Placed(layer, frame_of(layer, controls.voxel_um))
         return None
 
     def _place_point(self) -> None:
@@ -306,7 +296,7 @@ class SideViewsDock(Dock):
         volumes = list(filter(is_stack, self._viewer.layers))
         if len(volumes) > len(VOLUMES):
             volumes = list(filter(is_stack, selected(self._viewer)))
-        reconstructions_first = sorted(volumes, key=lambda layer: not scans_um(layer))
+        reconstructions_first = sorted(volumes, key=lambda layer: not _source.scans_um(layer))
         for name, layer in zip(VOLUMES, reconstructions_first, strict=False):
             self.controls[name].value = layer
 
@@ -316,7 +306,7 @@ class SideViewsDock(Dock):
             del self._states[layer]
         for layer in chosen:
             if layer not in self._states:
-                self._states[layer] = next(self._numbers), fingerprint(layer)
+                self._states[layer] = next(self._numbers), _source.fingerprint(layer)
         self.controls.show_voxel(not all(map(says_its_size, chosen)))
         self._place_point()
 
@@ -326,13 +316,13 @@ class SideViewsDock(Dock):
         if not (is_shown or event.type in ("data", "set_data")) or layer not in self._states:
             return
         if event.type == "data":
-            self._states[layer] = next(self._numbers), fingerprint(layer)
+            self._states[layer] = next(self._numbers), _source.fingerprint(layer)
             self._is_stale = True
         self._at_next_chance(self._soon if is_shown else self._filling)
 
     def _look_for_changes(self) -> None:
         for layer in self.controls.read().chosen:
-            now = fingerprint(layer)
+            now = _source.fingerprint(layer)
             if now != self._states[layer][1]:
                 self._states[layer] = next(self._numbers), now
                 self._is_stale = True

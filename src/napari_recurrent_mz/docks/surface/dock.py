@@ -29,14 +29,7 @@ from ..shared.insides import fit
 from ..shared.method_panel import MethodPanel
 from ..shared.scan_source import ScanParts, ScanSource
 from ..shared.scan_table import Row, is_incomplete, layers_of, scan_warnings, scans_of
-from .choice import (
-    POINTS,
-    SurfaceChoice,
-    add_points_layer,
-    map_heights,
-    move_point,
-    points_um,
-)
+from . import choice as _choice
 
 if TYPE_CHECKING:
     from ...engine.surfaces import MadeSurface
@@ -133,7 +126,7 @@ class SurfaceDock(ScanSource):
             napari_viewer, "Reconstruct surface", "Make the image of the surface as a new layer"
         )
         self.scan_parts = ScanParts(self.palette_, self._viewer)
-        self.surface = SurfaceChoice(self._viewer)
+        self.surface = _choice.SurfaceChoice(self._viewer)
         self.method = MethodPanel()
         self.in_3d = QCheckBox("Show it in 3-D as well")
         self.in_3d.setAccessibleName("Show in 3-D")
@@ -153,7 +146,7 @@ class SurfaceDock(ScanSource):
     # what a script calls --------------------------------------------------------------
     def pick_points(self) -> None:
         """Add a layer of points in which clicks fix the plane."""
-        layer = add_points_layer(self._viewer, self._first(), self._pixels().voxel_um[-1])
+        layer = _choice.add_points_layer(self._viewer, self._first(), self._pixels().voxel_um[-1])
         self.surface.choose(layer)
         self.say("Click three points of the surface, each at its z: the slider moves through z.")
 
@@ -190,15 +183,15 @@ class SurfaceDock(ScanSource):
         if first is not None and sized:
             _layers.check_upright(first)
         origin = _layers.lateral_origin_um(first) if first is not None and sized else None
-        by_points = self.surface.kind_key() == POINTS
+        by_points = self.surface.kind_key() == _choice.POINTS
         if layer is None:
             how = (
                 "press “Pick three points”" if by_points else "choose a 2-D layer of heights in µm"
             )
             raise InputError(f"The surface is not chosen yet: {how}.")
         if not by_points:
-            return map_heights(layer, (rows, columns), pixel_um, origin), None
-        points = points_um(layer, self._pixels())
+            return _choice.map_heights(layer, (rows, columns), pixel_um, origin), None
+        points = _choice.points_um(layer, self._pixels())
         if first is not None:
             _layers.check_units(layer, first, 3)
         for row in self.used():
@@ -260,7 +253,7 @@ class SurfaceDock(ScanSource):
 
     def _is_unfinished(self) -> bool:
         rows, layer = self.used(), self.surface.layer()
-        few = layer is None or (self.surface.kind_key() == POINTS and len(layer.data) < 3)
+        few = layer is None or (self.surface.kind_key() == _choice.POINTS and len(layer.data) < 3)
         return is_incomplete(rows) or self.scan_parts.optics.is_incomplete() or few
 
     # the result -----------------------------------------------------------------------
@@ -281,7 +274,7 @@ class SurfaceDock(ScanSource):
     def _point_moved(self, number: int, point: Array) -> None:
         layer = self.surface.points.layer()
         if layer is not None and number < len(layer.data):
-            move_point(layer, number, point, self._pixels())
+            _choice.move_point(layer, number, point, self._pixels())
 
     def _points_removed(self, numbers: list[int]) -> None:
         layer = self.surface.points.layer()

@@ -25,17 +25,8 @@ from ...io import write_json, write_table
 from ...io._time_lapse import make_plate
 from ...io._whole import refusals_of
 from ..inference import model_for
+from . import _pool
 from ._plan import plan_of
-from ._pool import (
-    SchedulerLostError,
-    Shares,
-    bytes_of,
-    cluster,
-    free_cores,
-    gpus_for,
-    processes,
-    share_out,
-)
 from ._record import FOLDER
 from ._settings import BatchSettings, Job, Orders
 from ._work import DONE, FAILED, KEPT, STOPPED, Outcome, Task, do, lost, outcome_of_finished
@@ -192,7 +183,7 @@ def run_batch(
     began = time.perf_counter()
     orders = replace(_orders(Path(output).absolute(), settings), again=again)
     ledger = _Ledger(jobs, on_outcome)
-    no_scheduler: SchedulerLostError | None = None
+    no_scheduler: _pool.SchedulerLostError | None = None
     if not again:
         _take_found(ledger, orders)
     try:
@@ -200,7 +191,7 @@ def run_batch(
             _do(ledger, orders, workers, scheduler, on_plane)
     except KeyboardInterrupt:
         _take_found(ledger, orders)
-    except SchedulerLostError as error:
+    except _pool.SchedulerLostError as error:
         no_scheduler = error
         _take_found(ledger, orders)
     finally:
@@ -255,7 +246,7 @@ def _do(
     for plate, source in {job.output: job.parts[0].path for job in left if job.inside}.items():
         make_plate(Path(source), plate, orders.settings.ngff)
     if scheduler:
-        with cluster(scheduler, orders) as (workers_there, orders_there):
+        with _pool.cluster(scheduler, orders) as (workers_there, orders_there):
             _do_all(ledger, orders_there, workers_there)
     else:
         _run_here(ledger, orders, _shares(left, orders.settings, workers), on_plane)
@@ -310,27 +301,29 @@ def _take_found(ledger: _Ledger, orders: Orders) -> None:
             ledger.take(finished)
 
 
-def _shares(jobs: Sequence[Job], settings: BatchSettings, workers: int | None) -> Shares:
+def _shares(jobs: Sequence[Job], settings: BatchSettings, workers: int | None) -> _pool.Shares:
     """How this computer is shared out between the jobs, by the largest of a few of them."""
     bytes_each = 0
     for job in jobs[:: max(len(jobs) // 8, 1)]:
         with suppress(Exception):  # told by the job itself
             plan = plan_of(job, settings)
-            bytes_each = max(bytes_each, bytes_of(plan.shape, len(plan.z_um), settings.method))
-    return share_out(
+            bytes_each = max(
+                bytes_each, _pool.bytes_of(plan.shape, len(plan.z_um), settings.method)
+            )
+    return _pool.share_out(
         len(jobs),
         bytes_each,
-        cores=free_cores(),
+        cores=_pool.free_cores(),
         memory=int(psutil.virtual_memory().available),
         wanted=workers,
-        gpus=gpus_for(settings.device, settings.method),
+        gpus=_pool.gpus_for(settings.device, settings.method),
     )
 
 
 def _run_here(
     ledger: _Ledger,
     orders: Orders,
-    shares: Shares,
+    shares: _pool.Shares,
     on_plane: OnPlane | None,
 ) -> None:
     """In this process, or in several; a process that dies takes no other position with it."""
@@ -338,7 +331,7 @@ def _run_here(
         _do_all(ledger, orders, on_plane=on_plane)
         return
     while ledger.left():
-        with processes(shares) as pool:
+        with _pool.processes(shares) as pool:
             try:
                 _do_all(ledger, replace(orders, threads=shares.threads), pool)
                 return

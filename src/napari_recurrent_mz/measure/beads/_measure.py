@@ -12,26 +12,7 @@ import numpy.typing as npt
 from ...core.arrays import Array
 from ...core.progress import finished, never
 from ...estimates.saturation import limit_of
-from ._checks import (
-    checked_origin,
-    checked_points,
-    checked_range,
-    checked_region,
-    checked_separation,
-    checked_volume,
-)
-from ._find import (
-    FilteredVolume,
-    Index,
-    Voxels,
-    boxes_around,
-    candidates,
-    crowded,
-    lines_through,
-    prepared,
-    snapped,
-    typical_widths,
-)
+from . import _checks, _find
 from ._gaussians import FWHM_PER_SIGMA, Fits, Windows, fit_gaussians
 
 if TYPE_CHECKING:
@@ -170,21 +151,21 @@ def bead_steps(
 ) -> Generator[tuple[int, int], None, pd.DataFrame]:
     """:func:`measure_beads` in steps: yields beads fitted and their total, returns the table."""
     model, threshold_snr = settings.model, settings.threshold_snr
-    pixels, voxel = checked_volume(volume, voxel_um)
-    separation = checked_separation(settings.separation_um, voxel, threshold_snr, model)
-    origin = checked_origin(origin_um)
-    places = None if points is None else checked_points(points, pixels.shape, voxel, origin)
-    region = checked_region(settings.region_um, len(pixels))
-    low, high = checked_range(settings.z_range_um)
-    field = prepared(pixels, voxel, separation)
+    pixels, voxel = _checks.checked_volume(volume, voxel_um)
+    separation = _checks.checked_separation(settings.separation_um, voxel, threshold_snr, model)
+    origin = _checks.checked_origin(origin_um)
+    places = None if points is None else _checks.checked_points(points, pixels.shape, voxel, origin)
+    region = _checks.checked_region(settings.region_um, len(pixels))
+    low, high = _checks.checked_range(settings.z_range_um)
+    field = _find.prepared(pixels, voxel, separation)
     if stopped():
         return _table([], {})
     if places is None:
-        where, brightness = candidates(field, threshold_snr)
+        where, brightness = _find.candidates(field, threshold_snr)
     else:
-        where, brightness = snapped(field, places)
-    disturbed = crowded(field, where, brightness)
-    typical = typical_widths(field, where, ~disturbed)
+        where, brightness = _find.snapped(field, places)
+    disturbed = _find.crowded(field, where, brightness)
+    typical = _find.typical_widths(field, where, ~disturbed)
     region = np.where(np.isnan(region), _REGION[model] * typical, region)
     height = origin[0] + where[:, 0] * voxel[0]
     slack = 1e-6 * voxel[0]  # a plane at the very end of the range is in it
@@ -206,7 +187,7 @@ def bead_steps(
 class _Measurement:
     """Fits beads and applies the rules."""
 
-    field: FilteredVolume
+    field: _find.FilteredVolume
     typical_um: Array
     region_um: Array
     threshold_snr: float
@@ -226,7 +207,7 @@ class _Measurement:
             "origin_um": tuple(self.origin_um.tolist()),
         }
 
-    def columns(self, where: Index, disturbed: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    def columns(self, where: _find.Index, disturbed: npt.NDArray[np.bool_]) -> dict[str, Any]:
         """The columns of some beads."""
         fits = self._line_fits(where) if self.model == "profiles" else self._box_fits(where)
         field, fwhm = self.field, fits.sigma * FWHM_PER_SIGMA
@@ -263,11 +244,11 @@ class _Measurement:
     def _half(self, axis: int) -> int:
         return half_region(self.region_um[axis], self.field.voxel_um[axis])
 
-    def _box_fits(self, where: Index) -> Fits:
+    def _box_fits(self, where: _find.Index) -> Fits:
         """One Gaussian in all axes at once; NaN on an axis of one plane."""
         axes = self._axes
         half = [self._half(axis) if axis in axes else 0 for axis in range(3)]
-        values, inside = boxes_around(self.field.volume, where, half)
+        values, inside = _find.boxes_around(self.field.volume, where, half)
         values = values.reshape(len(where), *(2 * half[axis] + 1 for axis in axes))
         weights = [inside[axis].astype(np.float64) for axis in axes]
         fits = fit_gaussians(Windows(values, self._steps(axes), weights), self._guess(axes))
@@ -275,12 +256,12 @@ class _Measurement:
         centre[:, axes], sigma[:, axes] = fits.centre, fits.sigma
         return replace(fits, centre=centre, sigma=sigma)
 
-    def _line_fits(self, where: Index) -> Fits:
+    def _line_fits(self, where: _find.Index) -> Fits:
         """One Gaussian for each of the lines through a bead."""
         centre, sigma = np.full((2, len(where), 3), np.nan)
         lines = []
         for axis in self._axes:
-            values, inside = lines_through(self.field.volume, where, axis, self._half(axis))
+            values, inside = _find.lines_through(self.field.volume, where, axis, self._half(axis))
             windows = Windows(values, self._steps([axis]), [inside.astype(np.float64)])
             fits = fit_gaussians(windows, self._guess([axis]))
             centre[:, axis], sigma[:, axis] = fits.centre[:, 0], fits.sigma[:, 0]
@@ -308,19 +289,19 @@ class _Measurement:
     def _guess(self, axes: list[int]) -> Array:
         return self.typical_um[axes] / FWHM_PER_SIGMA
 
-    def _at_border(self, where: Index) -> npt.NDArray[np.bool_]:
+    def _at_border(self, where: _find.Index) -> npt.NDArray[np.bool_]:
         """Less than a typical width between the bead and the end of an axis."""
         last = np.array(self.field.volume.shape) - 1
         gap = np.minimum(where, last - where) * self.field.voxel_um
         return np.asarray(np.any((gap < self.typical_um)[:, self._axes], axis=1))
 
-    def _saturated(self, where: Index) -> npt.NDArray[np.bool_]:
+    def _saturated(self, where: _find.Index) -> npt.NDArray[np.bool_]:
         """Several voxels in the middle of the bead are at the camera's limit."""
         if not np.isfinite(self.limits).any():
             return np.zeros(len(where), np.bool_)
         sizes = np.where(np.isfinite(self.typical_um), self.typical_um, 0) / self.field.voxel_um
         half = [round(size / 2) for size in sizes]
-        values, _ = boxes_around(self.field.volume, where, half)
+        values, _ = _find.boxes_around(self.field.volume, where, half)
         planes = where[:, :1] + np.arange(-half[0], half[0] + 1)
         limits = self.limits[np.clip(planes, 0, len(self.limits) - 1)]
         return np.asarray((values >= limits[:, :, None, None]).sum(axis=(1, 2, 3)) > 1)
@@ -332,7 +313,7 @@ class _Measurement:
         return np.asarray(np.any(~((widths >= low) & (widths <= high)), axis=1))
 
 
-def _limits(pixels: Voxels) -> Array:
+def _limits(pixels: _find.Voxels) -> Array:
     """The value in each plane that a camera could not pass; infinite where none shows."""
     of_all = limit_of(pixels)
     of_planes = [limit_of(plane) if plane.min() < plane.max() else None for plane in pixels]
