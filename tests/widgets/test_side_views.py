@@ -18,7 +18,6 @@ from qtpy.QtCore import Qt, QThreadPool
 from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit
 
 from napari_recurrent_mz.docks.shared import layers as _layers
-from napari_recurrent_mz.docks.side_views import dock as side_views
 from napari_recurrent_mz.docks.side_views import source as _side_views_source
 from napari_recurrent_mz.docks.side_views.dock import SideViewsDock
 
@@ -288,7 +287,9 @@ def test_a_slice_that_is_only_drawn_again_is_not_projected_again(
     viewer = ViewerModel()
     layer = add_stack(viewer)
     dock = make(viewer)
-    monkeypatch.setattr(side_views, "project_now", lambda _source: pytest.fail("projected again"))
+    monkeypatch.setattr(
+        _side_views_source, "project_now", lambda _one: pytest.fail("projected again")
+    )
     viewer.dims.set_point(0, 5.0)
     layer.refresh()
     layer.contrast_limits = (90, 150)

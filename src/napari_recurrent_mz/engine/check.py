@@ -15,18 +15,11 @@ from torch.nn import functional
 
 from ..core.arrays import Array
 from ..core.device import Device
+from ..core.errors import InputError, listed
 from ..core.metrics import Normalisation
 from ..core.optics import WIDEST_GAP_DOF, Optics
 from ..core.progress import never
-from ..core.scans import (
-    FloatArray,
-    InputError,
-    Scan,
-    ScanStack,
-    in_ordinary_units,
-    listed,
-    named,
-)
+from ..core.scans import FloatArray, Scan, ScanStack, in_ordinary_units, named
 from ..estimates.agreement import exchanged_heights, lateral_shifts
 from ..estimates.faults import hot_pixels, uneven_light
 from ..estimates.lmmse import LinearEstimate

@@ -15,15 +15,8 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal  # type: ig
 from qtpy.QtGui import QKeyEvent, QKeySequence, QPainter, QPaintEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
-from ...core.scans import (
-    ONE_CHANNEL,
-    SAME_HEIGHT_UM,
-    InputError,
-    Scan,
-    check_scans,
-    in_words,
-    require_several,
-)
+from ...core.errors import InputError
+from ...core.scans import ONE_CHANNEL, SAME_HEIGHT_UM, Scan, check_scans, in_words, require_several
 from ...io import spaced_heights
 from . import layers as _layers
 from .form import parse_length_um
