@@ -145,7 +145,7 @@ def test_ctrl_c_keeps_what_is_done(folder: Path, tmp_path: Path) -> None:
 def test_several_positions_at_a_time(
     few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch_run, "free_cores", lambda: 2)
+    monkeypatch.setattr(batch_run._pool, "free_cores", lambda: 2)
     out = tmp_path / "out"
     jobs = find_jobs(few, out, SETTINGS)
     seen: list[tuple[int, int]] = []
@@ -176,8 +176,8 @@ def test_a_process_that_is_killed_takes_one_position_with_it(
         ledger.jobs = jobs
         raise BrokenProcessPool
 
-    monkeypatch.setattr(batch_run, "free_cores", lambda: 4)
-    monkeypatch.setattr(batch_run, "processes", no_processes)
+    monkeypatch.setattr(batch_run._pool, "free_cores", lambda: 4)
+    monkeypatch.setattr(batch_run._pool, "processes", no_processes)
     monkeypatch.setattr(batch_run, "_do_all", breaks)
     jobs = find_jobs(few, tmp_path / "out", SETTINGS)
     report = run_batch(jobs, tmp_path / "out", SETTINGS, workers=4)
