@@ -140,6 +140,21 @@ def test_confocal_estimate_keeps_the_units_that_it_promises() -> None:
 
 
 @pytest.mark.parametrize("target", ["widefield", "confocal"])
+def test_a_plane_does_not_depend_on_which_others_are_made(target: str) -> None:
+    """Neither on the range of the grid nor on what is made together with it."""
+    rng = np.random.default_rng(7)
+    scans = [Scan(100 + 10 * rng.normal(size=(40, 40)), z) for z in (0.0, 3.0, 6.0)]
+    far_um = 40 * DRY.depth_of_field_um
+    near, wide = (
+        LinearEstimate(scans, DRY, target=target, reach_um=(0.0, top)) for top in (6.0, far_um)
+    )
+    plane = near.plane(1.5)
+    np.testing.assert_allclose(wide.plane(1.5), plane, atol=1e-4)
+    np.testing.assert_allclose(wide.tensor(np.array([1.5, far_um]))[0].numpy(), plane, atol=1e-4)
+    assert near.expected_error([1.5])[0] == pytest.approx(wide.expected_error([1.5, far_um])[0])
+
+
+@pytest.mark.parametrize("target", ["widefield", "confocal"])
 def test_error_is_known_to_grow_between_scans(target: str) -> None:
     rng = np.random.default_rng(4)
     scans = [Scan(rng.normal(size=(40, 40)), z) for z in (0.0, 8.0)]

@@ -21,6 +21,7 @@ from ..core.vectorial import radial_intensity
 _TABLE_PIXELS = 385  # at λ / (4 NA): 36 µm at NA 1.4, wide enough for 10 µm of defocus
 _SECTION_DOF = 12.0  # a sheet so far from focus is 500 times dimmer in a confocal
 _RADIUS_STEP, _FARTHEST_RADIUS = 1 / 12, 200.0  # of a point's image, in wavelengths over NA
+_LEAST_DOF = 48.0  # of linear estimates: the range in which networks are trained
 _STEP_DOF = 0.5  # finer than the axial Nyquist step, 0.68 depths of field at NA 1.4
 
 
@@ -52,6 +53,22 @@ def covariance_table(
     return _table(*_reduced(optics, largest_lag_um), first, second)
 
 
+def linear_table(optics: Optics, largest_lag_um: float) -> CovarianceTable:
+    """The covariance that linear estimates are solved with.
+
+    What planes share of coarse structure depends on the range of the table. Up to a range that is
+    rarely wider, it is the same for all: a plane does not depend on which others are made.
+    """
+    return covariance_table(optics, max(largest_lag_um, _LEAST_DOF * optics.depth_of_field_um))
+
+
+def table_between(
+    optics: Optics, table: CovarianceTable, first: str, second: str
+) -> CovarianceTable:
+    """The covariance of planes of other images, in the units of a table of wide-field planes."""
+    return _table(_sine(optics), round(table.lag_dof[-1]), first, second)
+
+
 def transfer_table(
     optics: Optics, largest_defocus_um: float, target: str = "widefield"
 ) -> CovarianceTable:
@@ -67,9 +84,12 @@ def aberrated_table(optics: Optics, largest_defocus_um: float, spherical: float)
 
 def _reduced(optics: Optics, largest_um: float, step: int = 8) -> tuple[float, int]:
     """NA / n, and a range in steps of some depths of field: what tables are cached by."""
-    reach = largest_um / optics.depth_of_field_um
-    sine = round(optics.na / optics.immersion_index, 4)
-    return sine, int(np.clip(step * np.ceil(reach / step), 16, 128))
+    reach = round(largest_um / optics.depth_of_field_um, 6)
+    return _sine(optics), int(np.clip(step * np.ceil(reach / step), 16, 128))
+
+
+def _sine(optics: Optics) -> float:
+    return round(optics.na / optics.immersion_index, 4)
 
 
 @lru_cache(maxsize=32)

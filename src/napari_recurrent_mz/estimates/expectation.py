@@ -25,7 +25,7 @@ import numpy.typing as npt
 from ..core.arrays import Array, real_array, real_values
 from ..core.optics import Optics
 from ..core.scans import InputError, ZGrid
-from .covariance import CovarianceTable, covariance_table
+from .covariance import CovarianceTable, linear_table, table_between
 from .lmmse import SIGMA2, LinearEstimate, linear_weights
 from .uncertainty import cross_power, noise_power, signal_power
 
@@ -66,8 +66,7 @@ class Expectation:
         every = grid.z_um
         chosen = np.linspace(0, len(every) - 1, min(len(every), _MOST_HEIGHTS)).round().astype(int)
         self.z_um: Array = every[chosen]  #: (T,), the heights that are looked at
-        span = grid.stop_um - grid.start_um
-        table = covariance_table(optics, span)
+        table = linear_table(optics, grid.stop_um - grid.start_um)
         given = prior_power(table) if power is None else real_values(power, "The power")
         if given.shape != table.k.shape:
             raise InputError(
@@ -82,8 +81,8 @@ class Expectation:
         self._to_targets = table
         own = table.values[0]
         if target != "widefield":
-            self._to_targets = covariance_table(optics, span, "widefield", target)
-            own = covariance_table(optics, span, target, target).values[0]
+            self._to_targets = table_between(optics, table, "widefield", target)
+            own = table_between(optics, table, target, target).values[0]
         self._own: Array = own[self._used]
         self._wide: Array = table.values[0][self._used]
         # Power of every plane at every frequency, (T, K), relative to that of all planes.

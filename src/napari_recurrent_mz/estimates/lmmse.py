@@ -23,7 +23,7 @@ from ..core.arrays import Array, real_values
 from ..core.device import uploaded
 from ..core.optics import Optics
 from ..core.scans import FloatArray, Heights, Scans, in_ordinary_units, is_surface, stack_of
-from .covariance import CovarianceTable, covariance_table
+from .covariance import CovarianceTable, covariance_table, linear_table, table_between
 from .normalisation import normalisation
 from .radial_filter import RadialFilter, expand, height_nodes
 
@@ -68,9 +68,8 @@ def linear_weights(
     """
     scan_z = real_values(scan_z_um, "The list of scans")
     target_z = real_values(target_z_um, "The list of targets")
-    span = _span(scan_z, target_z)
-    table = table or covariance_table(optics, span)
-    cross = table if target == "widefield" else covariance_table(optics, span, "widefield", target)
+    table = table or covariance_table(optics, _span(scan_z, target_z))
+    cross = table if target == "widefield" else table_between(optics, table, "widefield", target)
     a, b = _normal_equations(table, cross, optics, scan_z, target_z, sigma2)
     weights = np.linalg.solve(a[None], b[..., None])[..., 0]  # (T, K, M)
     if target == "widefield":
@@ -143,8 +142,7 @@ class LinearEstimate:
     optics : Optics
         NA, wavelength, index and pixel.
     reach_um : tuple of float, optional
-        Lowest and highest target, in micrometres: fixes the table's range; by default
-        the range of the scans.
+        Lowest and highest target, in micrometres; by default the range of the scans.
     device : torch.device, optional
         Where to compute.
     target : {"widefield", "confocal"}, optional
@@ -171,7 +169,7 @@ class LinearEstimate:
         self.device = device
         self.target = target
         ends = np.array(reach_um) if reach_um else self.scan_z_um
-        self.table = covariance_table(optics, _span(self.scan_z_um, ends))
+        self.table = linear_table(optics, _span(self.scan_z_um, ends))
         self.filter = RadialFilter(stack.shape, optics, self.table, device)
         #: what the spectra are counted in, in the scans' units: 1 for whatever a camera counts
         self.unit, scaled = in_ordinary_units(self.images)
@@ -295,9 +293,8 @@ class LinearEstimate:
         optics, table, target = self.optics, self.table, self.target
         targets, cross, own = real_values(z_um, "The list of heights"), table, table
         if target != "widefield":
-            span = _span(self.scan_z_um, targets)
-            cross = covariance_table(optics, span, "widefield", target)
-            own = covariance_table(optics, span, target, target)
+            cross = table_between(optics, table, "widefield", target)
+            own = table_between(optics, table, target, target)
         a, b = _normal_equations(table, cross, optics, self.scan_z_um, targets, SIGMA2)
         solved = np.linalg.solve(a[None], b[..., None])[..., 0]
         # Beyond the cut-off there is neither signal nor covariance, only noise.

@@ -31,7 +31,6 @@ from .examples import (
 from .losses import FLOOR
 
 _LARGEST = 6e4  # of what is stored in half precision
-_REACH_DOF = 47.9  # one range for all: the covariance tables are few and made once
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +185,7 @@ def _one_set(
     optics, camera, target_z = stack.optics, take.camera, stack.z_um[take.targets]
     seen = _planes(stack.images, take.scans, device)
     counts = seen if camera is None else camera.expose(seen, generator)
-    top = max(_REACH_DOF * optics.depth_of_field_um, float(take.z_um.max()), float(target_z.max()))
+    top = max(float(take.z_um.max()), float(target_z.max()))
     scans = ScanStack(counts.cpu().numpy(), take.z_um)
     inputs = NetworkInputs(scans, optics, network, reach_um=(0.0, top), device=device)
     given, scale = inputs.at(target_z), inputs.scale

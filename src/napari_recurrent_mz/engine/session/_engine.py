@@ -14,7 +14,7 @@ from ...core.device import Device, choose_device, free_gpu_bytes
 from ...core.errors import is_out_of_memory, size_in_words
 from ...core.progress import never
 from ...core.scans import FloatArray, Scan, ScanStack
-from ...estimates.covariance import CovarianceTable, covariance_table
+from ...estimates.covariance import CovarianceTable, linear_table
 from ...estimates.lmmse import LinearEstimate
 from ...networks.inputs import Scale
 from ...networks.recurrent_mz import NetworkConfig
@@ -125,7 +125,7 @@ class Engine:
         """Get ready to make so many planes; states stay where the scans go on from theirs."""
         assert self.model is not None  # else there is no network to begin with
         span_um = float(np.ptp([*self.reach_um, *stack.z_um]))
-        basis = (scale, covariance_table(self.optics, span_um))
+        basis = (scale, linear_table(self.optics, span_um))
         self._stopped = stopped
         if self._planes is not None and scans == self._seen and basis == self._basis:
             return  # as it was left
