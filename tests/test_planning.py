@@ -12,7 +12,7 @@ from napari_recurrent_mz import InputError, Optics, Scan, ZGrid
 from napari_recurrent_mz.core.optics import WIDEST_GAP_DOF
 from napari_recurrent_mz.core.scans import ScanStack
 from napari_recurrent_mz.engine.check import gap_notes
-from napari_recurrent_mz.estimates.covariance import covariance_table
+from napari_recurrent_mz.estimates.covariance import linear_table
 from napari_recurrent_mz.estimates.expectation import Expectation, prior_power
 from napari_recurrent_mz.estimates.lmmse import SIGMA2, LinearEstimate
 from napari_recurrent_mz.estimates.planning import RULES, expected_errors, percent, plan, suggest
@@ -25,14 +25,14 @@ DOF = OPTICS.depth_of_field_um
 
 def one_frequency(node: int) -> Expectation:
     """An expectation that looks at a single lateral frequency."""
-    power = np.zeros(len(covariance_table(OPTICS, 8.0).k))
+    power = np.zeros(len(linear_table(OPTICS, 8.0).k))
     power[node] = 1.0
     return Expectation(GRID, OPTICS, power=power)
 
 
 def conditioned(node: int, scans: list[float], at: np.ndarray) -> np.ndarray:
     """Variance left at ``at``: the joint Gaussian of scans and planes, conditioned."""
-    table = covariance_table(OPTICS, 8.0)
+    table = linear_table(OPTICS, 8.0)
     every = np.concatenate([scans, at])
     joint = table.at(np.abs(every[:, None] - every[None]) / DOF)[..., node]
     noisy = joint[: len(scans), : len(scans)] + SIGMA2 * np.eye(len(scans))
@@ -41,11 +41,11 @@ def conditioned(node: int, scans: list[float], at: np.ndarray) -> np.ndarray:
     return np.asarray(np.diag(left))
 
 
-@pytest.mark.parametrize("node", [3, 30, 90])
+@pytest.mark.parametrize("node", [3, 30, 80])
 @pytest.mark.parametrize("scans", [[4.0], [1.0, 7.0], [0.4, 3.0, 3.4, 6.0]])
 def test_the_error_is_the_variance_of_a_conditioned_gaussian(node: int, scans: list[float]) -> None:
     expected = one_frequency(node)
-    prior = covariance_table(OPTICS, 8.0).values[0][node]
+    prior = linear_table(OPTICS, 8.0).values[0][node]
     left = conditioned(node, scans, expected.z_um)
     np.testing.assert_allclose(expected.error(scans) ** 2, left / prior, rtol=1e-6, atol=1e-9)
     assert expected.overall(scans) ** 2 == pytest.approx((left / prior).mean(), rel=1e-6)
@@ -67,7 +67,7 @@ def test_it_agrees_with_the_linear_estimate() -> None:
 
 def planes_of_white_object(seed: int, size: int = 96) -> np.ndarray:
     """Planes that vary together as the optics make those of a spatially white object."""
-    table = covariance_table(OPTICS, 8.0)
+    table = linear_table(OPTICS, 8.0)
     rng = np.random.default_rng(seed)
     z = GRID.z_um
     white = np.fft.rfft2(rng.normal(size=(len(z), size, size)))
@@ -296,7 +296,7 @@ def test_two_scans_have_no_spread() -> None:
 
 
 def test_prior_spectra_fall_as_asked() -> None:
-    table = covariance_table(OPTICS, 8.0)
+    table = linear_table(OPTICS, 8.0)
     flat, falling = prior_power(table, 0.0), prior_power(table, 2.0)
     np.testing.assert_allclose(flat[1:40] / falling[1:40], table.k[1:40] ** 2)
     assert flat[0] == falling[0] == 0
