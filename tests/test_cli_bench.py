@@ -74,9 +74,9 @@ def test_measured_kept_and_read_again(run, model: Path, tmp_path: Path) -> None:
 
 
 def test_stages(run, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from napari_recurrent_mz.lab.benchmarks import peaks, stages
+    from napari_recurrent_mz.lab.benchmarks import stages
 
-    monkeypatch.setattr(stages, "peak", lambda device, dtype: peaks.Peak(1e11, 1e10))
+    monkeypatch.setattr(stages, "peak", lambda device, dtype: stages.Peak(1e11, 1e10))
     kept = tmp_path / "stages.json"
     options = ("--quick", "--device", "cpu", "--model", model, "--json", kept)
     status, text, said = run("--stages", *options)

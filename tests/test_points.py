@@ -87,7 +87,7 @@ def test_planes_between_are_nearer_to_the_truth_than_those_of_linear_mmse() -> N
     )
     for z, ours, other in zip(grid.z_um, by_points, linear, strict=True):
         truth, span = image(float(z)), BRIGHTEST
-        assert psnr(truth / span, ours / span) > psnr(truth / span, other / span) + 6
+        assert psnr(truth / span, ours / span) > psnr(truth / span, other / span) + 5.5
 
 
 @pytest.mark.parametrize("waves", [0.08, -0.05])

@@ -169,7 +169,7 @@ class LinearEstimate:
         self.device = device
         self.target = target
         ends = np.array(reach_um) if reach_um else self.scan_z_um
-        self.table = linear_table(optics, _span(self.scan_z_um, ends))
+        self.table = linear_table(optics, _span(self.scan_z_um, ends), target)
         self.filter = RadialFilter(stack.shape, optics, self.table, device)
         #: what the spectra are counted in, in the scans' units: 1 for whatever a camera counts
         self.unit, scaled = in_ordinary_units(self.images)
