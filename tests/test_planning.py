@@ -25,14 +25,14 @@ DOF = OPTICS.depth_of_field_um
 
 def one_frequency(node: int) -> Expectation:
     """An expectation that looks at a single lateral frequency."""
-    power = np.zeros(len(linear_table(OPTICS, 8.0, "widefield").k))
+    power = np.zeros(len(linear_table(OPTICS, 8.0).k))
     power[node] = 1.0
     return Expectation(GRID, OPTICS, power=power)
 
 
 def conditioned(node: int, scans: list[float], at: np.ndarray) -> np.ndarray:
     """Variance left at ``at``: the joint Gaussian of scans and planes, conditioned."""
-    table = linear_table(OPTICS, 8.0, "widefield")
+    table = linear_table(OPTICS, 8.0)
     every = np.concatenate([scans, at])
     joint = table.at(np.abs(every[:, None] - every[None]) / DOF)[..., node]
     noisy = joint[: len(scans), : len(scans)] + SIGMA2 * np.eye(len(scans))
@@ -45,7 +45,7 @@ def conditioned(node: int, scans: list[float], at: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("scans", [[4.0], [1.0, 7.0], [0.4, 3.0, 3.4, 6.0]])
 def test_the_error_is_the_variance_of_a_conditioned_gaussian(node: int, scans: list[float]) -> None:
     expected = one_frequency(node)
-    prior = linear_table(OPTICS, 8.0, "widefield").values[0][node]
+    prior = linear_table(OPTICS, 8.0).values[0][node]
     left = conditioned(node, scans, expected.z_um)
     np.testing.assert_allclose(expected.error(scans) ** 2, left / prior, rtol=1e-6, atol=1e-9)
     assert expected.overall(scans) ** 2 == pytest.approx((left / prior).mean(), rel=1e-6)
@@ -67,7 +67,7 @@ def test_it_agrees_with_the_linear_estimate() -> None:
 
 def planes_of_white_object(seed: int, size: int = 96) -> np.ndarray:
     """Planes that vary together as the optics make those of a spatially white object."""
-    table = linear_table(OPTICS, 8.0, "widefield")
+    table = linear_table(OPTICS, 8.0)
     rng = np.random.default_rng(seed)
     z = GRID.z_um
     white = np.fft.rfft2(rng.normal(size=(len(z), size, size)))
@@ -296,7 +296,7 @@ def test_two_scans_have_no_spread() -> None:
 
 
 def test_prior_spectra_fall_as_asked() -> None:
-    table = linear_table(OPTICS, 8.0, "widefield")
+    table = linear_table(OPTICS, 8.0)
     flat, falling = prior_power(table, 0.0), prior_power(table, 2.0)
     np.testing.assert_allclose(flat[1:40] / falling[1:40], table.k[1:40] ** 2)
     assert flat[0] == falling[0] == 0

@@ -53,15 +53,13 @@ def covariance_table(
     return _table(*_reduced(optics, largest_lag_um), first, second)
 
 
-def linear_table(optics: Optics, largest_lag_um: float, target: str) -> CovarianceTable:
-    """The covariance of scans that linear estimates of a target are solved with.
+def linear_table(optics: Optics, largest_lag_um: float) -> CovarianceTable:
+    """The covariance that linear estimates are solved with.
 
     What planes share of coarse structure depends on the range of the table. Up to a range that is
-    rarely wider, it is the same for all: a plane does not depend on which others are made. Of
-    confocal planes, which have no haze in common, it is that of the planes.
+    rarely wider, it is the same for all: a plane does not depend on which others are made.
     """
-    least = _LEAST_DOF if target == "widefield" else 0.0
-    return covariance_table(optics, max(largest_lag_um, least * optics.depth_of_field_um))
+    return covariance_table(optics, max(largest_lag_um, _LEAST_DOF * optics.depth_of_field_um))
 
 
 def table_between(

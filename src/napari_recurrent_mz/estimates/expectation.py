@@ -66,7 +66,7 @@ class Expectation:
         every = grid.z_um
         chosen = np.linspace(0, len(every) - 1, min(len(every), _MOST_HEIGHTS)).round().astype(int)
         self.z_um: Array = every[chosen]  #: (T,), the heights that are looked at
-        table = linear_table(optics, grid.stop_um - grid.start_um, target)
+        table = linear_table(optics, grid.stop_um - grid.start_um)
         given = prior_power(table) if power is None else real_values(power, "The power")
         if given.shape != table.k.shape:
             raise InputError(

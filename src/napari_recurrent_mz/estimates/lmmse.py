@@ -169,7 +169,7 @@ class LinearEstimate:
         self.device = device
         self.target = target
         ends = np.array(reach_um) if reach_um else self.scan_z_um
-        self.table = linear_table(optics, _span(self.scan_z_um, ends), target)
+        self.table = linear_table(optics, _span(self.scan_z_um, ends))
         self.filter = RadialFilter(stack.shape, optics, self.table, device)
         #: what the spectra are counted in, in the scans' units: 1 for whatever a camera counts
         self.unit, scaled = in_ordinary_units(self.images)
@@ -267,13 +267,13 @@ class LinearEstimate:
         """
         return self.tensor(z_um).cpu().numpy()
 
-    def error_along(self, heights_um: Heights) -> FloatArray:
+    def error_along(self, heights_um: Heights, *, as_trained: bool = False) -> FloatArray:
         """:meth:`expected_error` at the height of every pixel of a surface, float32 (Y, X)."""
         nodes = height_nodes(heights_um, self.optics.depth_of_field_um)
-        error = np.interp(heights_um, nodes, self.expected_error(nodes))
+        error = np.interp(heights_um, nodes, self.expected_error(nodes, as_trained=as_trained))
         return error.astype(np.float32)
 
-    def expected_error(self, z_um: npt.ArrayLike) -> Array:
+    def expected_error(self, z_um: npt.ArrayLike, *, as_trained: bool = False) -> Array:
         """Expected error of the planes at ``z_um``, before seeing them.
 
         C(k, 0) − bᵀ (A + σ² I)⁻¹ b, summed over the frequency plane with the power
@@ -283,6 +283,9 @@ class LinearEstimate:
         ----------
         z_um : array_like, shape (T,)
             Heights, in micrometres.
+        as_trained : bool, optional
+            For a confocal target, the smaller one that the bundled network learned to take for its
+            unit: by covariances over the range of the scans, among those of the whole table.
 
         Returns
         -------
@@ -293,8 +296,9 @@ class LinearEstimate:
         optics, table, target = self.optics, self.table, self.target
         targets, cross, own = real_values(z_um, "The list of heights"), table, table
         if target != "widefield":
-            cross = table_between(optics, table, "widefield", target)
-            own = table_between(optics, table, target, target)
+            of = covariance_table(optics, float(np.ptp(self.scan_z_um))) if as_trained else table
+            cross = table_between(optics, of, "widefield", target)
+            own = table_between(optics, of, target, target)
         a, b = _normal_equations(table, cross, optics, self.scan_z_um, targets, SIGMA2)
         solved = np.linalg.solve(a[None], b[..., None])[..., 0]
         # Beyond the cut-off there is neither signal nor covariance, only noise.

@@ -125,7 +125,7 @@ class Engine:
         """Get ready to make so many planes; states stay where the scans go on from theirs."""
         assert self.model is not None  # else there is no network to begin with
         span_um = float(np.ptp([*self.reach_um, *stack.z_um]))
-        basis = (scale, linear_table(self.optics, span_um, self.target))
+        basis = (scale, linear_table(self.optics, span_um))
         self._stopped = stopped
         if self._planes is not None and scans == self._seen and basis == self._basis:
             return  # as it was left
