@@ -192,7 +192,8 @@ def test_what_a_network_makes_goes_with_its_view(some_sets: list[Sets]) -> None:
 def test_no_level_of_a_bundled_network_is_dead(some_sets: list[Sets], name: str) -> None:
     """What every block makes differs from pixel to pixel."""
     network = load_model(name).network
-    sets = some_sets[1]
+    points = getattr(network.config, "points", False)
+    sets = (make_some_sets(replace(NETWORK, points=True)) if points else some_sets)[1]
     batch = sets.examples(network.config, torch.tensor([0, 1]), torch.tensor([0, 1]), View())
     with torch.no_grad(), watched(network) as ranges:
         network(*batch.inputs)
