@@ -122,10 +122,11 @@ class Sets:
         )
         seen, unit, first, residual, *others = torch.split(planes, 1, dim=1)
         extras = [first, *others][: config.objects]
+        # Sets with points serve networks without, too: these see the first object alone.
         beside = [
-            seen_of
+            channel
             for extra, left in zip(extras, torch.split(misfit, 1, dim=1), strict=False)
-            for seen_of in (extra.asinh(), (left / unit).asinh())
+            for channel in (extra.asinh(), (left / unit).asinh())
         ]
         linear, floor = torch.zeros_like(unit), torch.full_like(base, FLOOR).flatten()
         if config.correction and not whole:
