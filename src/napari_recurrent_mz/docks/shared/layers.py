@@ -438,11 +438,8 @@ def file_heights_um(layer: Image) -> Array | None:
 
 def heights_by_time(layer: Image) -> Array | None:
     """Heights in µm (T, Z) where the file gives time points heights of their own."""
-    entry, path, shape = (
-        own_metadata(layer),
-        layer.source.path,
-        (frame_count(layer), plane_count(layer)),
-    )
+    entry, path = own_metadata(layer), layer.source.path
+    shape = frame_count(layer), plane_count(layer)
     stated = entry.get(BY_TIME)
     if not entry and path and shape[0] > 1:
         stated = _heights_by_time_in(str(path), shape, _file_of(layer))
