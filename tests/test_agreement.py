@@ -129,6 +129,17 @@ def test_of_a_scan_beside_the_others_the_height_is_not_doubted(nucleus: np.ndarr
     assert order == []
 
 
+def test_a_hot_pixel_does_not_hide_which_scan_lies_beside_the_others(nucleus: np.ndarray) -> None:
+    scans = scans_of(nucleus, [4, 13, 22, 31, 40])
+    scans[3] = replace(scans[3], image=moved(scans[3].pixels, (0.0, 4.0)))
+    spoilt = scans[2].pixels.copy()
+    spoilt[60, 70] = 8 * spoilt.max()
+    scans[2] = replace(scans[2], image=spoilt)
+    found = lateral_shifts(scans, OPTICS)
+    np.testing.assert_allclose(found[3], (0.0, 4.0), atol=1.0)
+    assert not np.delete(found, 3, axis=0).any()
+
+
 def test_scans_of_noise_do_not_tell() -> None:
     noise = np.random.default_rng(0).normal(100, 5, (4, 64, 96)).astype(np.float32)
     scans = scans_of(noise, [0, 1, 2, 3])

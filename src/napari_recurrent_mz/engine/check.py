@@ -296,7 +296,7 @@ def fault_notes(
 
     ``planes`` are the numbers of the scans where all are of one stack, which nobody mixes up.
     """
-    light = light_notes(scans)
+    light = light_notes(scans, optics)
     if optics is None:
         return [[], light, [], []]
     beside = shift_notes(scans, optics)
@@ -324,10 +324,12 @@ def hot_pixel_notes(scans: Sequence[Scan], optics: Optics) -> list[str]:
     ]
 
 
-def light_notes(scans: Sequence[Scan], newest: Scan | None = None) -> list[str]:
+def light_notes(
+    scans: Sequence[Scan], optics: Optics | None, newest: Scan | None = None
+) -> list[str]:
     """A sentence on scans with less or more light than the others; nothing where there is none."""
     # With ``newest``, only where that one is among them, while it can still be taken again.
-    uneven = uneven_light([s.pixels for s in scans], np.array([s.z_um for s in scans]))
+    uneven = uneven_light(scans, optics)
     if uneven is None:
         return []
     changed = np.flatnonzero(uneven.gains != 1).tolist()

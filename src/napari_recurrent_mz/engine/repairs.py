@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from ..core.optics import Optics
 from ..core.scans import FloatArray, Scan, listed, named
 from ..estimates.agreement import lateral_shifts, shifted_back
@@ -34,9 +32,9 @@ def without_hot(scans: Sequence[Scan], optics: Optics) -> dict[int, RepairedScan
     return repairs
 
 
-def with_even_light(scans: Sequence[Scan], _optics: Optics | None) -> dict[int, RepairedScan]:
+def with_even_light(scans: Sequence[Scan], optics: Optics | None) -> dict[int, RepairedScan]:
     """The scans whose light differs from the others', by number, with theirs."""
-    uneven = uneven_light([s.pixels for s in scans], np.array([s.z_um for s in scans]))
+    uneven = uneven_light(scans, optics)
     if uneven is None:
         return {}
     return {

@@ -6,21 +6,28 @@ shifted back, lets all agree best. Only scans between the outer ones are judged:
 leans, the scans above and below lie on opposite sides, and what they predict lies between them.
 
 Heights of two scans may have been mixed up: all then agree far better once they are exchanged.
+
+A scan may have been taken with less light, or more: coarse structure, of which a wide-field
+microscope loses none with focus, then agrees far better once it is made brighter or darker.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter, shift
+from scipy.ndimage import gaussian_filter, maximum_filter, shift
 from skimage.registration import phase_cross_correlation
 
 from ..core.arrays import AnyArray, Array
 from ..core.optics import Optics
 from ..core.scans import FloatArray, Scans, ScanStack, in_ordinary_units, stack_of
 from .lmmse import LinearEstimate, linear_weights
+
+BESIDE = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool)
+"""A pixel's neighbours."""
 
 _MOST = 12  # scans: more are seldom far apart, and take long
 _SIDE_PX = 512  # of larger images, the middle is looked at
@@ -31,6 +38,9 @@ _AGREE = 1.0  # of the same: between what is sharp and all that there is
 _BETTER = 0.9  # times the squared error of what each scan is predicted as, once it is shifted back
 _FAR_BETTER = 0.6  # the same, once heights are exchanged
 _CORRELATED = 0.6  # a scan, moved back, with what the others predict
+_SHARED = 0.6  # least correlation of coarse structure in scans that lie beside each other
+_SURE = 1e-3  # least share of it that is not predicted, since no model of optics is exact
+_AS_ONE = 0.15  # times the squared error of the predictions, once one scan has other light
 
 
 def lateral_shifts(scans: Scans, optics: Optics) -> Array:
@@ -58,16 +68,65 @@ def exchanged_heights(scans: Scans, optics: Optics) -> tuple[int, int] | None:
     for pair in pairs:
         z_um = as_stated.copy()
         z_um[list(pair)] = as_stated[list(reversed(pair))]
-        misfits.append(_misfit(estimate, _predicted(estimate, z_um)))
-    best, stated = int(np.argmin(misfits)), _misfit(estimate, _predicted(estimate, as_stated))
+        misfits.append(_misfit(estimate, leave_one_out(estimate, z_um)))
+    best, stated = int(np.argmin(misfits)), _misfit(estimate, leave_one_out(estimate, as_stated))
     return pairs[best] if misfits[best] < _FAR_BETTER * stated else None
+
+
+def other_light(scans: Scans, optics: Optics) -> tuple[int, float] | None:
+    """The number of one scan between the outer ones with other light, and its factor; or None."""
+    stack = _middle(stack_of(scans))
+    if not 3 <= len(stack.z_um) <= _MOST:
+        return None
+    inner = np.argsort(stack.z_um)[1:-1].tolist()
+    misfit = _misfit_by_light(LinearEstimate(stack, optics), inner)
+    as_is, own, shared = misfit.sum(), misfit.diagonal()[inner], misfit.sum(axis=1)[inner]
+    if not (own > 0).all():
+        return None  # there is no coarse structure
+    # With one scan times so much, and the others as they are, all agree best; and how well.
+    times = 1 - shared / own
+    left = (as_is - shared**2 / own) * (len(misfit) / (len(misfit) - 1 + times)) ** 2
+    best = int(np.argmin(left))
+    if left[best] > _AS_ONE * as_is or times[best] <= 0:
+        return None
+    return inner[best], float(1 / times[best])
+
+
+def _misfit_by_light(estimate: LinearEstimate, numbers: Sequence[int]) -> Array:
+    """How far scans are from what the others predict, coarsely: a quadratic form, (M, M).
+
+    Of the factors that the scans are multiplied with, over what the optics let expect.
+    """
+    optics, table, z_um = estimate.optics, estimate.table, estimate.scan_z_um
+    lags_dof = (z_um[:, None] - z_um) / optics.depth_of_field_um
+    widest = np.diff(np.sort(z_um)).max() / optics.depth_of_field_um
+    fine = np.flatnonzero(table.at(widest) < _SHARED * table.values[0])
+    nodes = np.arange(1, max(fine[0] if len(fine) else len(table.k), 3))
+    covariance = np.moveaxis(table.at(lags_dof)[..., nodes] / table.values[0, nodes], -1, 0)
+    spectra = estimate.spectra.flatten(1).numpy()
+    at = estimate.filter.nearest_node.ravel()
+    cross = np.array(
+        [[np.bincount(at, (a * b.conj()).real, len(table.k)) for a in spectra] for b in spectra]
+    )[..., nodes].transpose(2, 0, 1)
+    power = np.trace(cross, axis1=1, axis2=2) / len(z_um)
+    misfit = np.zeros((len(z_um), len(z_um)))
+    for number in numbers:
+        others = np.arange(len(z_um)) != number
+        among = covariance[:, others][:, :, others] + _SURE * np.eye(len(z_um) - 1)
+        error = np.zeros((len(nodes), len(z_um)))
+        error[:, number] = 1
+        error[:, others] = -np.linalg.solve(among, covariance[:, others, number, None])[..., 0]
+        expected = power * (error * covariance[:, number]).sum(axis=1).clip(_SURE)
+        shares = np.where(expected > 0, 1 / np.where(expected > 0, expected, 1), 0)
+        misfit += np.einsum("k,ki,kj,kij->ij", shares, error, error, cross)
+    return misfit
 
 
 def _better(stack: ScanStack, found: Array, optics: Optics) -> Array | None:
     """The displacements with that of one more scan, or its rest, which then agree best; or None."""
     unit_px = max(1.0, optics.resolution_um / optics.pixel_um)
     estimate = _in_line(stack, found, optics)
-    predicted = _predicted(estimate, stack.z_um)
+    predicted = leave_one_out(estimate, stack.z_um)
     tried = []
     for number in np.argsort(stack.z_um)[1:-1]:
         further = found.copy()
@@ -79,7 +138,7 @@ def _better(stack: ScanStack, found: Array, optics: Optics) -> Array | None:
     if not tried:
         return None
     others = [_in_line(stack, one, optics) for one in tried]
-    misfits = [_misfit(other, _predicted(other, stack.z_um)) for other in others]
+    misfits = [_misfit(other, leave_one_out(other, stack.z_um)) for other in others]
     best = int(np.argmin(misfits))
     return tried[best] if misfits[best] < _BETTER * _misfit(estimate, predicted) else None
 
@@ -91,7 +150,7 @@ def _in_line(stack: ScanStack, shift_px: Array, optics: Optics) -> LinearEstimat
     return LinearEstimate(ScanStack(np.stack(images), stack.z_um), optics)
 
 
-def _predicted(estimate: LinearEstimate, z_um: Array) -> FloatArray:
+def leave_one_out(estimate: LinearEstimate, z_um: Array) -> FloatArray:
     """Each scan, (M, Y, X), as the others predict it if these are their heights, (M,)."""
     every = np.arange(len(z_um))
     weights = np.zeros((len(every), len(every), len(estimate.table.k)))
@@ -118,7 +177,9 @@ def _middle(stack: ScanStack) -> ScanStack:
     rows, columns = (
         slice(max(0, length - _SIDE_PX) // 2, (length + _SIDE_PX) // 2) for length in stack.shape
     )
-    return ScanStack(in_ordinary_units(stack.images[:, rows, columns])[1], stack.z_um)
+    images = stack.images[:, rows, columns]
+    calm = np.minimum(images, maximum_filter(images, footprint=BESIDE[None], mode="mirror"))
+    return ScanStack(in_ordinary_units(calm)[1], stack.z_um)
 
 
 def _between(predicted: FloatArray, image: FloatArray, least_px: float, agree_px: float) -> Array:

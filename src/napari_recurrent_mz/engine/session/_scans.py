@@ -194,7 +194,7 @@ def advice(
     model: Model | None,
 ) -> Iterator[tuple[str, str]]:
     """Sentences on a scan that is now among the ``scans``, each with its kind."""
-    for sentence in light_notes(scans, scan):
+    for sentence in light_notes(scans, optics, scan):
         yield sentence, "warning"
     if scale is not None:
         now, used = normalisation(stack.images), scale.normalisation
