@@ -14,6 +14,7 @@ microscope loses none with focus, then agrees far better once it is made brighte
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -41,6 +42,7 @@ _CORRELATED = 0.6  # a scan, moved back, with what the others predict
 _SHARED = 0.6  # least correlation of coarse structure in scans that lie beside each other
 _SURE = 1e-3  # least share of it that is not predicted, since no model of optics is exact
 _AS_ONE = 0.15  # times the squared error of the predictions, once one scan has other light
+_LEAST_LIGHT = 0.12  # more or less, natural logarithm
 
 
 def lateral_shifts(scans: Scans, optics: Optics) -> Array:
@@ -73,23 +75,36 @@ def exchanged_heights(scans: Scans, optics: Optics) -> tuple[int, int] | None:
     return pairs[best] if misfits[best] < _FAR_BETTER * stated else None
 
 
-def other_light(scans: Scans, optics: Optics) -> tuple[int, float] | None:
-    """The number of one scan between the outer ones with other light, and its factor; or None."""
+@dataclass(frozen=True)
+class OtherLight:
+    """How far all scans agree if one has so many times the light of the others."""
+
+    gain: float
+    misfit: float  # squared error of the predictions, over that with the same light for all
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether nothing else than other light explains this."""
+        return self.misfit < _AS_ONE and abs(np.log(self.gain)) > _LEAST_LIGHT
+
+
+def light_by_structure(scans: Scans, optics: Optics) -> dict[int, OtherLight]:
+    """Of each scan between the outer ones, by number, what other light would explain."""
     stack = _middle(stack_of(scans))
     if not 3 <= len(stack.z_um) <= _MOST:
-        return None
+        return {}
     inner = np.argsort(stack.z_um)[1:-1].tolist()
     misfit = _misfit_by_light(LinearEstimate(stack, optics), inner)
-    as_is, own, shared = misfit.sum(), misfit.diagonal()[inner], misfit.sum(axis=1)[inner]
-    if not (own > 0).all():
-        return None  # there is no coarse structure
-    # With one scan times so much, and the others as they are, all agree best; and how well.
-    times = 1 - shared / own
-    left = (as_is - shared**2 / own) * (len(misfit) / (len(misfit) - 1 + times)) ** 2
-    best = int(np.argmin(left))
-    if left[best] > _AS_ONE * as_is or times[best] <= 0:
-        return None
-    return inner[best], float(1 / times[best])
+    found = {}
+    for number in inner:
+        own, shared = misfit[number, number], misfit[number].sum()
+        if own > 0 and shared < own:
+            # Times so much, with the others as they are, all agree best.
+            times = 1 - shared / own
+            of_all = (len(misfit) - 1 + times) / len(misfit)
+            left = (misfit.sum() - shared**2 / own) / of_all**2
+            found[number] = OtherLight(float(1 / times), float(left / misfit.sum()))
+    return found
 
 
 def _misfit_by_light(estimate: LinearEstimate, numbers: Sequence[int]) -> Array:

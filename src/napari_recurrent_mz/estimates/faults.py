@@ -16,14 +16,13 @@ from scipy.ndimage import maximum_filter
 from ..core.arrays import Array
 from ..core.optics import Optics
 from ..core.scans import FloatArray, Scans, ScanStack, stack_of
-from .agreement import BESIDE, other_light
+from .agreement import BESIDE, light_by_structure
 from .normalisation import noise_of
 
 _DARK_PX = 256  # on a side, of which the darkest tell the background
 _EDGE = 32  # parts of a side; so wide is the edge of a field
 _WITHIN = 0.3  # of the mean above the background: all edges around a sample in the field are darker
 _ALIKE_TOTALS = 0.08  # natural logarithm; totals of real stacks stay within 0.05
-_LEAST = 0.12  # natural logarithm, where the coarse structure tells
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,13 +42,23 @@ def uneven_light(scans: Scans, optics: Optics | None) -> UnevenLight | None:
     """How the light of scans in any order differs; None if it does not, or none can tell."""
     stack = stack_of(scans)
     totals, dark = _totals(stack.images)
+    by_structure = {} if optics is None else light_by_structure(stack, optics)
     if totals is None:
-        return _one_uneven(stack, dark, optics) if optics else None
+        likely = min(by_structure, key=lambda number: by_structure[number].misfit, default=None)
+        if likely is None or not by_structure[likely].is_certain:
+            return None
+        return _of_one(stack, likely, by_structure[likely].gain, dark)
     if np.ptp(np.log(totals)) <= _ALIKE_TOTALS:
         return None
     gains = totals / np.sort(totals)[len(totals) // 2]
-    differs = np.abs(np.log(gains)) > _ALIKE_TOTALS / 2
-    return UnevenLight(np.where(differs, gains, 1.0) if differs.sum() == 1 else gains, dark)
+    different = np.flatnonzero(np.abs(np.log(gains)) > _ALIKE_TOTALS / 2).tolist()
+    if len(different) > 1:
+        return UnevenLight(gains, dark)
+    # Totals are counted from the background, which is light, too: coarse structure tells more.
+    (number,) = different
+    if number in by_structure:
+        return _of_one(stack, number, by_structure[number].gain, dark)
+    return UnevenLight(np.where(np.arange(len(gains)) == number, gains, 1.0), dark)
 
 
 def _totals(scans: FloatArray) -> tuple[Array | None, float]:
@@ -67,12 +76,8 @@ def _brightest_edge(pixels: FloatArray) -> float:
     return max(float(edge.mean(dtype=np.float64)) for edge in edges)
 
 
-def _one_uneven(stack: ScanStack, dark: float, optics: Optics) -> UnevenLight | None:
-    """The same from the coarse structure, of three or more scans of which one alone differs."""
-    other = other_light(stack, optics)
-    if other is None or abs(np.log(other[1])) < _LEAST:
-        return None
-    number, gain = other
+def _of_one(stack: ScanStack, number: int, gain: float, dark: float) -> UnevenLight:
+    """The light of scans of which one has so many times that of the others."""
     means, order = stack.images.mean(axis=(1, 2), dtype=np.float64), np.argsort(stack.z_um)
     beside = order[order != number]
     mean = float(np.interp(stack.z_um[number], stack.z_um[beside], means[beside]))
