@@ -161,7 +161,7 @@ class CompareDock(Dock):
         self.chosen = DataForm(Reference, self._viewer)
         self.reference: LayerChoice = self.chosen.reference.native
         self.layers = LayerList(self._viewer, self._is_offered, _layers.is_reconstruction)
-        self.options = DataForm(Options)
+        self.options = DataForm(Options, group=_GROUP)
         self.optics = OpticsPanel()
         self.options.put_under("scans", self.optics)
         self.plot = PlotPanel(self.palette_, "Comparison", _PLOT_HEIGHT, _FIGURE_MM)
@@ -180,7 +180,6 @@ class CompareDock(Dock):
         self._compared: dict[weakref.ref[Image], str] = {}
         self._sight_timer = one_shot(self, 100, self._bring_plot_in_sight)  # once laid out
         self._lay_out()
-        self.options.restore(_GROUP)
         stored = settings.remembered(_GROUP, ("baselines",))
         self.choose_baselines(stored.get("baselines", "").split())
         with telling(self):
@@ -195,7 +194,7 @@ class CompareDock(Dock):
     # what a script calls --------------------------------------------------------------
     def _act(self) -> None:
         job, compared = self._described()
-        self.options.remember(_GROUP)
+        self.options.remember()
         settings.remember(_GROUP, {"baselines": " ".join(self.baselines)})
         if self.options.lmmse.value:
             self.optics.remember()

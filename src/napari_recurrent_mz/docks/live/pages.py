@@ -177,9 +177,8 @@ class SetupPage(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.optics, self.grid, self.method = OpticsPanel(), GridPanel(), MethodPanel()
-        self.next_scan: Any = DataForm(NextScan)
-        self.next_scan.restore(GROUP)
+        self.optics, self.grid, self.method = OpticsPanel(), GridPanel(GROUP), MethodPanel()
+        self.next_scan: Any = DataForm(NextScan, group=GROUP)
         self.sources = SourcePanel()
         methods = self.method.method
         for number in reversed(range(methods.count())):
@@ -389,10 +388,9 @@ class LivePages(QTabWidget):
 
     def remember(self) -> None:
         """Keep optics, grid, method, rule, ε and the source for the next session."""
-        self.setup.optics.remember()
-        self.setup.grid.remember(GROUP)
-        for form in (self.setup.next_scan, self.setup.sources.form):
-            form.remember(GROUP)
+        setup = self.setup
+        for part in (setup.optics, setup.grid, setup.next_scan, setup.sources.form):
+            part.remember()
         values = {
             "method": self.setup.method.method_key(),
             "epsilon": f"{self.scans.epsilon.value():g}",
@@ -403,7 +401,6 @@ class LivePages(QTabWidget):
     def restore(self) -> None:
         """Take what was remembered, and the defaults where nothing is."""
         texts = _settings.remembered(GROUP, _REMEMBERED)
-        self.setup.grid.restore(GROUP)
         self.setup.method.set_method(texts.get("method", NETWORK))
         self.scans.epsilon.setValue(100 * EPSILON)
         with contextlib.suppress(ValueError):

@@ -176,7 +176,7 @@ class SourcePanel(FormPanel):
     """Which source, and what it needs; :attr:`rows` is what is done with it."""
 
     def __init__(self) -> None:
-        super().__init__(ScanSource)
+        super().__init__(ScanSource, group=GROUP)
         self.rows = SourceRows()
         self.choose = QToolButton()
         self.choose.setText("…")
@@ -196,7 +196,6 @@ class SourcePanel(FormPanel):
         self.form.put_under("most", self.state)
         on(self, self.choose.clicked, self._ask_for_folder)
         on(self, self.form.source.changed, self._source_changed)
-        self.form.restore(GROUP)
         self._source_changed()
 
     @property

@@ -198,17 +198,21 @@ def as_named(names: str) -> dict[str, str]:
 class DataForm(ContainerWidget[Any], Generic[T]):
     """magicgui's container for a frozen dataclass: ``form.snr.value`` is one value of it."""
 
-    def __init__(self, declared: type[T], viewer: Any = None) -> None:
+    # What the dataclass has ``stored`` is taken from the settings of ``group``, and kept there.
+
+    def __init__(self, declared: type[T], viewer: Any = None, group: str = "") -> None:
         kinds, declared_fields = get_type_hints(declared), fields(declared)  # type: ignore[arg-type]
         asks = {f.name: f.metadata["ask"] for f in declared_fields}
         assert not any(hasattr(ContainerWidget, name) for name in asks), "names of magicgui's own"
         widgets = [
             _field(asks[f.name], kinds[f.name], f.name, f.default, viewer) for f in declared_fields
         ]
-        self._declared, self.asks = declared, asks
+        self._declared, self.asks, self._group = declared, asks, group
         self._stored: Mapping[str, str] = getattr(declared, "stored", {})
         super().__init__(widgets, widget_type=_Lines, labels=False, backend_kwargs={"asks": asks})
         tab_in_order(self.native)
+        if group:
+            self._restore()
 
     @property
     def _lines(self) -> _Lines:
@@ -254,17 +258,17 @@ class DataForm(ContainerWidget[Any], Generic[T]):
         self._lines.add_under(name, widget)
         tab_in_order(self.native)
 
-    def remember(self, group: str, without: Collection[str] = ()) -> None:
+    def remember(self, without: Collection[str] = ()) -> None:
         """Keep what is to be remembered for the next run; the fields ``without`` as empty."""
         texts = {
             key: "" if name in without else _text(self[name]) for name, key in self._stored.items()
         }
-        settings.remember(group, texts)
+        settings.remember(self._group, texts)
 
-    def restore(self, group: str) -> None:
+    def _restore(self) -> None:
         """Take what is remembered; what no longer fits is left as it is."""
         names = {key: name for name, key in self._stored.items()}
-        for key, text in settings.remembered(group, tuple(names)).items():
+        for key, text in settings.remembered(self._group, tuple(names)).items():
             with contextlib.suppress(ValueError):
                 _take_text(self[names[key]], text)
 
@@ -274,9 +278,9 @@ class FormPanel(QWidget):
 
     changed = Signal()
 
-    def __init__(self, declared: type[Any], viewer: Any = None) -> None:
+    def __init__(self, declared: type[Any], viewer: Any = None, group: str = "") -> None:
         super().__init__()
-        self.form: DataForm[Any] = DataForm(declared, viewer)
+        self.form: DataForm[Any] = DataForm(declared, viewer, group)
         self._column = column_of(self, self.form.native)
 
 

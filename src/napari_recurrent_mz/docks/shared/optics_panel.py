@@ -92,7 +92,7 @@ class OpticsPanel(FormPanel):
     """Four fields and a list of objectives; ``changed`` follows every change of a value."""
 
     def __init__(self) -> None:
-        super().__init__(OpticsFields)
+        super().__init__(OpticsFields, group="optics")
         self._images: frozenset[int] = frozenset()
         self._stated: dict[str, float] = {}  # what the images in use say
         self.preset: QComboBox = self.form.objective.native
@@ -104,7 +104,6 @@ class OpticsPanel(FormPanel):
         on(self, self.preset.activated, self._choose)
         for name, edit in self.fields.items():
             on(self, edit.edited, lambda name=name: self._edited(name))
-        self.form.restore("optics")
         self._objective: str = self.form.objective.value
         self._source = {name: _LAST_USED for name, edit in self.fields.items() if edit.text()}
         self._show()
@@ -190,7 +189,7 @@ class OpticsPanel(FormPanel):
 
     def remember(self) -> None:
         """Keep what a person set for the next run; what an image says, the next one must say."""
-        self.form.remember("optics", [n for n, source in self._source.items() if source == _IMAGE])
+        self.form.remember([n for n, source in self._source.items() if source == _IMAGE])
 
     # inside -----------------------------------------------------------------------
     def _titles(self, names: list[str]) -> list[str]:

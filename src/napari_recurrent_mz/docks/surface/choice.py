@@ -174,7 +174,7 @@ class SurfaceChoice(FormPanel):
     pick = Signal()
 
     def __init__(self, viewer: Any) -> None:
-        super().__init__(SurfaceForm, viewer)
+        super().__init__(SurfaceForm, viewer, "surface")
         self.kind, self.points, self.map = (self.form[name].native for name in self.form.asks)
         self.pick_button = push_button(
             "Pick three points",
@@ -186,7 +186,6 @@ class SurfaceChoice(FormPanel):
         self._column.addWidget(self.table)
         self._column.addWidget(self.facts)
         self.pick_button.clicked.connect(self.pick.emit)
-        self.form.restore("surface")
         on(self, self.form.changed, self._show_kind)
         on(self, viewer.layers.events, self._layer_event)
         self._show_kind()

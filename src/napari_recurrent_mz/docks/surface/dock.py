@@ -157,7 +157,7 @@ class SurfaceDock(ScanSource):
         if self.remembers:
             self.scan_parts.optics.remember()
             self.method.remember()
-            self.surface.form.remember("surface")
+            self.surface.form.remember()
             _settings.remember("surface", {"in_3d": "yes" if self.in_3d.isChecked() else "no"})
         show = partial(self._show, self._look())
         self.start(surface_steps, recipe, then=show, title="Reconstructing the surface")
