@@ -32,7 +32,7 @@ def choice(qtbot: Any) -> LayerChoice:
     viewer = ViewerModel()
     for name in ("first", "second"):
         viewer.add_image(np.ones((3, 4, 4)), name=name)
-    made = LayerChoice(viewer, "Volume", "The volume")
+    made = LayerChoice(viewer)
     qtbot.addWidget(made)
     return made
 
@@ -64,7 +64,7 @@ def test_a_person_chooses(choice: LayerChoice, qtbot: Any) -> None:
 
 
 def test_who_asks_for_a_file_keeps_what_is_chosen(choice: LayerChoice, qtbot: Any) -> None:
-    choice = LayerChoice(choice._viewer, "Stack", "The stack", opens_files=True)
+    choice = LayerChoice(choice._viewer, opens_files=True)
     qtbot.addWidget(choice)
     choice.choose(choice._viewer.layers["first"])
     assert offered(choice)[-1] == "Open a file…"

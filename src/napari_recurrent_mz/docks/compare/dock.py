@@ -42,7 +42,7 @@ from ..shared.layer_choice import (
     selected_or_only,
 )
 from ..shared.optics_panel import OpticsPanel
-from ..shared.parts import ink_of, push_button, without_wheel
+from ..shared.parts import described, ink_of, push_button, without_wheel
 from ..shared.places import plane_at, show_plane_of
 from ..shared.plot import PlotPanel
 from .parts import LayerList, MeansTable, Options, Reference
@@ -421,9 +421,8 @@ class CompareDock(Dock):
 
 
 def _difference_box() -> QComboBox:
-    box = QComboBox()
-    box.setAccessibleName("Difference of")
-    box.setToolTip("The volume from which the reference is subtracted")
+    tip = "The volume from which the reference is subtracted"
+    box = described(QComboBox(), "Difference of", tip)
     box.setSizeAdjustPolicy(box.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     box.setMinimumContentsLength(10)
     without_wheel(box)

@@ -20,7 +20,7 @@ from ...io import check_output
 from ...io._zarr import NGFF
 from ..shared.file_names import chosen_file, joint_name
 from ..shared.guard import on, one_shot, say, telling
-from ..shared.parts import ProgressBar, column_of, push_button, show_progress
+from ..shared.parts import ProgressBar, column_of, described, push_button, show_progress
 from ..shared.worker import Outcome, Run
 from .layer_files import LayersFile, check_free
 
@@ -38,8 +38,7 @@ class SavingRow(QWidget):
         super().__init__()
         self._run: Run | None = None
         self._name = ""
-        self.bar = ProgressBar()
-        self.bar.setAccessibleName("Progress of saving")
+        self.bar = described(ProgressBar(), "Progress of saving")
         self.cancel = push_button(
             "Cancel saving", "What is in the file or folder now stays as it is"
         )

@@ -7,14 +7,13 @@ import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from qtpy.QtCore import QSize, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QIcon, QImage, QPixmap
 from qtpy.QtWidgets import (
     QAbstractItemView,
-    QCheckBox,
     QHBoxLayout,
     QHeaderView,
     QInputDialog,
@@ -31,20 +30,19 @@ from ...core.metrics import EPSILON
 from ...core.scans import InputError, listed
 from ..files.save_volume import SaveButton
 from ..shared import settings as _settings
-from ..shared.form import DataForm, NumberEdit, faint
+from ..shared.form import DataForm, NumberEdit, as_named, asked, faint
 from ..shared.grid_panel import GridPanel
 from ..shared.guard import on
 from ..shared.method_panel import NETWORK, MethodPanel
 from ..shared.optics_panel import OpticsPanel
 from ..shared.parts import (
-    DecimalBox,
     MessageLabel,
     NumberTable,
     Palette,
     add_parts,
     column_of,
+    described,
     push_button,
-    without_wheel,
 )
 from ..shared.plot import PlotPanel, QuietCanvas
 from .sources import GROUP, NextScan, SourcePanel
@@ -57,7 +55,6 @@ _PLOT_HEIGHT = 200
 _NEXT_WIDTH = 60
 _PLANNED = 30.0
 _EPSILON_WIDTH = 84
-_REMEMBERED = ("method", "epsilon", "frame")
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,8 @@ class QuestionBox(QWidget):
     def __init__(self, palette: Palette) -> None:
         super().__init__()
         self.label = MessageLabel(palette)
-        self.height_um = NumberEdit("height of the scan", "Height of the scan, in µm", "z (µm)")
+        tip = "Height of the scan, in µm"
+        self.height_um = described(NumberEdit("z (µm)"), "height of the scan", tip)
         on(self, self.height_um.returnPressed, self._answer_first)
         self.buttons: dict[str, QPushButton] = {}
         self._waiting: deque[_Question] = deque()
@@ -185,6 +183,8 @@ class SetupPage(QWidget):
             # A session must go on from the scans before.
             if method_of(str(methods.itemData(number))).kind not in ("network", "lmmse"):
                 methods.removeItem(number)
+        stored = _settings.remembered(GROUP, ("method",))
+        self.method.set_method(stored.get("method", NETWORK))
         column = column_of(self, "Optics", self.optics, margins=(2, 4, 2, 2))
         add_parts(column, "Target planes (µm)", self.grid, "Reconstruction", self.method)
         add_parts(column, self.next_scan.native, "Scans", self.sources)
@@ -284,6 +284,27 @@ def pixmap(grey: Bytes) -> QPixmap:
     return QPixmap.fromImage(image.copy())
 
 
+@dataclass(frozen=True)
+class Watched:
+    """When scanning may stop, and whether the next height is drawn."""
+
+    stored: ClassVar = as_named("epsilon frame")
+    epsilon: float = asked(
+        "ε",
+        "Scanning may stop once a scan changes the volume by no more than this part of it, "
+        "and the next one is expected to change no more",
+        100 * EPSILON,
+        unit="%",
+        limits=(0.1, 90.0, 1.0),
+    )
+    frame: bool = asked(
+        "Frame at the suggested height",
+        "Draw a frame at the suggested height in the viewer",
+        True,
+        text="Show frame",
+    )
+
+
 class ScansPage(QWidget):
     """Scans, what is done for the next one, the verdict, and the plots."""
 
@@ -299,22 +320,12 @@ class ScansPage(QWidget):
         self.pause.setCheckable(True)
         self.again = push_button("Start again", "End this session, and begin another one")
         self.verdict = MessageLabel(palette)
-        self.epsilon = DecimalBox(0.1, 90.0)
-        self.epsilon.setAccessibleName("ε")
-        self.epsilon.setToolTip(
-            "Scanning may stop once a scan changes the volume by no more than this part of it, "
-            "and the next one is expected to change no more"
-        )
-        self.epsilon.setSuffix(" %")
+        self.form: Any = DataForm(Watched, group=GROUP)
+        self.epsilon, self.frame = self.form.epsilon.native, self.form.frame.native
         self.epsilon.setMinimumWidth(_EPSILON_WIDTH)
-        without_wheel(self.epsilon)
         self.next = QLabel("–")
         self.next.setToolTip("The height where another scan should help most")
         self.go = push_button("Go there", "Show the plane at the suggested height (Ctrl+G)")
-        self.frame = QCheckBox("Show frame")
-        self.frame.setAccessibleName("Frame at the suggested height")
-        self.frame.setToolTip("Draw a frame at the suggested height in the viewer")
-        self.frame.setChecked(True)
         self.canvas = QuietCanvas(palette, "Live session", _PLOT_HEIGHT)
         self.plot = PlotPanel(palette, "Live session", canvas=self.canvas)
         self.renormalise = self.plot.add_tool(
@@ -389,20 +400,7 @@ class LivePages(QTabWidget):
     def remember(self) -> None:
         """Keep optics, grid, method, rule, ε and the source for the next session."""
         setup = self.setup
-        for part in (setup.optics, setup.grid, setup.next_scan, setup.sources.form):
+        forms = setup.next_scan, setup.sources.form, self.scans.form
+        for part in (setup.optics, setup.grid, *forms):
             part.remember()
-        values = {
-            "method": self.setup.method.method_key(),
-            "epsilon": f"{self.scans.epsilon.value():g}",
-            "frame": str(int(self.scans.frame.isChecked())),
-        }
-        _settings.remember(GROUP, values)
-
-    def restore(self) -> None:
-        """Take what was remembered, and the defaults where nothing is."""
-        texts = _settings.remembered(GROUP, _REMEMBERED)
-        self.setup.method.set_method(texts.get("method", NETWORK))
-        self.scans.epsilon.setValue(100 * EPSILON)
-        with contextlib.suppress(ValueError):
-            self.scans.epsilon.setValue(float(texts.get("epsilon", "")))
-        self.scans.frame.setChecked(texts.get("frame", "1") == "1")
+        _settings.remember(GROUP, {"method": setup.method.method_key()})

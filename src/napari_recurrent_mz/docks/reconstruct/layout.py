@@ -296,7 +296,7 @@ class ReconstructLayout(Form):
         super().__init__(footer, palette)
         self.footer = footer
         footer.bar.setToolTip("Planes that are done, and the time left")
-        footer.name_cancel("Cancel", "Stop; the planes that are finished stay (Esc)")
+        footer.cancel.setToolTip("Stop; the planes that are finished stay (Esc)")
         self.preview = footer.add_button(
             "Preview", "Linear MMSE estimate, in about two seconds (Ctrl+P)"
         )

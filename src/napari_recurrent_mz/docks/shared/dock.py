@@ -34,6 +34,7 @@ from .parts import (
     ProgressBar,
     add_parts,
     column_of,
+    described,
     name_button,
     push_button,
     scrolling,
@@ -60,9 +61,7 @@ class InstrumentFooter(QWidget):
     def __init__(self, palette: Palette, action: str, tooltip: str) -> None:
         super().__init__()
         self.state, self.warnings, self.message = (MessageLabel(palette) for _ in range(3))
-        self.bar = ProgressBar()
-        self.bar.setAccessibleName("Progress")
-        self.bar.setToolTip("How much is done, and the time left")
+        self.bar = described(ProgressBar(), "Progress", "How much is done, and the time left")
         self.bar.hide()
         self.activity = Activity(self)
         self.action = push_button(action, "")
@@ -106,10 +105,6 @@ class InstrumentFooter(QWidget):
         """The main button says and does something else from now on."""
         self._tips[self.action] = f"{tooltip} (Ctrl+Return)"
         name_button(self.action, action, self._tips[self.action])
-
-    def name_cancel(self, text: str, tooltip: str) -> None:
-        """The other button ends a job in another way than to leave all as it was."""
-        name_button(self.cancel, text, tooltip)
 
     def ready(self, why_not: str = "", kind: str = "error") -> None:
         """Enable the buttons that start a job, or let them say why they cannot be pressed."""

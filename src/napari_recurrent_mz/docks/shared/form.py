@@ -54,7 +54,7 @@ from ...core.scans import InputError
 from . import settings
 from .guard import on
 from .layer_choice import LayerChoice
-from .parts import DecimalBox, Words, column_of, heading, without_wheel
+from .parts import DecimalBox, Words, column_of, described, heading, without_wheel
 
 _UM_PER = {"": 1.0, "µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3}
 _LENGTH = re.compile(r"\s*([-+]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][-+]?\d+)?)\s*([^\d\s]*)\s*")
@@ -118,10 +118,8 @@ class NumberEdit(QLineEdit):
 
     edited = Signal()
 
-    def __init__(self, label: str, tooltip: str, example: str, wavelength: bool = False) -> None:
+    def __init__(self, example: str = "", wavelength: bool = False) -> None:
         super().__init__()
-        self.setAccessibleName(label)
-        self.setToolTip(tooltip)
         self.setPlaceholderText(as_example(example))
         self.setAcceptDrops(False)
         self.setMinimumWidth(48)
@@ -330,9 +328,7 @@ def _field(ask: Ask, kind: Any, name: str, value: Any, viewer: Any) -> Any:
         widget: Any = _own_field(ask, name, value, viewer)
     else:
         widget = create_widget(value, kind, name=name, options=options, widget_type=combo)
-    native = widget.native
-    native.setAccessibleName(ask.spoken)
-    native.setToolTip(ask.tooltip)
+    native = described(widget.native, ask.spoken, ask.tooltip)
     without_wheel(native)
     if isinstance(native, QCheckBox):
         native.setText(ask.text or ask.name)
@@ -353,10 +349,10 @@ def _own_field(ask: Ask, name: str, value: Any, viewer: Any) -> Any:
     elif ask.limits is not None:
         make, names = partial(DecimalBox, *ask.limits), _OF_BOX
     elif ask.layers is not None:
-        words = (ask.spoken, ask.tooltip, ask.nothing, ask.layers, ask.opens_files)
-        make, names = partial(LayerChoice, viewer, *words), ("layer", "choose", "changed")
+        make = partial(LayerChoice, viewer, ask.nothing, ask.layers, ask.opens_files)
+        names = ("layer", "choose", "changed")
     else:
-        make = partial(NumberEdit, ask.spoken, ask.tooltip, ask.example, ask.is_wavelength)
+        make = partial(NumberEdit, ask.example, ask.is_wavelength)
         names = ("value", "set_value", "edited")
     how = {"make": make, "names": names}
     return ValueWidget(value, name=name, nullable=True, widget_type=_Own, backend_kwargs=how)

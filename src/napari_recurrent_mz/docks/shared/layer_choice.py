@@ -48,8 +48,6 @@ class LayerChoice(QComboBox):
     def __init__(
         self,
         viewer: Any,
-        name: str,
-        tooltip: str,
         nothing: str = "None",
         accepts: Callable[[Layer], bool] = is_image,
         opens_files: bool = False,
@@ -61,8 +59,6 @@ class LayerChoice(QComboBox):
         self._offered: list[weakref.ref[Layer]] = []
         self._chosen: weakref.ref[Layer] | None = None
         self._name = ""  # of the layer that was chosen last
-        self.setAccessibleName(name)
-        self.setToolTip(tooltip)
         self.setSizeAdjustPolicy(self.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(12)
         on(self, self.activated, self._activated)

@@ -27,6 +27,7 @@ from ..shared.file_names import common_name
 from ..shared.guard import on, telling
 from ..shared.insides import fit
 from ..shared.method_panel import MethodPanel
+from ..shared.parts import described
 from ..shared.scan_source import ScanParts, ScanSource
 from ..shared.scan_table import Row, is_incomplete, layers_of, scan_warnings, scans_of
 from . import choice as _choice
@@ -128,9 +129,8 @@ class SurfaceDock(ScanSource):
         self.scan_parts = ScanParts(self.palette_, self._viewer)
         self.surface = _choice.SurfaceChoice(self._viewer)
         self.method = MethodPanel()
-        self.in_3d = QCheckBox("Show it in 3-D as well")
-        self.in_3d.setAccessibleName("Show in 3-D")
-        self.in_3d.setToolTip("Also add a Surface layer that lies where the surface is")
+        tip = "Also add a Surface layer that lies where the surface is"
+        self.in_3d = described(QCheckBox("Show it in 3-D as well"), "Show in 3-D", tip)
         self.in_3d.setChecked(_settings.remembered("surface", ("in_3d",)).get("in_3d") == "yes")
         self.save = SaveButton("image", IMAGES)
         self.inputs = *self.scan_parts.inputs, self.surface, self.method, self.in_3d

@@ -43,7 +43,7 @@ from ..shared.layer_choice import (
 )
 from ..shared.method_panel import MethodPanel, own_models
 from ..shared.optics_panel import OpticsPanel
-from ..shared.parts import push_button
+from ..shared.parts import name_button, push_button
 from ..shared.plot_canvas import PlotCanvas
 from ..shared.worker import Outcome, in_background
 
@@ -203,7 +203,7 @@ class TrainDock(Dock):
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer, "Adapt", "Train on the stacks; the stacks stay as they are")
-        self.footer.name_cancel("Stop", "Stop and keep the best weights so far (Esc)")
+        name_button(self.footer.cancel, "Stop", "Stop and keep the best weights so far (Esc)")
         self.footer.bar.setToolTip("Training steps that are done, and the time left")
         self.stacks, self.result = DataForm(Stacks, self._viewer), DataForm(Result, group=_GROUP)
         self.optics, self.method = OpticsPanel(), MethodPanel()
