@@ -84,7 +84,7 @@ def reconstruct_surface(
     """
     recipe = Recipe(scans, HeightMap(cast(Heights, heights_um)), optics, method, model, device)
     with listening(on_progress or nobody, stopped):
-        return surface_of(recipe, on_message, on_check, stopped).pixels
+        return surface_of(recipe, on_message, on_check).pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,12 +107,11 @@ def surface_of(
     recipe: Recipe,
     on_message: Callable[[str], None] | None = None,
     on_check: Callable[[OwnSampleCheck], None] | None = None,
-    stopped: Callable[[], bool] | None = None,
 ) -> MadeSurface:
     """Make the image of the surface that is a recipe's target; see :func:`reconstruct_surface`."""
     began, check = time.monotonic(), None
     recipe = loaded(recipe)
-    for event in run(recipe, stopped=stopped):
+    for event in run(recipe):
         tell(event, on_message, on_check)
         if isinstance(event, OwnSampleCheck):
             check = event

@@ -59,7 +59,7 @@ def heights_of(recipe: Recipe) -> Heights:
 def surface_steps(recipe: Recipe, stop: threading.Event) -> Steps[MadeSurface]:
     from ...engine.surfaces import surface_of  # with torch
 
-    return stepping(lambda: surface_of(recipe, stopped=stop.is_set), stop.is_set)
+    return stepping(lambda: surface_of(recipe), stop.is_set)
 
 
 def add_image(viewer: Any, surface: MadeSurface, look: Look, title: str) -> Image:

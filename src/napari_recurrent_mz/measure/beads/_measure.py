@@ -137,7 +137,7 @@ def measure_beads(
     steps = bead_steps(
         volume, voxel_um, settings, points=points, origin_um=origin_um, stopped=stopped or never
     )
-    return finished(steps, on_progress and (lambda step: on_progress(*step)))
+    return finished(steps, on_progress and (lambda step: step[1] and on_progress(*step)))
 
 
 def bead_steps(
@@ -147,9 +147,9 @@ def bead_steps(
     *,
     points: npt.ArrayLike | None,
     origin_um: Sequence[float] | Array,
-    stopped: Callable[[], bool],
+    stopped: Callable[[], bool] = never,
 ) -> Generator[tuple[int, int], None, pd.DataFrame]:
-    """:func:`measure_beads` in steps: yields beads fitted and their total, returns the table."""
+    """:func:`measure_beads` in steps: beads fitted, their total (0 until it is known); a table."""
     model, threshold_snr = settings.model, settings.threshold_snr
     pixels, voxel = _checks.checked_volume(volume, voxel_um)
     separation = _checks.checked_separation(settings.separation_um, voxel, threshold_snr, model)
@@ -158,6 +158,7 @@ def bead_steps(
     region = _checks.checked_region(settings.region_um, len(pixels))
     low, high = _checks.checked_range(settings.z_range_um)
     field = _find.prepared(pixels, voxel, separation)
+    yield 0, 0
     if stopped():
         return _table([], {})
     if places is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -120,7 +120,6 @@ class Baseline:
         *,
         optics: Optics | None,
         device: str,
-        stopped: Callable[[], bool] | None,
     ) -> None:
         from ...engine.inference import plane_maker
 
@@ -131,7 +130,7 @@ class Baseline:
         low, high = (float(z) for z in field.reference.heights_um[[0, -1]])
         grid = ZGrid(low, high, max(high - low, 1.0))
         recipe = Recipe(scans, grid, optics=optics, method=key, device=device)
-        self._maker = plane_maker(recipe, stopped=stopped)
+        self._maker = plane_maker(recipe)
 
     def covers(self, z_um: float) -> bool:  # noqa: ARG002
         """Every height: the method makes any plane."""
