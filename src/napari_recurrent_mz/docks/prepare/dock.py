@@ -156,7 +156,7 @@ class PrepareDock(Dock):
                 f"The heights of '{source.name}' are not known: set the layer's scale and units, "
                 "or leave the height map out."
             )
-        about, about_heights = _job.about_edf(layer, source), _job.about_heights(layer, source)
+        about, about_heights = _job.about_edf(layer, source)
 
         def add(focus: ExtendedFocus) -> None:
             self._add(focus.image, about)
@@ -175,7 +175,7 @@ class PrepareDock(Dock):
         given = self.pages.normalise.edf.value
         pixels = None if given is None else _layers.plane_pixels(given, 0)
         name = f"EDF of {source.name}" if given is None else given.name
-        about = _job.about_edf(layer, source)
+        about, _ = _job.about_edf(layer, source)
         measured = weakref.ref(layer)
 
         def show(result: tuple[AnyArray, EdfNormalisation]) -> None:

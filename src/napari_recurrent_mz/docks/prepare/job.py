@@ -159,23 +159,13 @@ def register_job(
 
 
 # layers -------------------------------------------------------------------------------
-def about_edf(layer: Image, source: PlaneSource) -> dict[str, Any]:
-    """Keyword arguments for the extended-depth-of-field image of a stack."""
+def about_edf(layer: Image, source: PlaneSource) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Keyword arguments for the EDF of a stack, and for the map of its pixels' heights."""
     step = {"task": "edf", "source": source.name, "planes": len(source.labels)}
-    return _layers.about_layer(layer, f"EDF of {layer.name}", step, is_flat=True)
-
-
-def about_heights(layer: Image, source: PlaneSource) -> dict[str, Any]:
-    """Keyword arguments for the map of the heights of an EDF's pixels."""
-    step = {"task": "edf", "source": source.name, "planes": len(source.labels)}
-    about = _layers.about_layer(
-        layer,
-        f"Heights of {layer.name} (µm)",
-        step | {"holds": "heights, µm"},
-        is_flat=True,
-        same_units=False,
-    )
-    return about | {"colormap": "viridis"}
+    mapped, name = step | {"holds": "heights, µm"}, f"Heights of {layer.name} (µm)"
+    heights = _layers.about_layer(layer, name, mapped, is_flat=True, same_units=False)
+    edf = _layers.about_layer(layer, f"EDF of {layer.name}", step, is_flat=True)
+    return edf, heights | {"colormap": "viridis"}
 
 
 def about_registered(
