@@ -14,7 +14,7 @@ import pytest
 from napari.components import ViewerModel
 from qtpy.QtCore import QThreadPool
 
-from napari_recurrent_mz.core.progress import Progress, Stopped
+from napari_recurrent_mz.core.progress import Step, Stopped
 from napari_recurrent_mz.core.scans import InputError
 from napari_recurrent_mz.docks.shared import dock as dock_module
 from napari_recurrent_mz.docks.shared import plot as plot_module
@@ -79,14 +79,14 @@ def count(total: int, *, stop: threading.Event) -> Iterator[object]:
     done = 0
     while not total or done < total:
         done += 1
-        yield Progress(done, total or 100, "Counting")
+        yield Step(done, total or 100, "Counting")
         stop.wait(0.002)
     return done
 
 
 def fail(sentence: str, *, stop: threading.Event) -> Iterator[object]:
     """Fails."""
-    yield Progress(1, 2)
+    yield Step(1, 2)
     raise InputError(sentence)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from napari.layers import Image, Layer
 from qtpy.QtWidgets import QHBoxLayout, QWidget
 
-from ...core.progress import Progress, Steps, Stopped, stepping, tell
+from ...core.progress import Step, Steps, Stopped, stepping, tell
 from ...core.scans import InputError
 from ...io import check_output
 from ...io._zarr import NGFF
@@ -72,11 +72,11 @@ class SavingRow(QWidget):
         on(self, self._run.arrived, self._step)
         on(self, self._run.ended, ended)
         self.cancel.setEnabled(True)
-        self._step(Progress(0, 1))
+        self._step(Step(0, 1))
         self.show()
         self._run.start()
 
-    def _step(self, step: Progress) -> None:
+    def _step(self, step: Step) -> None:
         if self._run is not None and not self._run.is_cancelled:
             show_progress(self.bar, step.done, step.total, f"Saving '{self._name}': %p%")
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image
 from qtpy.QtWidgets import QApplication
 
-from ...core.progress import Progress, time_in_words
+from ...core.progress import Step, time_in_words
 from ...core.scans import InputError, ZGrid, listed
 from ..shared.guard import on, telling
 from ..shared.layers import METADATA_KEY, known_metadata
@@ -193,7 +193,7 @@ class ReconstructDock(ScanSource):
             self._plane_done(item)
         elif isinstance(item, str):
             self.say(item, "warning")
-        elif isinstance(item, Progress):
+        elif isinstance(item, Step):
             super()._arrived(item)
         else:
             self._checked(item)

@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from ...core.progress import Progress, time_in_words
+from ...core.progress import Step, time_in_words
 from ...core.scans import InputError
 from .form import tab_in_order
 from .guard import Tells, on, one_shot, reported, telling
@@ -383,7 +383,7 @@ class Dock(QWidget, Tells, metaclass=_Kept):
 
     def _arrived(self, item: Any) -> None:
         """What the job yields on the way."""
-        assert isinstance(item, Progress)
+        assert isinstance(item, Step)
         if self.run is not None and not self.run.is_cancelled:
             self.footer.progress(item.done, item.total, item.words)
 

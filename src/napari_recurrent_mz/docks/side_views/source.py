@@ -11,7 +11,7 @@ import numpy as np
 from napari.layers import Image
 
 from ...core.errors import sentence_of, size_in_words
-from ...core.progress import Progress, Steps, Stopped, finished
+from ...core.progress import Step, Steps, Stopped, finished
 from ...measure.comparison import made_from
 from ...measure.plots.side_views import Panel, contrast
 from ...measure.projections import How, Limits, SideViews, Slab, ViewName, iter_side_views
@@ -188,7 +188,7 @@ def project(sources: list[VolumeSource]) -> Steps[dict[tuple[Any, ...], ViewsOrR
         try:
             while True:
                 done, total = next(steps)
-                yield Progress(number * total + done, len(sources) * total, source.name)
+                yield Step(number * total + done, len(sources) * total, source.name)
         except StopIteration as end:
             outcomes[source.key] = end.value
         except Stopped:

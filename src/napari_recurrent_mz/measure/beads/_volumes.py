@@ -126,13 +126,11 @@ def _one_volume(
     words = f"Beads of “{volume.name}”"
     yield Step(0, 0, words)
     try:
-        steps = bead_steps(
-            volume.pixels, volume.voxel_um, settings, points=places, origin_um=volume.origin_um
+        return (
+            yield from bead_steps(
+                volume.pixels, volume.voxel_um, settings, words, places, volume.origin_um
+            )
         )
-        while True:
-            yield Step(*next(steps), words)
-    except StopIteration as end:
-        return end.value
     except InputError as error:
         raise InputError(f"'{volume.name}' cannot be measured. {error}") from error
 
