@@ -107,11 +107,12 @@ def surface_of(
     recipe: Recipe,
     on_message: Callable[[str], None] | None = None,
     on_check: Callable[[OwnSampleCheck], None] | None = None,
+    stopped: Callable[[], bool] | None = None,
 ) -> MadeSurface:
     """Make the image of the surface that is a recipe's target; see :func:`reconstruct_surface`."""
     began, check = time.monotonic(), None
     recipe = loaded(recipe)
-    for event in run(recipe):
+    for event in run(recipe, stopped=stopped):
         tell(event, on_message, on_check)
         if isinstance(event, OwnSampleCheck):
             check = event

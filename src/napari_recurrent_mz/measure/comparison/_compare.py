@@ -138,6 +138,7 @@ def comparing(
     optics: Optics | None = None,
     fit: bool = False,
     device: str = "auto",
+    stopped: Callable[[], bool] | None = None,
 ) -> Steps[Comparison]:
     """:func:`compare` as a generator, to be stopped between two planes by closing it."""
     given = [volumes] if isinstance(volumes, Volume) else list(volumes)
@@ -159,7 +160,10 @@ def comparing(
         from ...engine.check import fault_notes  # with torch
 
         scans = scans_in(reference, scans_um or _agreed_scans(given))
-        sources += [Baseline(key, scans, shared, optics=optics, device=device) for key in baselines]
+        sources += [
+            Baseline(key, scans, shared, optics=optics, device=device, stopped=stopped)
+            for key in baselines
+        ]
         notes = list(chain(*fault_notes(scans, optics, range(len(scans)))))
     rows: dict[str, list[dict[str, Any]]] = {source.name: [] for source in sources}
 
@@ -356,13 +360,14 @@ def differing(
     optics: Optics | None = None,
     fit: bool = False,
     device: str = "auto",
+    stopped: Callable[[], bool] | None = None,
 ) -> Steps[Difference]:
     """:func:`difference` as a generator, to be stopped between two planes by closing it."""
     source: Source
     if isinstance(volume, str):
         shared, fit = common_field([], reference), False  # it has the units of the reference
         scans = scans_in(reference, scans_um)
-        source = Baseline(volume, scans, shared, optics=optics, device=device)
+        source = Baseline(volume, scans, shared, optics=optics, device=device, stopped=stopped)
     else:
         shared = common_field([volume], reference)
         source = Resampled(volume, shared)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -120,6 +120,7 @@ class Baseline:
         *,
         optics: Optics | None,
         device: str,
+        stopped: Callable[[], bool] | None,
     ) -> None:
         from ...engine.inference import plane_maker
 
@@ -130,7 +131,7 @@ class Baseline:
         low, high = (float(z) for z in field.reference.heights_um[[0, -1]])
         grid = ZGrid(low, high, max(high - low, 1.0))
         recipe = Recipe(scans, grid, optics=optics, method=key, device=device)
-        self._maker = plane_maker(recipe)
+        self._maker = plane_maker(recipe, stopped=stopped)
 
     def covers(self, z_um: float) -> bool:  # noqa: ARG002
         """Every height: the method makes any plane."""

@@ -61,7 +61,9 @@ def drift_figure(
     return draw
 
 
-def edf_histogram_figure(edf: npt.ArrayLike, normalisation: EdfNormalisation) -> Draw:
+def edf_histogram_figure(
+    edf: npt.ArrayLike, normalisation: EdfNormalisation, unit: str = ""
+) -> Draw:
     """The histogram of an extended-depth-of-field image with what normalises its stack.
 
     Counts are on a logarithmic axis; lines mark the threshold, the mean of the background and the
@@ -72,6 +74,8 @@ def edf_histogram_figure(edf: npt.ArrayLike, normalisation: EdfNormalisation) ->
     edf : array_like, shape (Y, X)
     normalisation : EdfNormalisation
         Measured on it.
+    unit : str, optional
+        Of the intensities.
     """
     counts, edges = np.histogram(check_image(edf, "The image"), bins=_BINS)
     centres = (edges[:-1] + edges[1:]) / 2
@@ -93,7 +97,7 @@ def edf_histogram_figure(edf: npt.ArrayLike, normalisation: EdfNormalisation) ->
                 label=f"{label} {value:.4g}",
             )  # fmt: skip
         top = _LEAST * (counts.max() / _LEAST) ** (1 / _FILLED)
-        words = "EDF intensity (units of the image)"
+        words = f"EDF intensity ({unit or 'units of the image'})"
         axes.set(yscale="log", ylim=(_LEAST, top), xlabel=words, ylabel="pixels")
         axes.legend(fontsize=FONT_SIZE, loc="upper right")
         open_axes(axes)

@@ -127,13 +127,15 @@ def widths_figure(
     return draw
 
 
-def profiles_figure(profiles: Sequence[Profile]) -> Draw:
+def profiles_figure(profiles: Sequence[Profile], title: str = "") -> Draw:
     """Draw the voxels along the lines through a bead, and the curves fitted to them.
 
     Parameters
     ----------
     profiles : sequence of Profile
         From :func:`~.bead_profiles`.
+    title : str, optional
+        Written above.
     """
 
     def draw(figure: Figure, ink: Ink) -> None:
@@ -153,6 +155,8 @@ def profiles_figure(profiles: Sequence[Profile]) -> Draw:
             axes.yaxis.set_major_locator(MaxNLocator(4))
             open_axes(axes)
         grid[0].set_ylabel("intensity")
+        if title:
+            figure.suptitle(title, fontsize=_SMALL + 1, color=ink.text)
 
     return draw
 
