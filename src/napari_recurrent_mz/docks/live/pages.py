@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -24,10 +23,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from ...core.errors import together
+from ...core.errors import if_possible, together
 from ...core.methods import method_of
 from ...core.metrics import EPSILON
-from ...core.scans import InputError, listed
+from ...core.scans import listed
 from ..files.save_volume import SaveButton
 from ..shared import settings as _settings
 from ..shared.form import DataForm, NumberEdit, as_named, asked, faint
@@ -390,9 +389,9 @@ class LivePages(QTabWidget):
         """Show what a session is made of, if it is not what is shown."""
         setup, settings = self.setup, session.settings
         self.scans.epsilon.setValue(100 * settings.epsilon)
-        with contextlib.suppress(InputError):
-            if (setup.optics.optics(), setup.grid.grid()) == (settings.optics, settings.grid):
-                return
+        shown = setup.optics.known(), if_possible(setup.grid.grid)
+        if shown == (settings.optics, settings.grid):
+            return
         setup.optics.set_values(settings.optics.as_dict(), "of the session")
         setup.grid.set_grid(settings.grid)
         setup.method.set_method(settings.method)

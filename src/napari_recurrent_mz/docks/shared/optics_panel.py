@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from qtpy.QtWidgets import QComboBox
 
+from ...core.errors import if_possible
 from ...core.optics import ALIKE, Optics
 from ...core.scans import InputError, listed
 from .form import FormPanel, NumberEdit, as_named, asked, faint
@@ -129,10 +130,7 @@ class OpticsPanel(FormPanel):
 
     def known(self) -> Optics | None:
         """The optics, if they are complete and make sense."""
-        try:
-            return self.optics()
-        except InputError:
-            return None
+        return if_possible(self.optics)
 
     def pixel_um(self) -> float:
         """The pixel size alone, which every method needs."""

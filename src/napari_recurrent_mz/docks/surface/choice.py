@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,6 +12,7 @@ from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QTableWidgetItem
 
 from ...core.arrays import Array, reading
+from ...core.errors import if_possible
 from ...core.scans import Heights, InputError, check_heights
 from ..shared import layers as _layers
 from ..shared.form import FormPanel, as_named, asked, faint, parse_length_um
@@ -210,11 +210,8 @@ class SurfaceChoice(FormPanel):
     def show_points(self, pixels: _layers.Frame) -> None:
         """Read the table from the layer of points again."""
         layer = self.points.layer()
-        points = np.zeros((0, 3))
-        if layer is not None:
-            with contextlib.suppress(InputError):
-                points = points_um(layer, pixels)
-        self.table.show_points(points)
+        points = None if layer is None else if_possible(points_um, layer, pixels)
+        self.table.show_points(np.zeros((0, 3)) if points is None else points)
 
     def _show_kind(self) -> None:
         by_points = self.kind_key() == POINTS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from napari.layers import Image, Surface
 from qtpy.QtWidgets import QCheckBox
 
 from ...core.arrays import Array
+from ...core.errors import if_possible
 from ...core.methods import method_of
 from ...core.progress import Steps, stepping, time_in_words
 from ...core.scans import Heights, InputError, Scan, contrast_limits
@@ -204,9 +204,8 @@ class SurfaceDock(ScanSource):
 
     def _pixels(self) -> _layers.Frame:
         """What a layer in pixels is counted in: the typed pixel, and the planes of a stack."""
-        pixel, step, z_um = _FIRST_PIXEL_UM, 1.0, 0.0
-        with contextlib.suppress(InputError):
-            pixel = self.scan_parts.optics.pixel_um()
+        pixel = if_possible(self.scan_parts.optics.pixel_um) or _FIRST_PIXEL_UM
+        step, z_um = 1.0, 0.0
         for low, high in pairwise(self.used()):
             layer, rise = low.layer, (high.z_um or 0.0) - (low.z_um or 0.0)
             if layer is not None and layer is high.layer and rise and low.plane != high.plane:
