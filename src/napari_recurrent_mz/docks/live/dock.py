@@ -435,7 +435,7 @@ class LiveDock(ScanIntake):
         watched = sources.form.folder.value if self.folder.is_watching else ""
         sources.rows.folder.setText(f"Watching {watched}" if watched else "No folder is watched.")
         scans.go.setEnabled(is_live and self.over_z is not None)
-        scans.say_place(PLACES.get(self.session.state_place, "") if is_live else "")
+        scans.place.say(PLACES.get(self.session.state_place, "") if is_live else "")
         self.setup.lock(self.live.is_on)
         if not is_live:
             self.footer.name_action(*START)

@@ -336,7 +336,7 @@ class ScansPage(QWidget):
             "Plan…", "How many scans a wanted error takes, and at which heights", self.ask_for_plan
         )
         self.save = SaveButton("volume")
-        self.place = faint()
+        self.place = faint()  # of what the network remembers
         self._lay_out(rows)
 
     def ask_for_plan(self) -> None:
@@ -346,11 +346,6 @@ class ScansPage(QWidget):
         )
         if is_wanted:
             self.plan_wanted.emit(percents / 100)
-
-    def say_place(self, sentence: str) -> None:
-        """Say where what the network remembers is."""
-        self.place.setText(sentence)
-        self.place.setVisible(bool(sentence))
 
     def _lay_out(self, rows: QWidget) -> None:
         label = QLabel("Stop at ε")

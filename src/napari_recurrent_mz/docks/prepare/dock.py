@@ -275,8 +275,7 @@ class PrepareDock(Dock):
         self.table_button.setVisible(task == _pages.ALIGN)
         self.table_button.setEnabled(self.table is not None)
         self.motion.setVisible(task == _pages.ALIGN and self.table is not None)
-        self.numbers.setText(numbers)
-        self.numbers.setVisible(bool(numbers))
+        self.numbers.say(numbers)
         self.check()
 
     def _choose_what_is_there(self) -> None:

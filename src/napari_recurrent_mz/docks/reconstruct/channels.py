@@ -194,14 +194,13 @@ class ChannelsPanel(FormPanel):
         first = self.channels[0].first if self.channels else None
         self.frames = 1 if first is None else _layers.frame_count(first)
         is_one_stack = bool(self.channels) and len(self.channels[0].layers) == 1
-        self.note.setText(_not_offered(first, layers) if first is not None and is_one_stack else "")
+        self.note.say(_not_offered(first, layers) if first is not None and is_one_stack else "")
         self._show(wavelength_um)
 
     def _show(self, wavelength_um: float | None) -> None:
         self.table.show_channels(self.channels, wavelength_um)
         self.table.setVisible(len(self.channels) > 1)
         self.form.show_field("times", self.frames > 1)
-        self.note.setVisible(bool(self.note.text()))
         self.setVisible(len(self.channels) > 1 or self.frames > 1 or bool(self.note.text()))
 
     def _edited(self, item: QTableWidgetItem) -> None:

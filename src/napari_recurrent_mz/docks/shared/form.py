@@ -499,7 +499,7 @@ class _Lines(Container):
         self._grid.addLayout(self.lines[name], row + 1, int(label is not None), 1, -1)
 
 
-def faint(text: str = "", *, wraps: bool = True, is_copied: bool = False) -> QLabel:
+def faint(text: str = "", *, wraps: bool = True, is_copied: bool = False) -> Words:
     """Words that are not as important as the rest; whether a person can copy them."""
     label = Words(text, wraps=wraps)
     label.setProperty("faint", True)

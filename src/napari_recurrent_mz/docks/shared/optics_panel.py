@@ -224,5 +224,4 @@ class OpticsPanel(FormPanel):
         ]
         parts += [f"the image says {listed(others)}"] if others else []
         text = "; ".join(parts)
-        self.note.setText(text[:1].upper() + text[1:])
-        self.note.setVisible(bool(text))
+        self.note.say(text[:1].upper() + text[1:])

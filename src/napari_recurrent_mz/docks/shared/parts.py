@@ -52,6 +52,11 @@ class Words(QLabel):
         """The words as they were given, with ordinary spaces."""
         return self._said
 
+    def say(self, words: str) -> None:
+        """Show words; none hide the label."""
+        self.setText(words)
+        self.setVisible(bool(words))
+
 
 def heading(text: str) -> QLabel:
     """The heading of a part of a form."""
@@ -276,9 +281,8 @@ class MessageLabel(Words):
     def say(self, sentence: str, kind: str = "hint") -> None:
         """Show one sentence; an empty one hides the label."""
         is_other, self.kind = kind != self.kind, kind
-        self.setText(sentence)
+        super().say(sentence)
         self.setToolTip("")
-        self.setVisible(bool(sentence))
         if is_other:
             self.restyle()
 

@@ -203,10 +203,6 @@ class SurfaceChoice(FormPanel):
         self.form.kind.value = kind
         self.form[kind].value = layer
 
-    def describe(self, words: str) -> None:
-        self.facts.setText(words)
-        self.facts.setVisible(bool(words))
-
     def show_points(self, pixels: _layers.Frame) -> None:
         """Read the table from the layer of points again."""
         layer = self.points.layer()

@@ -228,7 +228,7 @@ class SurfaceDock(ScanSource):
     def _check(self) -> None:
         if self.run is not None:
             return
-        self.surface.describe("")
+        self.surface.facts.say("")
         self.footer.warn([])
         self.scan_parts.repairs.offer(is_possible=False)
         rows = self.scan_parts.table.scans.rows
@@ -243,7 +243,7 @@ class SurfaceDock(ScanSource):
         model = self.method.model if recipe.chosen.needs_model else None
         sentences = notes_before(replace(recipe, model=model))
         self.footer.ready()
-        self.surface.describe(str(SurfaceFacts.of(heights_of(recipe), recipe.pixel_size_um)))
+        self.surface.facts.say(str(SurfaceFacts.of(heights_of(recipe), recipe.pixel_size_um)))
         sentences += scan_warnings(self.used(), recipe.pixel_size_um)
         self.scan_parts.repairs.follow(recipe.scans, self.scan_parts.optics.known(), self)
         self.scan_parts.repairs.offer(is_possible=True)
