@@ -37,7 +37,7 @@ def test_wavelengths_in_nm_or_um(text: str, um: float) -> None:
 
 
 def test_a_typed_wavelength_is_rewritten_in_um_and_announced_once(qtbot) -> None:
-    edit = NumberEdit("emission wavelength", "tip", "0.519", wavelength=True)
+    edit = NumberEdit("0.519", wavelength=True)
     qtbot.addWidget(edit)
     told = []
     edit.edited.connect(lambda: told.append(edit.value()))
@@ -49,7 +49,7 @@ def test_a_typed_wavelength_is_rewritten_in_um_and_announced_once(qtbot) -> None
 
 
 def test_setting_a_value_is_not_an_edit(qtbot) -> None:
-    edit = NumberEdit("NA", "tip", "1.4")
+    edit = NumberEdit("1.4")
     qtbot.addWidget(edit)
     told = []
     edit.edited.connect(lambda: told.append(1))

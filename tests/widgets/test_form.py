@@ -43,7 +43,7 @@ class Asked:
 
 @pytest.fixture
 def form(qtbot: Any) -> DataForm[Asked]:
-    made = DataForm(Asked, ViewerModel())
+    made = DataForm(Asked, ViewerModel(), "test")
     qtbot.addWidget(made.native)
     made.native.show()
     return made
@@ -157,18 +157,18 @@ def test_layers_that_come_and_go(qtbot) -> None:
 def test_what_is_to_be_remembered_is_found_again(form, qtbot) -> None:
     told = {"step": 0.3, "how": "max", "crop": False, "minutes": 7, "part": 1.5, "path": "b"}
     form.update(pixel=9.0, **told)
-    form.remember("test")
-    again = DataForm(Asked, ViewerModel())
+    form.remember()
+    again = DataForm(Asked, ViewerModel(), "test")
     qtbot.addWidget(again.native)
-    again.restore("test")
     assert again.values() == Asked(**told)  # the pixel size is not
 
 
-def test_what_no_longer_fits_is_left(form) -> None:
+def test_what_no_longer_fits_is_left(qtbot) -> None:
     _settings.remember(
         "test", {"kind": "sum", "minutes": "1000", "part": "nan", "step": "x", "crop": "0"}
     )
-    form.restore("test")
+    form = DataForm(Asked, ViewerModel(), "test")
+    qtbot.addWidget(form.native)
     type_in(form, "step", "")
     assert form.values() == Asked(crop=False)
 
@@ -202,14 +202,10 @@ def test_what_was_remembered_before_is_still_read(qtbot, form, group) -> None:
     """The keys and texts of earlier versions: all of them, and none is lost when stored again."""
     texts = STORED[form, group]
     _settings.remember(group, texts)
-    made = DataForm(form, ViewerModel())
-    qtbot.addWidget(made.native)
-    before = made.read()
-    made.restore(group)
-    after = made.read()
+    before, made = DataForm(form, ViewerModel()), DataForm(form, ViewerModel(), group)
     assert sorted(form.stored.values()) == sorted(texts)
     for name in form.stored:
-        assert getattr(after, name) != getattr(before, name)
+        assert getattr(made.read(), name) != getattr(before.read(), name)
     _settings.remember(group, dict.fromkeys(texts, ""))
-    made.remember(group)
+    made.remember()
     assert _settings.remembered(group, tuple(texts)) == texts

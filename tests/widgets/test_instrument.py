@@ -14,7 +14,7 @@ import pytest
 from napari.components import ViewerModel
 from qtpy.QtCore import QThreadPool
 
-from napari_recurrent_mz.core.progress import Progress, Stopped
+from napari_recurrent_mz.core.progress import Step, Stopped
 from napari_recurrent_mz.core.scans import InputError
 from napari_recurrent_mz.docks.shared import dock as dock_module
 from napari_recurrent_mz.docks.shared import plot as plot_module
@@ -32,7 +32,7 @@ def choice(qtbot: Any) -> LayerChoice:
     viewer = ViewerModel()
     for name in ("first", "second"):
         viewer.add_image(np.ones((3, 4, 4)), name=name)
-    made = LayerChoice(viewer, "Volume", "The volume")
+    made = LayerChoice(viewer)
     qtbot.addWidget(made)
     return made
 
@@ -64,7 +64,7 @@ def test_a_person_chooses(choice: LayerChoice, qtbot: Any) -> None:
 
 
 def test_who_asks_for_a_file_keeps_what_is_chosen(choice: LayerChoice, qtbot: Any) -> None:
-    choice = LayerChoice(choice._viewer, "Stack", "The stack", opens_files=True)
+    choice = LayerChoice(choice._viewer, opens_files=True)
     qtbot.addWidget(choice)
     choice.choose(choice._viewer.layers["first"])
     assert offered(choice)[-1] == "Open a file…"
@@ -79,14 +79,14 @@ def count(total: int, *, stop: threading.Event) -> Iterator[object]:
     done = 0
     while not total or done < total:
         done += 1
-        yield Progress(done, total or 100, "Counting")
+        yield Step(done, total or 100, "Counting")
         stop.wait(0.002)
     return done
 
 
 def fail(sentence: str, *, stop: threading.Event) -> Iterator[object]:
     """Fails."""
-    yield Progress(1, 2)
+    yield Step(1, 2)
     raise InputError(sentence)
 
 

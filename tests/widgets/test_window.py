@@ -30,7 +30,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_recurrent_mz import Optics, ZGrid
-from napari_recurrent_mz.core.progress import Progress
+from napari_recurrent_mz.core.progress import Step
 from napari_recurrent_mz.docks.files import samples as _samples
 from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
 from napari_recurrent_mz.docks.shared.dock import Dock
@@ -364,7 +364,7 @@ def test_the_window_stays_alive_while_it_runs(dock, viewer, add_stack, qtbot, mo
 def counting(*, stop: threading.Event) -> Iterator[object]:
     """Counts until it is stopped."""
     for done in range(1, 1000):
-        yield Progress(done, 1000, "Counting")
+        yield Step(done, 1000, "Counting")
         stop.wait(0.02)
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import errno
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class NotEnoughMemoryError(MemoryError):
@@ -96,6 +100,13 @@ def together(*steps: Callable[[], Any]) -> list[Any]:
     if errors:
         raise InputError(" ".join(map(str, errors)))
     return given
+
+
+def if_possible(step: Callable[P, T], *args: P.args, **more: P.kwargs) -> T | None:
+    """What a step gives; None where it raises :class:`InputError`."""
+    with suppress(InputError):
+        return step(*args, **more)
+    return None
 
 
 def check_choice(what: str, given: str, choices: Iterable[str]) -> None:

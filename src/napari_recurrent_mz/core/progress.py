@@ -81,16 +81,13 @@ def at_once(steps: Callable[P, Generator[S, None, T]]) -> Callable[P, T]:
     return run
 
 
-class Progress(NamedTuple):
-    """How far the work is: pieces done, pieces in all, and what is being done, for a person."""
+class Step(NamedTuple):
+    """How far work is: pieces done, of how many, and what is being done, for a person."""
 
     done: int
     total: int
     words: str = ""
 
-
-Step = Progress
-"""What generators of steps yield."""
 
 Steps = Generator[Step, None, T]
 """Yields each :class:`Step` and returns the result; closing it cancels the work."""

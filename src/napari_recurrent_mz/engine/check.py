@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from ..core.arrays import Array
 from ..core.device import Device
-from ..core.errors import InputError, listed
+from ..core.errors import InputError, if_possible, listed
 from ..core.metrics import Normalisation
 from ..core.optics import WIDEST_GAP_DOF, Optics
 from ..core.progress import never
@@ -170,11 +170,8 @@ def _halved(stack: ScanStack, optics: Optics) -> _Halved:
 
 def _span(stack: FloatArray) -> float:
     """Background to 99.9th percentile; the whole range of scans that are all but dark."""
-    try:
-        scale = Normalisation.of_stack(stack)
-    except InputError:
-        return float(stack.max() - stack.min())
-    return scale.foreground - scale.background
+    scale = if_possible(Normalisation.of_stack, stack)
+    return scale.foreground - scale.background if scale else float(stack.max() - stack.min())
 
 
 def _shrink(images: FloatArray, linear: LinearEstimate) -> FloatArray:

@@ -84,7 +84,7 @@ def reconstruct_surface(
     """
     recipe = Recipe(scans, HeightMap(cast(Heights, heights_um)), optics, method, model, device)
     with listening(on_progress or nobody, stopped):
-        return surface_of(recipe, on_message, on_check, stopped).pixels
+        return surface_of(recipe, on_message, on_check).pixels
 
 
 @dataclass(frozen=True, eq=False)

@@ -43,14 +43,9 @@ class CovarianceTable:
         return values
 
 
-def covariance_table(
-    optics: Optics,
-    largest_lag_um: float,
-    first: str = "widefield",
-    second: str = "widefield",
-) -> CovarianceTable:
-    """The covariance of two planes up to a distance, relative to C(0, 0) of wide-field planes."""
-    return _table(*_reduced(optics, largest_lag_um), first, second)
+def covariance_table(optics: Optics, largest_lag_um: float) -> CovarianceTable:
+    """The covariance of two wide-field planes up to a distance, relative to C(0, 0)."""
+    return _table(*_reduced(optics, largest_lag_um), "widefield", "widefield")
 
 
 def linear_table(optics: Optics, largest_lag_um: float) -> CovarianceTable:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from ..core.device import choose_device
-from ..core.progress import Stopped, never
+from ..core.progress import Stopped, never, stoppable
 from ..core.scans import InputError
 from ..io import write_json
 from ..io._whole import read_json
@@ -164,11 +164,9 @@ class Adapter(Trainer):
     def _judge(self, network: Network) -> Validation:
         """Noise included, as the planes of a camera have it."""
         if not self._questions:
-            self._questions = list(
-                stack_questions(
-                    self._held_out, self.config, making_device(self.chosen), self._stopped
-                )
-            )
+            device = making_device(self.chosen)
+            with stoppable(self._stopped):
+                self._questions = list(stack_questions(self._held_out, self.config, device))
         return ask(network, self._questions, half=self.chosen.half)
 
     def _score(self, result: Validation) -> float:

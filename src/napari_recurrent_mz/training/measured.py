@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import torch
 
 from ..core.arrays import AnyArray, Array, as_single, real_array, real_values
 from ..core.optics import Optics
-from ..core.progress import Stopped, never, tell
+from ..core.progress import tell
 from ..core.scans import InputError
 from ..io import even_step
 from .check import Question
@@ -168,15 +168,12 @@ def stack_questions(
     pool: StackPool,
     config: TrainConfig,
     device: torch.device,
-    stopped: Callable[[], bool] = never,
 ) -> Iterator[Question]:
     """What is asked of held-out regions, the same every time, with the noise that they have."""
     examples = replace(config.examples, targets=2)
     for number, field in enumerate(pool.fields):
         window = _richest(field)
         for n in range(_QUESTIONS):
-            if stopped():
-                raise Stopped
             tell("Judging", number * _QUESTIONS + n, len(pool) * _QUESTIONS)
             rng, count = np.random.default_rng([number, n]), 2 + n % 2
             sets = one_set(window, examples, config.network, count, rng, device)

@@ -42,7 +42,7 @@ from ..shared.layer_choice import (
     selected_or_only,
 )
 from ..shared.optics_panel import OpticsPanel
-from ..shared.parts import ink_of, push_button, without_wheel
+from ..shared.parts import described, ink_of, push_button, without_wheel
 from ..shared.places import plane_at, show_plane_of
 from ..shared.plot import PlotPanel
 from .parts import LayerList, MeansTable, Options, Reference
@@ -161,7 +161,7 @@ class CompareDock(Dock):
         self.chosen = DataForm(Reference, self._viewer)
         self.reference: LayerChoice = self.chosen.reference.native
         self.layers = LayerList(self._viewer, self._is_offered, _layers.is_reconstruction)
-        self.options = DataForm(Options)
+        self.options = DataForm(Options, group=_GROUP)
         self.optics = OpticsPanel()
         self.options.put_under("scans", self.optics)
         self.plot = PlotPanel(self.palette_, "Comparison", _PLOT_HEIGHT, _FIGURE_MM)
@@ -180,7 +180,6 @@ class CompareDock(Dock):
         self._compared: dict[weakref.ref[Image], str] = {}
         self._sight_timer = one_shot(self, 100, self._bring_plot_in_sight)  # once laid out
         self._lay_out()
-        self.options.restore(_GROUP)
         stored = settings.remembered(_GROUP, ("baselines",))
         self.choose_baselines(stored.get("baselines", "").split())
         with telling(self):
@@ -195,7 +194,7 @@ class CompareDock(Dock):
     # what a script calls --------------------------------------------------------------
     def _act(self) -> None:
         job, compared = self._described()
-        self.options.remember(_GROUP)
+        self.options.remember()
         settings.remember(_GROUP, {"baselines": " ".join(self.baselines)})
         if self.options.lmmse.value:
             self.optics.remember()
@@ -422,9 +421,8 @@ class CompareDock(Dock):
 
 
 def _difference_box() -> QComboBox:
-    box = QComboBox()
-    box.setAccessibleName("Difference of")
-    box.setToolTip("The volume from which the reference is subtracted")
+    tip = "The volume from which the reference is subtracted"
+    box = described(QComboBox(), "Difference of", tip)
     box.setSizeAdjustPolicy(box.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     box.setMinimumContentsLength(10)
     without_wheel(box)

@@ -25,7 +25,7 @@ from ...core.methods import METHOD_NAMES
 from ..shared.form import as_named, asked
 from ..shared.guard import on
 from ..shared.layer_choice import is_image, on_list_changes
-from ..shared.parts import NumberTable
+from ..shared.parts import NumberTable, described
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,8 +64,8 @@ class LayerList(QListWidget):
         self._ticked: weakref.WeakSet[Layer] = weakref.WeakSet()
         self._known: weakref.WeakSet[Layer] = weakref.WeakSet()
         self._shown: list[weakref.ref[Layer]] = []
-        self.setAccessibleName("Compare")
-        self.setToolTip("Reconstructions, or any other stacks: tick those to compare (Space)")
+        tip = "Reconstructions, or any other stacks: tick those to compare (Space)"
+        described(self, "Compare", tip)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setUniformItemSizes(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)

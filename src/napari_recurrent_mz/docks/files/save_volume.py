@@ -14,13 +14,13 @@ from typing import Any
 from napari.layers import Image, Layer
 from qtpy.QtWidgets import QHBoxLayout, QWidget
 
-from ...core.progress import Progress, Steps, Stopped, stepping, tell
+from ...core.progress import Step, Steps, Stopped, stepping, tell
 from ...core.scans import InputError
 from ...io import check_output
 from ...io._zarr import NGFF
 from ..shared.file_names import chosen_file, joint_name
 from ..shared.guard import on, one_shot, say, telling
-from ..shared.parts import ProgressBar, column_of, push_button, show_progress
+from ..shared.parts import ProgressBar, column_of, described, push_button, show_progress
 from ..shared.worker import Outcome, Run
 from .layer_files import LayersFile, check_free
 
@@ -38,8 +38,7 @@ class SavingRow(QWidget):
         super().__init__()
         self._run: Run | None = None
         self._name = ""
-        self.bar = ProgressBar()
-        self.bar.setAccessibleName("Progress of saving")
+        self.bar = described(ProgressBar(), "Progress of saving")
         self.cancel = push_button(
             "Cancel saving", "What is in the file or folder now stays as it is"
         )
@@ -73,11 +72,11 @@ class SavingRow(QWidget):
         on(self, self._run.arrived, self._step)
         on(self, self._run.ended, ended)
         self.cancel.setEnabled(True)
-        self._step(Progress(0, 1))
+        self._step(Step(0, 1))
         self.show()
         self._run.start()
 
-    def _step(self, step: Progress) -> None:
+    def _step(self, step: Step) -> None:
         if self._run is not None and not self._run.is_cancelled:
             show_progress(self.bar, step.done, step.total, f"Saving '{self._name}': %p%")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -146,15 +145,14 @@ def points_um(points: Points, image: Image, volume: LayerVolume) -> Array:
     return np.asarray(places[inside])
 
 
-def measure(job: FwhmJob, stop: threading.Event) -> Steps[Measured | None]:
+def measure(job: FwhmJob) -> Steps[Measured]:
     """Measure the beads of one volume or two."""
     theory: dict[str, float] = {}
     if job.optics is not None:
         lateral, axial = theoretical_fwhm(job.optics, bead_um=job.bead_um)
         theory = {"x": lateral, "y": lateral, "z": axial}
-    steps = volumes_in_steps(job.volumes, job.settings, job.points_um, stop.is_set)
-    tables, notes = yield from steps
-    return None if stop.is_set() else Measured(job.volumes, tables, theory, notes)
+    tables, notes = yield from volumes_in_steps(job.volumes, job.settings, job.points_um)
+    return Measured(job.volumes, tables, theory, notes)
 
 
 class BeadPoints:

@@ -120,7 +120,7 @@ class SetupPage(QWidget):
 
     def __init__(self, viewer: Any) -> None:
         super().__init__()
-        self.form = DataForm(BeadForm, viewer)
+        self.form = DataForm(BeadForm, viewer, GROUP)
         self.plane = push_button(
             "Plane in view", "Measure only beads whose brightest voxel is in the plane in view"
         )
@@ -128,7 +128,6 @@ class SetupPage(QWidget):
         self.optics = OpticsPanel()
         parts = self.form.native, "Optics, for the theoretical width", self.optics
         column_of(self, *parts, margins=(4, 6, 4, 4)).addStretch(1)
-        self.form.restore(GROUP)
         self.form.show_field("step", False)
         self._form_changed()
         on(self, self.form.changed, self._form_changed)
@@ -145,7 +144,7 @@ class SetupPage(QWidget):
 
     def remember(self) -> None:
         self.optics.remember()
-        self.form.remember(GROUP)
+        self.form.remember()
 
     def _form_changed(self) -> None:
         has_reference = self.form.reference.value is not None

@@ -17,6 +17,7 @@ from ..files.save_volume import finished_volume
 from ..shared.guard import guarded, on, telling
 from ..shared.insides import SHORT_PAUSES
 from ..shared.pace import Turns
+from ..shared.parts import name_button
 from ..shared.places import planes_from_view, show_height
 from .files import LiveFiles
 from .intake import Candidate, ScanIntake
@@ -89,7 +90,7 @@ class LiveDock(ScanIntake):
         self.form.addWidget(self.pages, 1)
         self.question = QuestionBox(self.palette_)
         self.footer.add_on_top(self.question)
-        self.footer.name_cancel("Abort", ABORT)
+        name_button(self.footer.cancel, "Abort", ABORT)
         self.folder = FolderFeed(self.setup.sources)
         self.scope = MicroscopeFeed(self.setup.sources)
         self.turns = Turns(self._viewer, self, self._is_quiet)
@@ -103,7 +104,6 @@ class LiveDock(ScanIntake):
         self.waiting: list[Candidate] = []
         self._is_pending = self._is_at_microscope = False
         self._bar_moved = 0.0
-        self.pages.restore()
         self._connect()
         self.setup.method.look_around()
         self._show_state()
@@ -435,7 +435,7 @@ class LiveDock(ScanIntake):
         watched = sources.form.folder.value if self.folder.is_watching else ""
         sources.rows.folder.setText(f"Watching {watched}" if watched else "No folder is watched.")
         scans.go.setEnabled(is_live and self.over_z is not None)
-        scans.say_place(PLACES.get(self.session.state_place, "") if is_live else "")
+        scans.place.say(PLACES.get(self.session.state_place, "") if is_live else "")
         self.setup.lock(self.live.is_on)
         if not is_live:
             self.footer.name_action(*START)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -158,10 +157,8 @@ class ScanIntake(_drop.DropTarget):
         self.waiting.append(candidate)
         setup.optics.follow({id(one): one.known for one in self.waiting})
         heights = [one.z_um for one in self.waiting if one.z_um is not None]
-        depth = None
-        with contextlib.suppress(InputError):
-            depth = setup.optics.optics().depth_of_field_um
-        setup.grid.follow(heights, depth)
+        optics = setup.optics.known()
+        setup.grid.follow(heights, None if optics is None else optics.depth_of_field_um)
         names = listed([f"'{one.name}'" for one in self.waiting])
         verb = "waits" if len(self.waiting) == 1 else "wait"
         self.say(f"{names} {verb}: start the session to take what waits as scans.")

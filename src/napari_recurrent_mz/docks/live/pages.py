@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from qtpy.QtCore import QSize, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QIcon, QImage, QPixmap
 from qtpy.QtWidgets import (
     QAbstractItemView,
-    QCheckBox,
     QHBoxLayout,
     QHeaderView,
     QInputDialog,
@@ -25,26 +23,25 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from ...core.errors import together
+from ...core.errors import if_possible, together
 from ...core.methods import method_of
 from ...core.metrics import EPSILON
-from ...core.scans import InputError, listed
+from ...core.scans import listed
 from ..files.save_volume import SaveButton
 from ..shared import settings as _settings
-from ..shared.form import DataForm, NumberEdit, faint
+from ..shared.form import DataForm, NumberEdit, as_named, asked, faint
 from ..shared.grid_panel import GridPanel
 from ..shared.guard import on
 from ..shared.method_panel import NETWORK, MethodPanel
 from ..shared.optics_panel import OpticsPanel
 from ..shared.parts import (
-    DecimalBox,
     MessageLabel,
     NumberTable,
     Palette,
     add_parts,
     column_of,
+    described,
     push_button,
-    without_wheel,
 )
 from ..shared.plot import PlotPanel, QuietCanvas
 from .sources import GROUP, NextScan, SourcePanel
@@ -57,7 +54,6 @@ _PLOT_HEIGHT = 200
 _NEXT_WIDTH = 60
 _PLANNED = 30.0
 _EPSILON_WIDTH = 84
-_REMEMBERED = ("method", "epsilon", "frame")
 
 
 @dataclass(frozen=True)
@@ -97,7 +93,8 @@ class QuestionBox(QWidget):
     def __init__(self, palette: Palette) -> None:
         super().__init__()
         self.label = MessageLabel(palette)
-        self.height_um = NumberEdit("height of the scan", "Height of the scan, in µm", "z (µm)")
+        tip = "Height of the scan, in µm"
+        self.height_um = described(NumberEdit("z (µm)"), "height of the scan", tip)
         on(self, self.height_um.returnPressed, self._answer_first)
         self.buttons: dict[str, QPushButton] = {}
         self._waiting: deque[_Question] = deque()
@@ -177,15 +174,16 @@ class SetupPage(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.optics, self.grid, self.method = OpticsPanel(), GridPanel(), MethodPanel()
-        self.next_scan: Any = DataForm(NextScan)
-        self.next_scan.restore(GROUP)
+        self.optics, self.grid, self.method = OpticsPanel(), GridPanel(GROUP), MethodPanel()
+        self.next_scan: Any = DataForm(NextScan, group=GROUP)
         self.sources = SourcePanel()
         methods = self.method.method
         for number in reversed(range(methods.count())):
             # A session must go on from the scans before.
             if method_of(str(methods.itemData(number))).kind not in ("network", "lmmse"):
                 methods.removeItem(number)
+        stored = _settings.remembered(GROUP, ("method",))
+        self.method.set_method(stored.get("method", NETWORK))
         column = column_of(self, "Optics", self.optics, margins=(2, 4, 2, 2))
         add_parts(column, "Target planes (µm)", self.grid, "Reconstruction", self.method)
         add_parts(column, self.next_scan.native, "Scans", self.sources)
@@ -285,6 +283,27 @@ def pixmap(grey: Bytes) -> QPixmap:
     return QPixmap.fromImage(image.copy())
 
 
+@dataclass(frozen=True)
+class Watched:
+    """When scanning may stop, and whether the next height is drawn."""
+
+    stored: ClassVar = as_named("epsilon frame")
+    epsilon: float = asked(
+        "ε",
+        "Scanning may stop once a scan changes the volume by no more than this part of it, "
+        "and the next one is expected to change no more",
+        100 * EPSILON,
+        unit="%",
+        limits=(0.1, 90.0, 1.0),
+    )
+    frame: bool = asked(
+        "Frame at the suggested height",
+        "Draw a frame at the suggested height in the viewer",
+        True,
+        text="Show frame",
+    )
+
+
 class ScansPage(QWidget):
     """Scans, what is done for the next one, the verdict, and the plots."""
 
@@ -300,22 +319,12 @@ class ScansPage(QWidget):
         self.pause.setCheckable(True)
         self.again = push_button("Start again", "End this session, and begin another one")
         self.verdict = MessageLabel(palette)
-        self.epsilon = DecimalBox(0.1, 90.0)
-        self.epsilon.setAccessibleName("ε")
-        self.epsilon.setToolTip(
-            "Scanning may stop once a scan changes the volume by no more than this part of it, "
-            "and the next one is expected to change no more"
-        )
-        self.epsilon.setSuffix(" %")
+        self.form: Any = DataForm(Watched, group=GROUP)
+        self.epsilon, self.frame = self.form.epsilon.native, self.form.frame.native
         self.epsilon.setMinimumWidth(_EPSILON_WIDTH)
-        without_wheel(self.epsilon)
         self.next = QLabel("–")
         self.next.setToolTip("The height where another scan should help most")
         self.go = push_button("Go there", "Show the plane at the suggested height (Ctrl+G)")
-        self.frame = QCheckBox("Show frame")
-        self.frame.setAccessibleName("Frame at the suggested height")
-        self.frame.setToolTip("Draw a frame at the suggested height in the viewer")
-        self.frame.setChecked(True)
         self.canvas = QuietCanvas(palette, "Live session", _PLOT_HEIGHT)
         self.plot = PlotPanel(palette, "Live session", canvas=self.canvas)
         self.renormalise = self.plot.add_tool(
@@ -327,7 +336,7 @@ class ScansPage(QWidget):
             "Plan…", "How many scans a wanted error takes, and at which heights", self.ask_for_plan
         )
         self.save = SaveButton("volume")
-        self.place = faint()
+        self.place = faint()  # of what the network remembers
         self._lay_out(rows)
 
     def ask_for_plan(self) -> None:
@@ -337,11 +346,6 @@ class ScansPage(QWidget):
         )
         if is_wanted:
             self.plan_wanted.emit(percents / 100)
-
-    def say_place(self, sentence: str) -> None:
-        """Say where what the network remembers is."""
-        self.place.setText(sentence)
-        self.place.setVisible(bool(sentence))
 
     def _lay_out(self, rows: QWidget) -> None:
         label = QLabel("Stop at ε")
@@ -380,32 +384,17 @@ class LivePages(QTabWidget):
         """Show what a session is made of, if it is not what is shown."""
         setup, settings = self.setup, session.settings
         self.scans.epsilon.setValue(100 * settings.epsilon)
-        with contextlib.suppress(InputError):
-            if (setup.optics.optics(), setup.grid.grid()) == (settings.optics, settings.grid):
-                return
+        shown = setup.optics.known(), if_possible(setup.grid.grid)
+        if shown == (settings.optics, settings.grid):
+            return
         setup.optics.set_values(settings.optics.as_dict(), "of the session")
         setup.grid.set_grid(settings.grid)
         setup.method.set_method(settings.method)
 
     def remember(self) -> None:
         """Keep optics, grid, method, rule, ε and the source for the next session."""
-        self.setup.optics.remember()
-        self.setup.grid.remember(GROUP)
-        for form in (self.setup.next_scan, self.setup.sources.form):
-            form.remember(GROUP)
-        values = {
-            "method": self.setup.method.method_key(),
-            "epsilon": f"{self.scans.epsilon.value():g}",
-            "frame": str(int(self.scans.frame.isChecked())),
-        }
-        _settings.remember(GROUP, values)
-
-    def restore(self) -> None:
-        """Take what was remembered, and the defaults where nothing is."""
-        texts = _settings.remembered(GROUP, _REMEMBERED)
-        self.setup.grid.restore(GROUP)
-        self.setup.method.set_method(texts.get("method", NETWORK))
-        self.scans.epsilon.setValue(100 * EPSILON)
-        with contextlib.suppress(ValueError):
-            self.scans.epsilon.setValue(float(texts.get("epsilon", "")))
-        self.scans.frame.setChecked(texts.get("frame", "1") == "1")
+        setup = self.setup
+        forms = setup.next_scan, setup.sources.form, self.scans.form
+        for part in (setup.optics, setup.grid, *forms):
+            part.remember()
+        _settings.remember(GROUP, {"method": setup.method.method_key()})

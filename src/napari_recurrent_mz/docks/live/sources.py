@@ -28,7 +28,7 @@ from ...core.scans import InputError, Scan
 from ..shared.drop import doubts_about
 from ..shared.form import FormPanel, NumberEdit, as_named, asked, faint, typed_path
 from ..shared.guard import emit_alive, on
-from ..shared.parts import column_of, push_button
+from ..shared.parts import column_of, described, push_button
 from ..shared.worker import Outcome, Run, in_background
 from .work import Add
 
@@ -150,10 +150,10 @@ class SourceRows(QStackedWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.height_um = NumberEdit(
+        self.height_um = described(
+            NumberEdit("height of the next scan: from the image"),
             "height of the next scan",
             "Height of the scan in µm, where the image does not say it; else leave it empty",
-            "height of the next scan: from the image",
         )
         self.here = push_button("Scan here", "Take a scan where the stage stands now")
         self.there = push_button(
@@ -176,12 +176,10 @@ class SourcePanel(FormPanel):
     """Which source, and what it needs; :attr:`rows` is what is done with it."""
 
     def __init__(self) -> None:
-        super().__init__(ScanSource)
+        super().__init__(ScanSource, group=GROUP)
         self.rows = SourceRows()
-        self.choose = QToolButton()
+        self.choose = described(QToolButton(), "Choose the folder", "Choose the folder")
         self.choose.setText("…")
-        self.choose.setAccessibleName("Choose the folder")
-        self.choose.setToolTip("Choose the folder")
         self.connect_button = push_button(
             "Connect", "Use the camera and the focus drive that are loaded"
         )
@@ -196,7 +194,6 @@ class SourcePanel(FormPanel):
         self.form.put_under("most", self.state)
         on(self, self.choose.clicked, self._ask_for_folder)
         on(self, self.form.source.changed, self._source_changed)
-        self.form.restore(GROUP)
         self._source_changed()
 
     @property

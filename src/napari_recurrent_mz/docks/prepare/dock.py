@@ -156,7 +156,7 @@ class PrepareDock(Dock):
                 f"The heights of '{source.name}' are not known: set the layer's scale and units, "
                 "or leave the height map out."
             )
-        about, about_heights = _job.about_edf(layer, source), _job.about_heights(layer, source)
+        about, about_heights = _job.about_edf(layer, source)
 
         def add(focus: ExtendedFocus) -> None:
             self._add(focus.image, about)
@@ -175,7 +175,7 @@ class PrepareDock(Dock):
         given = self.pages.normalise.edf.value
         pixels = None if given is None else _layers.plane_pixels(given, 0)
         name = f"EDF of {source.name}" if given is None else given.name
-        about = _job.about_edf(layer, source)
+        about, _ = _job.about_edf(layer, source)
         measured = weakref.ref(layer)
 
         def show(result: tuple[AnyArray, EdfNormalisation]) -> None:
@@ -275,8 +275,7 @@ class PrepareDock(Dock):
         self.table_button.setVisible(task == _pages.ALIGN)
         self.table_button.setEnabled(self.table is not None)
         self.motion.setVisible(task == _pages.ALIGN and self.table is not None)
-        self.numbers.setText(numbers)
-        self.numbers.setVisible(bool(numbers))
+        self.numbers.say(numbers)
         self.check()
 
     def _choose_what_is_there(self) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from napari.layers import Image, Layer
 
 from ...core.arrays import AnyArray, Array
-from ...core.progress import Progress, Steps
+from ...core.progress import Step, Steps
 from ...core.scans import InputError
 from ...estimates.normalisation import EdfNormalisation, Normalisation, edf_normalisation
 from ...measure.preparation import (
@@ -132,7 +132,7 @@ def measure_job(
     """Measure the normalisation on a given image, or on one that is made: gives both."""
     if edf is None:
         edf = (yield from extending_focus(source.planes, name=source.name)).image
-    yield Progress(0, 0, "Measuring")
+    yield Step(0, 0, "Measuring")
     edf = np.asanyarray(edf)
     return edf, edf_normalisation(edf, edf_name)
 
@@ -143,7 +143,7 @@ def apply_job(source: PlaneSource, normalisation: Normalisation) -> Steps[AnyArr
     normalised = []
     for i in range(count):
         normalised.append(normalisation.apply(np.asanyarray(source.planes[i])))
-        yield Progress(i + 1, count, "Normalising")
+        yield Step(i + 1, count, "Normalising")
     return np.stack(normalised)
 
 
@@ -159,23 +159,13 @@ def register_job(
 
 
 # layers -------------------------------------------------------------------------------
-def about_edf(layer: Image, source: PlaneSource) -> dict[str, Any]:
-    """Keyword arguments for the extended-depth-of-field image of a stack."""
+def about_edf(layer: Image, source: PlaneSource) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Keyword arguments for the EDF of a stack, and for the map of its pixels' heights."""
     step = {"task": "edf", "source": source.name, "planes": len(source.labels)}
-    return _layers.about_layer(layer, f"EDF of {layer.name}", step, is_flat=True)
-
-
-def about_heights(layer: Image, source: PlaneSource) -> dict[str, Any]:
-    """Keyword arguments for the map of the heights of an EDF's pixels."""
-    step = {"task": "edf", "source": source.name, "planes": len(source.labels)}
-    about = _layers.about_layer(
-        layer,
-        f"Heights of {layer.name} (µm)",
-        step | {"holds": "heights, µm"},
-        is_flat=True,
-        same_units=False,
-    )
-    return about | {"colormap": "viridis"}
+    mapped, name = step | {"holds": "heights, µm"}, f"Heights of {layer.name} (µm)"
+    heights = _layers.about_layer(layer, name, mapped, is_flat=True, same_units=False)
+    edf = _layers.about_layer(layer, f"EDF of {layer.name}", step, is_flat=True)
+    return edf, heights | {"colormap": "viridis"}
 
 
 def about_registered(

@@ -138,8 +138,9 @@ class PreparePages(QTabWidget):
 
     def __init__(self, viewer: Any) -> None:
         super().__init__()
-        self.align, self.edf = DataForm(Align), DataForm(Edf)
-        self.normalise, self.register = DataForm(Normalise, viewer), DataForm(Register, viewer)
+        self.align, self.edf = DataForm(Align, group=GROUP), DataForm(Edf, group=GROUP)
+        self.normalise = DataForm(Normalise, viewer)
+        self.register = DataForm(Register, viewer, GROUP)
         self.apply = push_button(
             "Apply as a new layer",
             "Add the stack with its background at 0 and the foreground's 99th percentile at 1",
@@ -154,7 +155,6 @@ class PreparePages(QTabWidget):
             (self.register, "Register", "A confocal stack to a wide-field stack"),
         ):
             form.margins = (4, 6, 4, 4)
-            form.restore(GROUP)
             on(self, form.changed, self.edited.emit)
             self.addTab(form.native, name)
             self.setTabToolTip(self.count() - 1, tooltip)
@@ -162,7 +162,7 @@ class PreparePages(QTabWidget):
 
     def remember(self) -> None:
         for form in (self.align, self.edf, self.register):
-            form.remember(GROUP)
+            form.remember()
 
 
 class MotionTable(NumberTable):

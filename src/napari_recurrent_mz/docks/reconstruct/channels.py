@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHeaderView, QTableWidgetItem
 from superqt.utils import signals_blocked
 
-from ...core.errors import counted
+from ...core.errors import counted, if_possible
 from ...core.scans import InputError
 from ..shared import layers as _layers
 from ..shared.form import FormPanel, asked, faint, parse_wavelength_um
@@ -92,25 +91,24 @@ def channels_of(rows: Sequence[Row], layers: Iterable[Layer]) -> list[Channel]:
 
 def _is_like(layer: Layer, main: Image) -> bool:
     """Whether the same planes of a layer can be scans."""
-    try:
-        image = _layers.check_scan_layer(layer, times=True)
-    except InputError:
-        return False
-    return tuple(_layers.full_resolution(image).shape) == tuple(_layers.full_resolution(main).shape)
+    image, shape = _scan_layer(layer), tuple(_layers.full_resolution(main).shape)
+    return image is not None and tuple(_layers.full_resolution(image).shape) == shape
+
+
+def _scan_layer(layer: Layer) -> Image | None:
+    return if_possible(_layers.check_scan_layer, layer, times=True)
 
 
 def _not_offered(main: Image, layers: Iterable[Layer]) -> str:
     """Why a stack like that of the scans is no channel beside it: it has other time points."""
     points, shape = _layers.frame_count(main), _layers.full_resolution(main).shape[-3:]
-    for layer in layers:
-        with contextlib.suppress(InputError):
-            image = _layers.check_scan_layer(layer, times=True)
-            own = _layers.frame_count(image)
-            if own != points and _layers.full_resolution(image).shape[-3:] == shape:
-                return (
-                    f"'{image.name}' has {counted(own, 'time point')} and '{main.name}' {points}: "
-                    "it is offered as a channel once both have as many, so crop the longer one."
-                )
+    for image in filter(None, map(_scan_layer, layers)):
+        own = _layers.frame_count(image)
+        if own != points and _layers.full_resolution(image).shape[-3:] == shape:
+            return (
+                f"'{image.name}' has {counted(own, 'time point')} and '{main.name}' {points}: "
+                "it is offered as a channel once both have as many, so crop the longer one."
+            )
     return ""
 
 
@@ -196,14 +194,13 @@ class ChannelsPanel(FormPanel):
         first = self.channels[0].first if self.channels else None
         self.frames = 1 if first is None else _layers.frame_count(first)
         is_one_stack = bool(self.channels) and len(self.channels[0].layers) == 1
-        self.note.setText(_not_offered(first, layers) if first is not None and is_one_stack else "")
+        self.note.say(_not_offered(first, layers) if first is not None and is_one_stack else "")
         self._show(wavelength_um)
 
     def _show(self, wavelength_um: float | None) -> None:
         self.table.show_channels(self.channels, wavelength_um)
         self.table.setVisible(len(self.channels) > 1)
         self.form.show_field("times", self.frames > 1)
-        self.note.setVisible(bool(self.note.text()))
         self.setVisible(len(self.channels) > 1 or self.frames > 1 or bool(self.note.text()))
 
     def _edited(self, item: QTableWidgetItem) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 import weakref
 from collections.abc import Sequence
@@ -13,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image
 from qtpy.QtWidgets import QApplication
 
-from ...core.progress import Progress, time_in_words
+from ...core.errors import if_possible
+from ...core.progress import Step, time_in_words
 from ...core.scans import InputError, ZGrid, listed
 from ..shared.guard import on, telling
 from ..shared.layers import METADATA_KEY, known_metadata
@@ -97,11 +97,9 @@ class ReconstructDock(ScanSource):
 
     def _depth_um(self) -> float | None:
         """The depth of field; of several channels, that of the finest detail."""
-        depths = []
-        for channel in self.ui.channels.used():
-            with contextlib.suppress(InputError):
-                depths.append(_jobs.channel_optics(self.ui, channel).depth_of_field_um)
-        return min(depths, default=None)
+        used = self.ui.channels.used()
+        optics = [if_possible(_jobs.channel_optics, self.ui, channel) for channel in used]
+        return min((one.depth_of_field_um for one in optics if one is not None), default=None)
 
     def _look_at_channels(self) -> None:
         wavelength_um = self.ui.optics.fields["wavelength_um"].value()
@@ -193,7 +191,7 @@ class ReconstructDock(ScanSource):
             self._plane_done(item)
         elif isinstance(item, str):
             self.say(item, "warning")
-        elif isinstance(item, Progress):
+        elif isinstance(item, Step):
             super()._arrived(item)
         else:
             self._checked(item)

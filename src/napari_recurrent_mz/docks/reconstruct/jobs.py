@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +14,7 @@ import numpy as np
 from napari.layers import Image
 
 from ...core.device import check_memory, choose_device
-from ...core.errors import size_in_words, together
+from ...core.errors import if_possible, size_in_words, together
 from ...core.methods import ERROR_IMAGE, method_of
 from ...core.optics import Optics
 from ...core.progress import expected_in_words
@@ -126,7 +125,7 @@ def _job(
     if method.needs_optics:
         optics, pixel_um = found, found.pixel_um
     else:  # what is known of them goes into the record
-        optics, pixel_um = known_optics(ui, channel), found
+        optics, pixel_um = if_possible(channel_optics, ui, channel), found
     needed, region = ui.method.needed(method), ui.region.region(layers_of(rows)[0])
     recipe = Recipe(scans, grid, optics, method.key, *needed, pixel_um, region)
     if preview:
@@ -180,13 +179,6 @@ def channel_optics(ui: ReconstructLayout, channel: Channel) -> Optics:
             "channels, or untick it."
         )
     return replace(optics, wavelength_um=wavelength_um)
-
-
-def known_optics(ui: ReconstructLayout, channel: Channel) -> Optics | None:
-    """The optics of a channel, if they are complete and make sense."""
-    with contextlib.suppress(InputError):
-        return channel_optics(ui, channel)
-    return None
 
 
 def frame_in_view(viewer: Any, channels: ChannelsPanel) -> int:

@@ -214,7 +214,7 @@ class ResultPanel(FormPanel):
     """A box to tick, and the folder in which volumes are written; it is remembered."""
 
     def __init__(self) -> None:
-        super().__init__(ResultFields)
+        super().__init__(ResultFields, group=_GROUP)
         self.on_disk: QCheckBox = self.form.on_disk.native
         self.choose = push_button("Folder…", "Choose the folder that volumes are written to")
         self.where = faint(wraps=False, is_copied=True)
@@ -222,7 +222,6 @@ class ResultPanel(FormPanel):
         self._folder = settings.remembered(_GROUP, ("folder",)).get("folder", "")
         self.form.put_beside("on_disk", self.choose)
         self.form.put_under("on_disk", self.where)
-        self.form.restore(_GROUP)
         self._show()
         on(self, self.on_disk.toggled, self._toggled)
         on(self, self.on_disk.clicked, self._clicked)
@@ -266,7 +265,7 @@ class ResultPanel(FormPanel):
     def remember(self) -> None:
         """Keep the folder for the next run."""
         settings.remember(_GROUP, {"folder": self._folder})
-        self.form.remember(_GROUP)
+        self.form.remember()
 
     def _toggled(self) -> None:
         self._show()
@@ -297,7 +296,7 @@ class ReconstructLayout(Form):
         super().__init__(footer, palette)
         self.footer = footer
         footer.bar.setToolTip("Planes that are done, and the time left")
-        footer.name_cancel("Cancel", "Stop; the planes that are finished stay (Esc)")
+        footer.cancel.setToolTip("Stop; the planes that are finished stay (Esc)")
         self.preview = footer.add_button(
             "Preview", "Linear MMSE estimate, in about two seconds (Ctrl+P)"
         )

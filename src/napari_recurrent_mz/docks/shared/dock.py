@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from ...core.progress import Progress, time_in_words
+from ...core.progress import Step, time_in_words
 from ...core.scans import InputError
 from .form import tab_in_order
 from .guard import Tells, on, one_shot, reported, telling
@@ -34,6 +34,7 @@ from .parts import (
     ProgressBar,
     add_parts,
     column_of,
+    described,
     name_button,
     push_button,
     scrolling,
@@ -60,9 +61,7 @@ class InstrumentFooter(QWidget):
     def __init__(self, palette: Palette, action: str, tooltip: str) -> None:
         super().__init__()
         self.state, self.warnings, self.message = (MessageLabel(palette) for _ in range(3))
-        self.bar = ProgressBar()
-        self.bar.setAccessibleName("Progress")
-        self.bar.setToolTip("How much is done, and the time left")
+        self.bar = described(ProgressBar(), "Progress", "How much is done, and the time left")
         self.bar.hide()
         self.activity = Activity(self)
         self.action = push_button(action, "")
@@ -106,10 +105,6 @@ class InstrumentFooter(QWidget):
         """The main button says and does something else from now on."""
         self._tips[self.action] = f"{tooltip} (Ctrl+Return)"
         name_button(self.action, action, self._tips[self.action])
-
-    def name_cancel(self, text: str, tooltip: str) -> None:
-        """The other button ends a job in another way than to leave all as it was."""
-        name_button(self.cancel, text, tooltip)
 
     def ready(self, why_not: str = "", kind: str = "error") -> None:
         """Enable the buttons that start a job, or let them say why they cannot be pressed."""
@@ -388,7 +383,7 @@ class Dock(QWidget, Tells, metaclass=_Kept):
 
     def _arrived(self, item: Any) -> None:
         """What the job yields on the way."""
-        assert isinstance(item, Progress)
+        assert isinstance(item, Step)
         if self.run is not None and not self.run.is_cancelled:
             self.footer.progress(item.done, item.total, item.words)
 

@@ -54,7 +54,7 @@ from ...core.scans import InputError
 from . import settings
 from .guard import on
 from .layer_choice import LayerChoice
-from .parts import DecimalBox, Words, column_of, heading, without_wheel
+from .parts import DecimalBox, Words, column_of, described, heading, without_wheel
 
 _UM_PER = {"": 1.0, "µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3}
 _LENGTH = re.compile(r"\s*([-+]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][-+]?\d+)?)\s*([^\d\s]*)\s*")
@@ -118,10 +118,8 @@ class NumberEdit(QLineEdit):
 
     edited = Signal()
 
-    def __init__(self, label: str, tooltip: str, example: str, wavelength: bool = False) -> None:
+    def __init__(self, example: str = "", wavelength: bool = False) -> None:
         super().__init__()
-        self.setAccessibleName(label)
-        self.setToolTip(tooltip)
         self.setPlaceholderText(as_example(example))
         self.setAcceptDrops(False)
         self.setMinimumWidth(48)
@@ -198,17 +196,21 @@ def as_named(names: str) -> dict[str, str]:
 class DataForm(ContainerWidget[Any], Generic[T]):
     """magicgui's container for a frozen dataclass: ``form.snr.value`` is one value of it."""
 
-    def __init__(self, declared: type[T], viewer: Any = None) -> None:
+    # What the dataclass has ``stored`` is taken from the settings of ``group``, and kept there.
+
+    def __init__(self, declared: type[T], viewer: Any = None, group: str = "") -> None:
         kinds, declared_fields = get_type_hints(declared), fields(declared)  # type: ignore[arg-type]
         asks = {f.name: f.metadata["ask"] for f in declared_fields}
         assert not any(hasattr(ContainerWidget, name) for name in asks), "names of magicgui's own"
         widgets = [
             _field(asks[f.name], kinds[f.name], f.name, f.default, viewer) for f in declared_fields
         ]
-        self._declared, self.asks = declared, asks
+        self._declared, self.asks, self._group = declared, asks, group
         self._stored: Mapping[str, str] = getattr(declared, "stored", {})
         super().__init__(widgets, widget_type=_Lines, labels=False, backend_kwargs={"asks": asks})
         tab_in_order(self.native)
+        if group:
+            self._restore()
 
     @property
     def _lines(self) -> _Lines:
@@ -254,17 +256,17 @@ class DataForm(ContainerWidget[Any], Generic[T]):
         self._lines.add_under(name, widget)
         tab_in_order(self.native)
 
-    def remember(self, group: str, without: Collection[str] = ()) -> None:
+    def remember(self, without: Collection[str] = ()) -> None:
         """Keep what is to be remembered for the next run; the fields ``without`` as empty."""
         texts = {
             key: "" if name in without else _text(self[name]) for name, key in self._stored.items()
         }
-        settings.remember(group, texts)
+        settings.remember(self._group, texts)
 
-    def restore(self, group: str) -> None:
+    def _restore(self) -> None:
         """Take what is remembered; what no longer fits is left as it is."""
         names = {key: name for name, key in self._stored.items()}
-        for key, text in settings.remembered(group, tuple(names)).items():
+        for key, text in settings.remembered(self._group, tuple(names)).items():
             with contextlib.suppress(ValueError):
                 _take_text(self[names[key]], text)
 
@@ -274,9 +276,9 @@ class FormPanel(QWidget):
 
     changed = Signal()
 
-    def __init__(self, declared: type[Any], viewer: Any = None) -> None:
+    def __init__(self, declared: type[Any], viewer: Any = None, group: str = "") -> None:
         super().__init__()
-        self.form: DataForm[Any] = DataForm(declared, viewer)
+        self.form: DataForm[Any] = DataForm(declared, viewer, group)
         self._column = column_of(self, self.form.native)
 
 
@@ -326,9 +328,7 @@ def _field(ask: Ask, kind: Any, name: str, value: Any, viewer: Any) -> Any:
         widget: Any = _own_field(ask, name, value, viewer)
     else:
         widget = create_widget(value, kind, name=name, options=options, widget_type=combo)
-    native = widget.native
-    native.setAccessibleName(ask.spoken)
-    native.setToolTip(ask.tooltip)
+    native = described(widget.native, ask.spoken, ask.tooltip)
     without_wheel(native)
     if isinstance(native, QCheckBox):
         native.setText(ask.text or ask.name)
@@ -349,10 +349,10 @@ def _own_field(ask: Ask, name: str, value: Any, viewer: Any) -> Any:
     elif ask.limits is not None:
         make, names = partial(DecimalBox, *ask.limits), _OF_BOX
     elif ask.layers is not None:
-        words = (ask.spoken, ask.tooltip, ask.nothing, ask.layers, ask.opens_files)
-        make, names = partial(LayerChoice, viewer, *words), ("layer", "choose", "changed")
+        make = partial(LayerChoice, viewer, ask.nothing, ask.layers, ask.opens_files)
+        names = ("layer", "choose", "changed")
     else:
-        make = partial(NumberEdit, ask.spoken, ask.tooltip, ask.example, ask.is_wavelength)
+        make = partial(NumberEdit, ask.example, ask.is_wavelength)
         names = ("value", "set_value", "edited")
     how = {"make": make, "names": names}
     return ValueWidget(value, name=name, nullable=True, widget_type=_Own, backend_kwargs=how)
@@ -499,7 +499,7 @@ class _Lines(Container):
         self._grid.addLayout(self.lines[name], row + 1, int(label is not None), 1, -1)
 
 
-def faint(text: str = "", *, wraps: bool = True, is_copied: bool = False) -> QLabel:
+def faint(text: str = "", *, wraps: bool = True, is_copied: bool = False) -> Words:
     """Words that are not as important as the rest; whether a person can copy them."""
     label = Words(text, wraps=wraps)
     label.setProperty("faint", True)

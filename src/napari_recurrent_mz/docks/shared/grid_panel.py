@@ -43,8 +43,10 @@ class GridFields:
 class GridPanel(FormPanel):
     """Start, stop, step; follows the scans until a person types a value."""
 
-    def __init__(self) -> None:
-        super().__init__(GridFields)
+    # What a person typed before is shown again, from the settings of a group.
+
+    def __init__(self, group: str = "") -> None:
+        super().__init__(GridFields, group=group)
         self.follows_scans = True
         self._why_none = ""  # there is no grid that follows the scans
         self._edits = self.start, self.stop, self.step = [widget.native for widget in self.form]
@@ -60,6 +62,8 @@ class GridPanel(FormPanel):
         self.form.put_under("step", self.cost)
         on(self, self.form.changed, self._edited)
         on(self, self.auto.toggled, self._toggled)
+        if any(edit.text() for edit in self._edits):
+            self._release()
 
     def grid(self) -> ZGrid:
         """The grid as it stands; InputError if it is incomplete or makes no sense."""
@@ -93,15 +97,9 @@ class GridPanel(FormPanel):
             self._show(grid)
             self.changed.emit()
 
-    def remember(self, group: str) -> None:
+    def remember(self) -> None:
         """Keep what a person typed: what only follows the scans is found anew."""
-        self.form.remember(group, self.form.asks if self.follows_scans else ())
-
-    def restore(self, group: str) -> None:
-        """Show what a person typed before; where nothing was, Auto stays on."""
-        self.form.restore(group)
-        if any(edit.text() for edit in self._edits):
-            self._release()
+        self.form.remember(self.form.asks if self.follows_scans else ())
 
     def follow(
         self,

@@ -13,7 +13,7 @@ from napari.layers import Image, Layer, Points
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QComboBox
 
-from ...core.scans import InputError
+from ...core.errors import InputError, if_possible
 from . import layers as _layers
 from .guard import on, say
 
@@ -48,8 +48,6 @@ class LayerChoice(QComboBox):
     def __init__(
         self,
         viewer: Any,
-        name: str,
-        tooltip: str,
         nothing: str = "None",
         accepts: Callable[[Layer], bool] = is_image,
         opens_files: bool = False,
@@ -61,8 +59,6 @@ class LayerChoice(QComboBox):
         self._offered: list[weakref.ref[Layer]] = []
         self._chosen: weakref.ref[Layer] | None = None
         self._name = ""  # of the layer that was chosen last
-        self.setAccessibleName(name)
-        self.setToolTip(tooltip)
         self.setSizeAdjustPolicy(self.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(12)
         on(self, self.activated, self._activated)
@@ -115,10 +111,8 @@ class LayerChoice(QComboBox):
 
 def is_stack(layer: Layer) -> bool:
     """Whether a layer is an image of several planes of one channel."""
-    try:
-        return _layers.plane_count(_layers.check_layer(layer)) > 1
-    except InputError:
-        return False
+    image = if_possible(_layers.check_layer, layer)
+    return image is not None and _layers.plane_count(image) > 1
 
 
 def is_measured_stack(layer: Layer) -> bool:
@@ -195,7 +189,4 @@ def says_its_size(layer: Layer) -> bool:
 
 def lacks_step(layer: Layer) -> bool:
     """Whether a layer is a stack that does not say how far apart its planes are."""
-    try:
-        return is_stack(layer) and _layers.heights_um(_layers.check_layer(layer))[0] is None
-    except InputError:
-        return False
+    return is_stack(layer) and _layers.heights_um(_layers.check_layer(layer))[0] is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import weakref
 from collections.abc import Callable, Sequence
 from copy import copy
@@ -12,7 +11,7 @@ import numpy as np
 from napari.layers import Image
 from qtpy.QtWidgets import QPushButton
 
-from ...core.scans import InputError
+from ...core.errors import InputError, if_possible
 from ...io._channels import BY_TIME
 from . import layers as _layers
 from .guard import on, say
@@ -97,9 +96,7 @@ class SizeButton(QPushButton):
 
     def look(self, rows: Sequence[Row], pixel_um: Callable[[], float]) -> None:
         """Offer what there is to do for the layers in a table, by the pixel size of a form."""
-        self._rows, self._pixel_um = list(rows), None
-        with contextlib.suppress(InputError):
-            self._pixel_um = pixel_um()
+        self._rows, self._pixel_um = list(rows), if_possible(pixel_um)
         self._offer()
 
     def _offer(self) -> None:

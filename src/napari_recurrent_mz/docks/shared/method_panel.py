@@ -14,8 +14,8 @@ from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QComboBox, QFileDialog
 
 from ...core.device import CHOICES, choose_device, gpu_memory_limit, limit_gpu_memory, map_torch
+from ...core.errors import InputError, if_possible
 from ...core.methods import DEFAULT_METHOD, DOCK_METHODS, METHOD_NAMES, Method, image_made
-from ...core.scans import InputError
 from . import settings
 from .form import FormPanel, asked
 from .guard import on, one_shot
@@ -42,9 +42,7 @@ class GpuMemory(QObject):
 
     def __init__(self) -> None:
         super().__init__()
-        self.given: float | None = None
-        with contextlib.suppress(InputError):  # told by whoever looks for a GPU
-            self.given = gpu_memory_limit()
+        self.given = if_possible(gpu_memory_limit)  # told by whoever looks for a GPU
         self.gigabytes = 0.0 if self.given else _remembered_gb()
         with contextlib.suppress(InputError):
             self.apply()
@@ -115,12 +113,9 @@ def survey() -> Survey:
 
     devices = []
     for choice in CHOICES:
-        try:
-            device = choose_device(choice)
-        except InputError:
-            continue
-        title = f"{_DEVICE_TITLES[device.kind]}: {device.name}"
-        devices.append((choice, f"Auto, {title}" if choice == "auto" else title))
+        if device := if_possible(choose_device, choice):
+            title = f"{_DEVICE_TITLES[device.kind]}: {device.name}"
+            devices.append((choice, f"Auto, {title}" if choice == "auto" else title))
     models = ((name, str(card_beside(name)["description"])) for name in bundled_models(DEFAULT))
     return Survey(tuple(devices), tuple(models))
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from qtpy.QtWidgets import QComboBox
 
+from ...core.errors import if_possible
 from ...core.optics import ALIKE, Optics
 from ...core.scans import InputError, listed
 from .form import FormPanel, NumberEdit, as_named, asked, faint
@@ -92,7 +93,7 @@ class OpticsPanel(FormPanel):
     """Four fields and a list of objectives; ``changed`` follows every change of a value."""
 
     def __init__(self) -> None:
-        super().__init__(OpticsFields)
+        super().__init__(OpticsFields, group="optics")
         self._images: frozenset[int] = frozenset()
         self._stated: dict[str, float] = {}  # what the images in use say
         self.preset: QComboBox = self.form.objective.native
@@ -104,7 +105,6 @@ class OpticsPanel(FormPanel):
         on(self, self.preset.activated, self._choose)
         for name, edit in self.fields.items():
             on(self, edit.edited, lambda name=name: self._edited(name))
-        self.form.restore("optics")
         self._objective: str = self.form.objective.value
         self._source = {name: _LAST_USED for name, edit in self.fields.items() if edit.text()}
         self._show()
@@ -130,10 +130,7 @@ class OpticsPanel(FormPanel):
 
     def known(self) -> Optics | None:
         """The optics, if they are complete and make sense."""
-        try:
-            return self.optics()
-        except InputError:
-            return None
+        return if_possible(self.optics)
 
     def pixel_um(self) -> float:
         """The pixel size alone, which every method needs."""
@@ -190,7 +187,7 @@ class OpticsPanel(FormPanel):
 
     def remember(self) -> None:
         """Keep what a person set for the next run; what an image says, the next one must say."""
-        self.form.remember("optics", [n for n, source in self._source.items() if source == _IMAGE])
+        self.form.remember([n for n, source in self._source.items() if source == _IMAGE])
 
     # inside -----------------------------------------------------------------------
     def _titles(self, names: list[str]) -> list[str]:
@@ -227,5 +224,4 @@ class OpticsPanel(FormPanel):
         ]
         parts += [f"the image says {listed(others)}"] if others else []
         text = "; ".join(parts)
-        self.note.setText(text[:1].upper() + text[1:])
-        self.note.setVisible(bool(text))
+        self.note.say(text[:1].upper() + text[1:])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QEvent, QLocale, QObject, Qt, Signal  # type: ignore[attr-defined]
@@ -52,6 +52,11 @@ class Words(QLabel):
         """The words as they were given, with ordinary spaces."""
         return self._said
 
+    def say(self, words: str) -> None:
+        """Show words; none hide the label."""
+        self.setText(words)
+        self.setVisible(bool(words))
+
 
 def heading(text: str) -> QLabel:
     """The heading of a part of a form."""
@@ -72,8 +77,17 @@ def push_button(text: str, tooltip: str) -> QPushButton:
 def name_button(button: QAbstractButton, text: str, tooltip: str) -> None:
     """Let a button say this, also to people who do not see it."""
     button.setText(text)
-    button.setAccessibleName(text)
-    button.setToolTip(tooltip)
+    described(button, text, tooltip)
+
+
+_W = TypeVar("_W", bound=QWidget)
+
+
+def described(widget: _W, name: str, tooltip: str = "") -> _W:
+    """A widget that says what it is to people who do not see it, and to the mouse."""
+    widget.setAccessibleName(name)
+    widget.setToolTip(tooltip)
+    return widget
 
 
 Part = QWidget | QLayout | str
@@ -180,8 +194,7 @@ class NumberTable(QTableWidget):
 
     def __init__(self, name: str, tooltip: str, columns: Sequence[str], row_height: int) -> None:
         super().__init__(0, len(columns))
-        self.setAccessibleName(name)
-        self.setToolTip(tooltip)
+        described(self, name, tooltip)
         self.setHorizontalHeaderLabels(columns)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setTabKeyNavigation(False)
@@ -268,9 +281,8 @@ class MessageLabel(Words):
     def say(self, sentence: str, kind: str = "hint") -> None:
         """Show one sentence; an empty one hides the label."""
         is_other, self.kind = kind != self.kind, kind
-        self.setText(sentence)
+        super().say(sentence)
         self.setToolTip("")
-        self.setVisible(bool(sentence))
         if is_other:
             self.restyle()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,8 +14,8 @@ from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 from superqt.utils import signals_blocked
 
+from ...core.errors import InputError, if_possible
 from ...core.optics import Optics
-from ...core.scans import InputError
 from ...io import spaced_heights
 from . import layers as _layers
 from .drop import DropTarget, doubts_about, said_of
@@ -339,13 +338,13 @@ class ScanSource(DropTarget):
         self.scan_parts.optics.follow(_layers.optics_by_image(layers_of(self.used())))
 
     def _stacks(self) -> list[Image]:
-        stacks = []
-        for layer in self._viewer.layers:
-            with contextlib.suppress(InputError):
-                image = _layers.check_layer(layer, times=self.takes_times)
-                if _layers.plane_count(image) > 1 and not _layers.is_reconstruction(image):
-                    stacks.append(image)
-        return stacks
+        return [
+            image
+            for layer in self._viewer.layers
+            if (image := if_possible(_layers.check_layer, layer, times=self.takes_times))
+            and _layers.plane_count(image) > 1
+            and not _layers.is_reconstruction(image)
+        ]
 
     def _use_what_is_selected(self) -> None:
         """Whoever opens the dock with images selected means them; others are told nothing."""

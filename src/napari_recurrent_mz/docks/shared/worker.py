@@ -27,9 +27,9 @@ _ENDING_S = 30.0  # for a stage that is on its way
 
 Work = Callable[..., Iterator[object]]
 # A generator function, of nothing that is napari's. What it yields is told, and what it returns is
-# what came of it, or the Outcome. If it has a parameter ``stop``, that is a threading.Event, and
-# ``stopped`` asks whether it is set. Once it is, Stopped is raised where the work yields next: work
-# that keeps what is finished catches it.
+# what came of it, or the Outcome. Once somebody asks to stop, Stopped is raised where it yields
+# next: work that keeps what is finished catches it. A parameter ``stop`` is a threading.Event, set
+# from then on.
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,8 +193,8 @@ def _steps(run: Run) -> Iterator[object]:
     work, stop, began = run._work, run._stop, time.monotonic()
     was_told = False
     try:
-        takes, offers = inspect.signature(work).parameters, {"stop": stop, "stopped": stop.is_set}
-        result: Any = work(*run._args, **{name: offers[name] for name in offers if name in takes})
+        takes_stop = "stop" in inspect.signature(work).parameters
+        result: Any = work(*run._args, **({"stop": stop} if takes_stop else {}))
         with contextlib.closing(result) as items:
             item = next(items)
             while True:

@@ -336,7 +336,7 @@ class SideViewsDock(Dock):
         if not any(self.controls[axis].native.text() for axis in "zyx"):
             self._place_point()
         self.controls.enable()
-        self.controls.remember(GROUP)
+        self.controls.remember()
         self._at_next_chance(self._soon)
 
     def _connect(self) -> None:

@@ -191,8 +191,7 @@ class SideViewsForm(DataForm[SideViews]):
     """All controls of the dock, as they were when they were used last."""
 
     def __init__(self, viewer: Any) -> None:
-        super().__init__(SideViews, viewer)
-        self.restore(GROUP)
+        super().__init__(SideViews, viewer, GROUP)
         self.show_voxel(False)
         self.enable()
 

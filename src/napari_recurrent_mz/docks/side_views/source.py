@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import zlib
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import numpy as np
 from napari.layers import Image
 
 from ...core.errors import sentence_of, size_in_words
-from ...core.progress import Progress, Steps, finished
+from ...core.progress import Step, Steps, Stopped, finished
 from ...measure.comparison import made_from
 from ...measure.plots.side_views import Panel, contrast
 from ...measure.projections import How, Limits, SideViews, Slab, ViewName, iter_side_views
@@ -181,25 +180,21 @@ def fingerprint(layer: Any) -> int:
     return zlib.crc32(np.ascontiguousarray(pixels[..., ::stride, ::stride]).tobytes())
 
 
-def project(
-    sources: list[VolumeSource], stop: threading.Event
-) -> Steps[dict[tuple[Any, ...], ViewsOrReason] | None]:
+def project(sources: list[VolumeSource]) -> Steps[dict[tuple[Any, ...], ViewsOrReason]]:
     """Project several volumes, for a thread: gives the outcomes by their keys."""
     outcomes: dict[tuple[Any, ...], ViewsOrReason] = {}
     for number, source in enumerate(sources):
         steps = source.steps()
         try:
-            while not stop.is_set():
+            while True:
                 done, total = next(steps)
-                yield Progress(number * total + done, len(sources) * total, source.name)
+                yield Step(number * total + done, len(sources) * total, source.name)
         except StopIteration as end:
             outcomes[source.key] = end.value
+        except Stopped:
+            raise
         except Exception as error:
             outcomes[source.key] = sentence_of(error)
-        finally:
-            steps.close()
-        if stop.is_set():
-            return None
     return outcomes
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,6 +12,7 @@ from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QTableWidgetItem
 
 from ...core.arrays import Array, reading
+from ...core.errors import if_possible
 from ...core.scans import Heights, InputError, check_heights
 from ..shared import layers as _layers
 from ..shared.form import FormPanel, as_named, asked, faint, parse_length_um
@@ -174,7 +174,7 @@ class SurfaceChoice(FormPanel):
     pick = Signal()
 
     def __init__(self, viewer: Any) -> None:
-        super().__init__(SurfaceForm, viewer)
+        super().__init__(SurfaceForm, viewer, "surface")
         self.kind, self.points, self.map = (self.form[name].native for name in self.form.asks)
         self.pick_button = push_button(
             "Pick three points",
@@ -186,7 +186,6 @@ class SurfaceChoice(FormPanel):
         self._column.addWidget(self.table)
         self._column.addWidget(self.facts)
         self.pick_button.clicked.connect(self.pick.emit)
-        self.form.restore("surface")
         on(self, self.form.changed, self._show_kind)
         on(self, viewer.layers.events, self._layer_event)
         self._show_kind()
@@ -204,18 +203,11 @@ class SurfaceChoice(FormPanel):
         self.form.kind.value = kind
         self.form[kind].value = layer
 
-    def describe(self, words: str) -> None:
-        self.facts.setText(words)
-        self.facts.setVisible(bool(words))
-
     def show_points(self, pixels: _layers.Frame) -> None:
         """Read the table from the layer of points again."""
         layer = self.points.layer()
-        points = np.zeros((0, 3))
-        if layer is not None:
-            with contextlib.suppress(InputError):
-                points = points_um(layer, pixels)
-        self.table.show_points(points)
+        points = None if layer is None else if_possible(points_um, layer, pixels)
+        self.table.show_points(np.zeros((0, 3)) if points is None else points)
 
     def _show_kind(self) -> None:
         by_points = self.kind_key() == POINTS

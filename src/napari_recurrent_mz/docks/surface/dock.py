@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from napari.layers import Image, Surface
 from qtpy.QtWidgets import QCheckBox
 
 from ...core.arrays import Array
+from ...core.errors import if_possible
 from ...core.methods import method_of
 from ...core.progress import Steps, stepping, time_in_words
 from ...core.scans import Heights, InputError, Scan, contrast_limits
@@ -27,6 +27,7 @@ from ..shared.file_names import common_name
 from ..shared.guard import on, telling
 from ..shared.insides import fit
 from ..shared.method_panel import MethodPanel
+from ..shared.parts import described
 from ..shared.scan_source import ScanParts, ScanSource
 from ..shared.scan_table import Row, is_incomplete, layers_of, scan_warnings, scans_of
 from . import choice as _choice
@@ -58,7 +59,7 @@ def heights_of(recipe: Recipe) -> Heights:
 def surface_steps(recipe: Recipe, stop: threading.Event) -> Steps[MadeSurface]:
     from ...engine.surfaces import surface_of  # with torch
 
-    return stepping(lambda: surface_of(recipe, stopped=stop.is_set), stop.is_set)
+    return stepping(lambda: surface_of(recipe), stop.is_set)
 
 
 def add_image(viewer: Any, surface: MadeSurface, look: Look, title: str) -> Image:
@@ -128,9 +129,8 @@ class SurfaceDock(ScanSource):
         self.scan_parts = ScanParts(self.palette_, self._viewer)
         self.surface = _choice.SurfaceChoice(self._viewer)
         self.method = MethodPanel()
-        self.in_3d = QCheckBox("Show it in 3-D as well")
-        self.in_3d.setAccessibleName("Show in 3-D")
-        self.in_3d.setToolTip("Also add a Surface layer that lies where the surface is")
+        tip = "Also add a Surface layer that lies where the surface is"
+        self.in_3d = described(QCheckBox("Show it in 3-D as well"), "Show in 3-D", tip)
         self.in_3d.setChecked(_settings.remembered("surface", ("in_3d",)).get("in_3d") == "yes")
         self.save = SaveButton("image", IMAGES)
         self.inputs = *self.scan_parts.inputs, self.surface, self.method, self.in_3d
@@ -157,7 +157,7 @@ class SurfaceDock(ScanSource):
         if self.remembers:
             self.scan_parts.optics.remember()
             self.method.remember()
-            self.surface.form.remember("surface")
+            self.surface.form.remember()
             _settings.remember("surface", {"in_3d": "yes" if self.in_3d.isChecked() else "no"})
         show = partial(self._show, self._look())
         self.start(surface_steps, recipe, then=show, title="Reconstructing the surface")
@@ -204,9 +204,8 @@ class SurfaceDock(ScanSource):
 
     def _pixels(self) -> _layers.Frame:
         """What a layer in pixels is counted in: the typed pixel, and the planes of a stack."""
-        pixel, step, z_um = _FIRST_PIXEL_UM, 1.0, 0.0
-        with contextlib.suppress(InputError):
-            pixel = self.scan_parts.optics.pixel_um()
+        pixel = if_possible(self.scan_parts.optics.pixel_um) or _FIRST_PIXEL_UM
+        step, z_um = 1.0, 0.0
         for low, high in pairwise(self.used()):
             layer, rise = low.layer, (high.z_um or 0.0) - (low.z_um or 0.0)
             if layer is not None and layer is high.layer and rise and low.plane != high.plane:
@@ -229,7 +228,7 @@ class SurfaceDock(ScanSource):
     def _check(self) -> None:
         if self.run is not None:
             return
-        self.surface.describe("")
+        self.surface.facts.say("")
         self.footer.warn([])
         self.scan_parts.repairs.offer(is_possible=False)
         rows = self.scan_parts.table.scans.rows
@@ -244,7 +243,7 @@ class SurfaceDock(ScanSource):
         model = self.method.model if recipe.chosen.needs_model else None
         sentences = notes_before(replace(recipe, model=model))
         self.footer.ready()
-        self.surface.describe(str(SurfaceFacts.of(heights_of(recipe), recipe.pixel_size_um)))
+        self.surface.facts.say(str(SurfaceFacts.of(heights_of(recipe), recipe.pixel_size_um)))
         sentences += scan_warnings(self.used(), recipe.pixel_size_um)
         self.scan_parts.repairs.follow(recipe.scans, self.scan_parts.optics.known(), self)
         self.scan_parts.repairs.offer(is_possible=True)

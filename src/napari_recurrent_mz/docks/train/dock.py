@@ -43,7 +43,7 @@ from ..shared.layer_choice import (
 )
 from ..shared.method_panel import MethodPanel, own_models
 from ..shared.optics_panel import OpticsPanel
-from ..shared.parts import push_button
+from ..shared.parts import name_button, push_button
 from ..shared.plot_canvas import PlotCanvas
 from ..shared.worker import Outcome, in_background
 
@@ -203,9 +203,9 @@ class TrainDock(Dock):
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer, "Adapt", "Train on the stacks; the stacks stay as they are")
-        self.footer.name_cancel("Stop", "Stop and keep the best weights so far (Esc)")
+        name_button(self.footer.cancel, "Stop", "Stop and keep the best weights so far (Esc)")
         self.footer.bar.setToolTip("Training steps that are done, and the time left")
-        self.stacks, self.result = DataForm(Stacks, self._viewer), DataForm(Result)
+        self.stacks, self.result = DataForm(Stacks, self._viewer), DataForm(Result, group=_GROUP)
         self.optics, self.method = OpticsPanel(), MethodPanel()
         self.method.only_model("Start from")
         self.browse = push_button("…", "Choose the file for the adapted weights")
@@ -397,7 +397,6 @@ class TrainDock(Dock):
         folder = stored.get("folder", "")
         is_there = os.path.isdir(folder)  # noqa: PTH112  # also in a folder that is closed to us
         self._folder = folder if is_there else str(Path.home())
-        self.result.restore(_GROUP)
         self._minutes_known = "minutes" in stored
         if "device" in stored:
             self.method.set_device(stored["device"])
@@ -405,7 +404,7 @@ class TrainDock(Dock):
     def _remember(self) -> None:
         self.optics.remember()
         self._folder = str(typed_path(self.result.path.value).parent)
-        self.result.remember(_GROUP)
+        self.result.remember()
         device = self.method.device_choice()
         _settings.remember(_GROUP, {"folder": self._folder, "device": device})
 

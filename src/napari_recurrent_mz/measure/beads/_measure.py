@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.arrays import Array
-from ...core.progress import finished, never
+from ...core.progress import Step, Steps, finished, never
 from ...estimates.saturation import limit_of
 from . import _checks, _find
 from ._gaussians import FWHM_PER_SIGMA, Fits, Windows, fit_gaussians
@@ -134,22 +134,20 @@ def measure_beads(
         option has no meaning.
     """
     settings = BeadSettings(model, min_separation_um, threshold_snr, region_um, z_range_um)
-    steps = bead_steps(
-        volume, voxel_um, settings, points=points, origin_um=origin_um, stopped=stopped or never
-    )
-    return finished(steps, on_progress and (lambda step: on_progress(*step)))
+    steps = bead_steps(volume, voxel_um, settings, "", points, origin_um, stopped or never)
+    return finished(steps, on_progress and (lambda step: step.total and on_progress(*step[:2])))
 
 
 def bead_steps(
     volume: npt.ArrayLike,
     voxel_um: Sequence[float] | Array,
     settings: BeadSettings,
-    *,
+    words: str,
     points: npt.ArrayLike | None,
     origin_um: Sequence[float] | Array,
-    stopped: Callable[[], bool],
-) -> Generator[tuple[int, int], None, pd.DataFrame]:
-    """:func:`measure_beads` in steps: yields beads fitted and their total, returns the table."""
+    stopped: Callable[[], bool] = never,
+) -> Steps[pd.DataFrame]:
+    """:func:`measure_beads` in steps, with their ``words``; the total is 0 until it is known."""
     model, threshold_snr = settings.model, settings.threshold_snr
     pixels, voxel = _checks.checked_volume(volume, voxel_um)
     separation = _checks.checked_separation(settings.separation_um, voxel, threshold_snr, model)
@@ -158,6 +156,7 @@ def bead_steps(
     region = _checks.checked_region(settings.region_um, len(pixels))
     low, high = _checks.checked_range(settings.z_range_um)
     field = _find.prepared(pixels, voxel, separation)
+    yield Step(0, 0, words)
     if stopped():
         return _table([], {})
     if places is None:
@@ -179,7 +178,7 @@ def bead_steps(
             break
         end = start + _BATCH
         tables.append(measurement.columns(where[start:end], disturbed[start:end]))
-        yield min(end, len(where)), len(where)
+        yield Step(min(end, len(where)), len(where), words)
     return _table(tables, measurement.settings)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.arrays import Array, real_array
-from ...core.progress import Step, Steps, finished, never
+from ...core.progress import Step, Steps, finished
 from ...core.scans import InputError, counted
 from ...io import even_step
 from ._measure import BeadSettings, bead_steps
@@ -71,7 +71,6 @@ def volumes_in_steps(
     volumes: Sequence[BeadVolume],
     settings: BeadSettings,
     points_um: Sequence[Array] | None,
-    stopped: Callable[[], bool],
 ) -> Steps[Tables]:
     """Measure a volume, and perhaps its reference: tables, and sentences on what to mind."""
     tables: dict[int, pd.DataFrame] = {}
@@ -85,9 +84,7 @@ def volumes_in_steps(
             places = _beads_of(volumes[last], tables[last], volume, notes)
         if volume.is_flat or (points_um is None and places is not None):
             chosen = replace(settings, z_range_um=None)  # the beads of the reference all count
-        tables[number] = yield from _one_volume(volume, chosen, places, stopped)
-        if stopped():
-            break
+        tables[number] = yield from _one_volume(volume, chosen, places)
     return tuple(tables[number] for number in sorted(tables)), tuple(notes)
 
 
@@ -119,31 +116,21 @@ def measure_volumes(
     InputError
         If a volume cannot be measured, or the two do not overlap.
     """
-    steps = volumes_in_steps(volumes, settings or BeadSettings(), None, never)
+    steps = volumes_in_steps(volumes, settings or BeadSettings(), None)
     return finished(steps, on_progress and (lambda s: on_progress(s.words, s.done, s.total)))
 
 
 def _one_volume(
-    volume: BeadVolume,
-    settings: BeadSettings,
-    places: Array | None,
-    stopped: Callable[[], bool],
+    volume: BeadVolume, settings: BeadSettings, places: Array | None
 ) -> Steps[pd.DataFrame]:
     words = f"Beads of “{volume.name}”"
     yield Step(0, 0, words)
     try:
-        steps = bead_steps(
-            volume.pixels,
-            volume.voxel_um,
-            settings,
-            points=places,
-            origin_um=volume.origin_um,
-            stopped=stopped,
+        return (
+            yield from bead_steps(
+                volume.pixels, volume.voxel_um, settings, words, places, volume.origin_um
+            )
         )
-        while True:
-            yield Step(*next(steps), words)
-    except StopIteration as end:
-        return end.value
     except InputError as error:
         raise InputError(f"'{volume.name}' cannot be measured. {error}") from error
 
