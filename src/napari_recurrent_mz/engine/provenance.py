@@ -42,8 +42,8 @@ def provenance(
 
 _REPAIRED = {
     "hot pixels": "hot pixels were replaced by the median of their neighbours",
-    "even light": "the light was made that of the others",
-    "shift": "a shift to the side was undone",
+    "even light": "the brightness was matched to the other images",
+    "shift": "a lateral shift was undone",
 }
 
 
@@ -87,19 +87,20 @@ def methods_paragraph(record: Mapping[str, Any]) -> str:
             f"It is a part of the field, rows {top} to {stop - 1} and columns {left} to {end - 1} "
             "of the images, counted from 0."
         )
+    repairs = []
     for task, words in _REPAIRED.items():
         of = [f"{scan['z_um']:.4g}" for scan in record["scans"] if task in _tasks(scan)]
         if of:
-            sentences.append(
-                f"Before that, {words} in {counted(len(of), 'image')} ({listed(of)} µm)."
-            )
+            repairs.append(f"{words} in {counted(len(of), 'image')} (z = {listed(of)} µm)")
+    if repairs:
+        sentences.append(f"Beforehand, {listed(repairs)}.")
     if network and record.get("model"):
         model = record["model"]
         sentences.append(f"The weights were {model['name']} (SHA-256 {model['sha256'][:16]}).")
     if record.get("optics"):
         optics = record["optics"]
         sentences.append(
-            f"It was told an NA of {optics['na']:g}, an emission wavelength of "
+            f"The optics given were an NA of {optics['na']:g}, an emission wavelength of "
             f"{optics['wavelength_um']:g} µm, an immersion index of {optics['immersion_index']:g} "
             f"and a pixel size of {optics['pixel_um']:g} µm."
         )
