@@ -40,6 +40,7 @@ _BETTER = 0.9  # times the squared error of what each scan is predicted as, once
 _FAR_BETTER = 0.6  # the same, once heights are exchanged
 _CORRELATED = 0.6  # a scan, moved back, with what the others predict
 _SHARED = 0.6  # least correlation of coarse structure in scans that lie beside each other
+_LEAST_WAVES = 16  # of coarse structure in the field: of fewer, the planes of thick samples differ
 _SURE = 1e-3  # least share of it that is not predicted, since no model of optics is exact
 _AS_ONE = 0.15  # times the squared error of the predictions, once one scan has other light
 _LEAST_LIGHT = 0.12  # more or less, natural logarithm
@@ -116,15 +117,17 @@ def _misfit_by_light(estimate: LinearEstimate, numbers: Sequence[int]) -> Array:
     lags_dof = (z_um[:, None] - z_um) / optics.depth_of_field_um
     widest = np.diff(np.sort(z_um)).max() / optics.depth_of_field_um
     fine = np.flatnonzero(table.at(widest) < _SHARED * table.values[0])
-    nodes = np.arange(1, max(fine[0] if len(fine) else len(table.k), 3))
+    nodes = np.arange(1, fine[0] if len(fine) else len(table.k))
     covariance = np.moveaxis(table.at(lags_dof)[..., nodes] / table.values[0, nodes], -1, 0)
     spectra = estimate.spectra.flatten(1).numpy()
     at = estimate.filter.nearest_node.ravel()
+    misfit = np.zeros((len(z_um), len(z_um)))
+    if np.isin(at, nodes).sum() < _LEAST_WAVES:
+        return misfit
     cross = np.array(
         [[np.bincount(at, (a * b.conj()).real, len(table.k)) for a in spectra] for b in spectra]
     )[..., nodes].transpose(2, 0, 1)
     power = np.trace(cross, axis1=1, axis2=2) / len(z_um)
-    misfit = np.zeros((len(z_um), len(z_um)))
     for number in numbers:
         others = np.arange(len(z_um)) != number
         among = covariance[:, others][:, :, others] + _SURE * np.eye(len(z_um) - 1)
