@@ -126,6 +126,7 @@ TABLE = [
         "'bad.tif' is an RGB image",
         lambda: write("bad.tif", np.zeros((24, 32, 3), np.uint8), photometric="rgb"),
     ),
+    one_bad_file("mask", "'bad.tif' .* as masks do", lambda: write("bad.tif", STACK[0] > 999)),
     one_bad_file("channels", "has 2 channels", lambda: ome("bad.tif", STACK[:2], "CYX")),
     one_bad_file(
         "time", "has 6 time points: choose one with --time", lambda: ome("bad.tif", STACK, "TYX")

@@ -251,6 +251,7 @@ MISTAKES = {
     "another pixel size": ({"scale": (1, 0.3, 0.3)}, "0.3 µm"),
     "outside the grid": ({"translate": (40, 0, 0)}, "outside the grid"),
     "not a number": ({"pixels": np.where(camera(1) > 500, np.nan, camera(1))}, "NaN"),
+    "a mask": ({"pixels": camera(1) > 500}, "values of type bool, as masks do"),
     "black": ({"pixels": np.zeros((32, 40), np.float32)}, "constant"),
 }
 

@@ -34,6 +34,8 @@ OPTICS = Optics(na=0.8, wavelength_um=0.5, immersion_index=1.0, pixel_um=0.3)
 STACK = np.random.default_rng(3).gamma(2.0, 100.0, (12, 64, 80)).astype(np.uint16)
 IN_UM = {"scale": (0.5, 0.3, 0.3), "units": ("um", "um", "um"), "axis_labels": ("z", "y", "x")}
 
+RESULT = {"metadata": {METADATA_KEY: {"scans": [{"z_um": 1.0}]}}}
+
 
 @pytest.fixture
 def start(tmp_path: Path) -> Path:
@@ -97,6 +99,8 @@ def test_an_empty_dock_says_how_to_begin(make) -> None:
     [
         (STACK[0], {}, "'mine' is one image, not a stack"),
         (np.zeros((12, 64, 80, 3), np.uint8), {"rgb": True}, "'mine' is an RGB image"),
+        (STACK > 99, IN_UM, "'mine' holds values of type bool, as masks do"),
+        (STACK, IN_UM | RESULT, "'mine' was made from scans"),
         (STACK[None].repeat(2, 0), {}, "one channel and one time point"),
         (STACK, {"axis_labels": ("c", "y", "x")}, "are along axis 'c', not z"),
         (STACK, {}, "The z-step of 'mine' is not known"),

@@ -15,6 +15,7 @@ from ..core.scans import InputError
 from ..estimates.saturation import stack_saturation_notes
 from ..io import stack_heights
 from ..io._optics import overridden
+from ..io._scans import check_measured
 from ._common import OUTPUT, DeviceChoice, Fields, OpticsOptions, folder_of
 from ._options import Argument, Option, add_options, changed
 from ._terminal import Progress, clock, note
@@ -325,6 +326,7 @@ def _field(adapting: Adapting, path: str) -> MeasuredField:
     from ..training.measured import held_out_notes, measured_field
 
     image = adapting.read(path)
+    check_measured(image)
     optics, _ = adapting.optics.of([image], ["recurrent-mz"])
     assert optics is not None  # the network needs them
     note(*stack_saturation_notes(image.name, image.stack))

@@ -56,6 +56,12 @@ def real_array(given: Any, label: str, *, finite: bool = True, of: str = "pixel"
     return array
 
 
+def check_no_mask(given: Any, label: str, wanted: str = "an image of the fluorescence") -> None:
+    """Refuse an array of true and false where numbers were measured."""
+    if str(getattr(given, "dtype", "")).endswith("bool"):  # also a tensor of PyTorch's
+        raise InputError(f"{label} holds values of type bool, as masks do: give {wanted}.")
+
+
 def _unwrapped(given: Any, label: str) -> Any:
     """What NumPy takes for an array, of what it takes for none or for another one."""
     if isinstance(given, np.ma.MaskedArray) and (hidden := int(np.sum(np.ma.getmaskarray(given)))):

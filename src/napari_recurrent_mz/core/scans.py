@@ -16,7 +16,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .arrays import Array, as_single, check_finite, real_array, real_number, real_values
+from .arrays import (
+    Array,
+    as_single,
+    check_finite,
+    check_no_mask,
+    real_array,
+    real_number,
+    real_values,
+)
 from .errors import InputError as InputError
 from .errors import counted as counted
 from .errors import listed as listed
@@ -60,7 +68,7 @@ class Scan:
     Parameters
     ----------
     image : array_like, shape (Y, X)
-        Intensities in any real type, at least 16 × 16 pixels, finite and not constant.
+        Intensities of any real type but bool, at least 16 × 16 pixels, finite and not constant.
     z_um : float
         Height of the focal plane, in micrometres.
     name : str, optional
@@ -114,6 +122,7 @@ class Scan:
 
 def check_image(image: npt.ArrayLike, label: str) -> FloatArray:
     """Return ``image`` as float32 (Y, X), or raise :class:`InputError` naming ``label``."""
+    check_no_mask(image, label)
     array = real_array(image, label, finite=False)
     if array.ndim == 3 and array.shape[-1] in (3, 4):
         raise InputError(
@@ -242,8 +251,7 @@ def in_ordinary_units(images: FloatArray) -> tuple[float, FloatArray]:
 def check_heights(heights_um: npt.ArrayLike, shape: tuple[int, ...], label: str = "") -> Heights:
     """Return the heights of a surface as float64 (Y, X), once they fit scans of ``shape``."""
     what = f"The height map '{label}'" if label else "The height map"
-    if str(getattr(heights_um, "dtype", "")).endswith("bool"):  # a mask
-        raise InputError(f"{what} holds values of type bool: give heights in µm.")
+    check_no_mask(heights_um, what, "heights in µm")
     array = real_array(heights_um, what)
     if array.ndim != 2:
         raise InputError(

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..core.arrays import AnyArray, Array, as_single, real_array, real_values
+from ..core.arrays import AnyArray, Array, as_single, check_no_mask, real_array, real_values
 from ..core.optics import Optics
 from ..core.progress import tell
 from ..core.scans import InputError
@@ -73,6 +73,7 @@ def measured_field(
         If the stack is no stack, too thin or too small, or unevenly spaced.
     """
     called = f"'{name}'"
+    check_no_mask(stack, called)
     stack = real_array(stack, called)
     if not np.can_cast(stack.dtype, np.float32):
         as_single(stack, called)  # refuses what it cannot hold

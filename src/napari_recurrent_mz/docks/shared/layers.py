@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from napari.layers import Image, Layer
 
-from ...core.arrays import AnyArray, Array, reading
+from ...core.arrays import AnyArray, Array, check_no_mask, reading
 from ...core.scans import InputError
 from ...io import even_step, read_image, z_from_name
 from ...io._channels import BY_TIME
@@ -576,6 +576,7 @@ def is_reconstruction(layer: Layer) -> bool:
 def check_scan_layer(layer: Layer, *, times: bool = False) -> Image:
     """Return ``layer`` if its planes can be scans; else InputError."""
     image = check_layer(layer, times=times)
+    check_no_mask(full_resolution(image), f"Layer '{image.name}'")
     check_no_result(known_metadata(image), f"Layer '{image.name}'")
     if is_tilted(image):
         raise InputError(

@@ -65,7 +65,8 @@ class AdaptJob:
 
 
 def _stack(layer: Image, step: float | None) -> tuple[str, Any, Array]:
-    layer = check_stack(layer, "the network learns from a full z-stack (Z, Y, X), so choose one.")
+    check_stack(layer, "the network learns from a full z-stack (Z, Y, X), so choose one.")
+    layer = _layers.check_scan_layer(layer)
     heights = _layers.heights_um(layer)[0]
     if heights is None and step is None:
         raise InputError(f"The z-step of '{layer.name}' is not known: type it in µm.")
