@@ -132,8 +132,13 @@ def test_what_is_not_chosen_or_not_there_is_asked_for(
     assert "has 2 channels: choose one with --channel, 0 to 1." in refused(capsys, *command, path)
     for wrong in ("2", "GFP"):
         assert "0 to 1" in refused(capsys, *command, path, "--channel", wrong)
-    assert "has no channel 1: it has one" in refused(capsys, *command, one, "--channel", "1")
-    assert "has no time point 3: it has one" in refused(capsys, *command, one, "--time", "3")
+    for option, value, words in (
+        ("--channel", "1", "'one.ome.tif' has no channel 1: it has one."),
+        ("--channel", "GFP", "'one.ome.tif' has no channel called 'GFP' (none has a name)"),
+        ("--time", "3", "'one.ome.tif' has no time point 3: it has one."),
+        ("--position", "1", "'one.ome.tif' holds one position, which is 0."),
+    ):
+        assert words in refused(capsys, *command, one, option, value)
     whole = ["surface", path, "--planes", "1", "4", "--through", "0,0,0", "1,1,0", "1,0,1"]
     assert "is wanted here, not all: choose one" in refused(
         capsys, *whole, "--channel", "all", "-o", out

@@ -198,7 +198,8 @@ class Files:
         """The channel that was chosen, where a command takes one."""
         channels = self.channels(path)
         if len(channels) > 1:
-            raise InputError(f"One channel of '{path}' is wanted here, not all: choose one.")
+            name = Path(path).name
+            raise InputError(f"One channel of '{name}' is wanted here, not all: choose one.")
         return channels[0]
 
     def channels(self, path: str) -> list[OneChannel]:

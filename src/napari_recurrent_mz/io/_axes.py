@@ -87,6 +87,18 @@ class SomePlanes:
         return self._planes[plane]
 
 
+def _entry(part: Part, letter: str, length: int) -> slice:
+    """What a part takes along one axis."""
+    at = {"T": part.time, "C": part.channel}.get(letter)
+    if at is None:
+        return slice(None)
+    if not 0 <= at < length:
+        of = replace(part, time=None).name
+        which = f"its {length} are numbered 0 to {length - 1}" if length > 1 else "it has one"
+        raise InputError(f"'{of}' has no {AXIS_WORDS[letter]} {at}: {which}.")
+    return slice(at, at + 1)
+
+
 class StackSelection:
     """What a part takes of an image with these axes: ``index`` gives a stack of ``shape``."""
 
@@ -96,25 +108,11 @@ class StackSelection:
     def __init__(self, part: Part, axes: str, shape: Sequence[int]) -> None:
         self.name, self.lengths = part.name, tuple(shape)
         self.axes = axes = axes_with_z(axes, shape, part.z_axis, part.name)
-        chosen = {"T": part.time, "C": part.channel}
-        for letter, at in chosen.items():
-            if letter not in axes and at is not None:
-                self._entry(letter, 1, at)
-        self.index = tuple(
-            self._entry(letter, length, chosen.get(letter))
-            for letter, length in zip(axes, shape, strict=True)
-        )
+        lengths = {"T": 1, "C": 1} | dict(zip(axes, shape, strict=True))
+        entries = {letter: _entry(part, letter, length) for letter, length in lengths.items()}
+        self.index = tuple(entries[letter] for letter in axes)
         zyx = self.squeeze(np.broadcast_to(np.uint8(0), tuple(shape))[self.index]).shape
         self.shape = zyx if len(zyx) == 3 else (1, *zyx)
-
-    def _entry(self, letter: str, length: int, at: int | None) -> slice:
-        if at is None:
-            return slice(None)
-        if not 0 <= at < length:
-            word = AXIS_WORDS[letter]
-            which = f"its {length} are numbered 0 to {length - 1}" if length > 1 else "it has one"
-            raise InputError(f"'{self.name}' has no {word} {at}: {which}.")
-        return slice(at, at + 1)
 
     @property
     def is_whole(self) -> bool:

@@ -212,9 +212,10 @@ def channel_number(path: str | os.PathLike[str], names: Sequence[str], channel: 
     matching = [n for n, name in enumerate(names) if name.lower() == channel.lower()]
     if len(matching) != 1:
         titles = ", ".join(name for name in names if name) or "none has a name"
+        numbers = f"0 to {len(names) - 1}" if len(names) > 1 else "0"
         raise InputError(
-            f"'{path}' has {len(matching) or 'no'} channel called '{channel}' ({titles}): give "
-            f"its number, 0 to {len(names) - 1}."
+            f"'{Path(path).name}' has {len(matching) or 'no'} channel called '{channel}' "
+            f"({titles}): give its number, {numbers}."
         )
     return matching[0]
 
