@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,13 +26,14 @@ from napari_recurrent_mz.docks.files.layer_files import write_ome_tiff
 from napari_recurrent_mz.docks.prepare.dock import PrepareDock
 from napari_recurrent_mz.docks.reconstruct.channels import EMISSION, NAME
 from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
-from napari_recurrent_mz.docks.shared.layers import METADATA_KEY, known_metadata
+from napari_recurrent_mz.docks.shared.layers import METADATA_KEY, heights_um, known_metadata
 from napari_recurrent_mz.docks.shared.scan_table import HEIGHT
 from napari_recurrent_mz.engine import inference
 from napari_recurrent_mz.engine.recipe import Recipe
 from napari_recurrent_mz.engine.voxel_errors import voxel_errors
 from napari_recurrent_mz.io import Channel, Place, read_image, write_channels
 from napari_recurrent_mz.io._time_lapse import read_time_lapse
+from napari_recurrent_mz.io._zarr import ome_attributes as read_ome
 
 N, STEP_UM, PIXEL_UM = 9, 0.4, 0.1
 _NOISE = np.random.default_rng(5).random((3, 2, N, 24, 32))
@@ -425,10 +427,10 @@ def test_all_time_points_are_one_layer(
 MOVED_UM = (0.0, 1.2, -0.8)
 
 
-def moving(folder: Path) -> Path:
+def moving(folder: Path, **more: Any) -> Path:
     """A time-lapse whose stage stood elsewhere at each time point."""
     z_um = [float(z) for start in MOVED_UM for z in start + STEP_UM * np.arange(N)]
-    return movie(folder, Plane={"PositionZ": z_um, "PositionZUnit": ["µm"] * 3 * N})
+    return movie(folder, Plane={"PositionZ": z_um, "PositionZUnit": ["µm"] * 3 * N}, **more)
 
 
 def at_height(time: int, moved_um: float) -> np.ndarray:
@@ -523,6 +525,56 @@ def test_a_saved_time_lapse_keeps_the_heights_of_every_time_point(
         image = read_image(path, time=time)
         np.testing.assert_allclose(image.z_um, um + moved_um + STEP_UM * np.arange(N))
         np.testing.assert_array_equal(image.data, MOVIE[time, 1])
+
+
+def cropped(viewer: ViewerModel, layer: Image, first: int, at: float) -> Image:
+    """The time points from ``first`` on as a layer of their own, which lies there along t."""
+    data, about, _ = layer.as_layer_data_tuple()
+    place = {"name": "cropped", "translate": (at * about["scale"][0], *about["translate"][1:])}
+    return viewer.add_image(data[first:], **about | place)
+
+
+@pytest.mark.parametrize("ending", ["tif", "zarr"])
+@pytest.mark.parametrize("step", [{}, {"TimeIncrement": 1.5, "TimeIncrementUnit": "min"}])
+def test_a_time_lapse_that_was_cropped_in_time_keeps_its_heights_and_its_place(
+    dock: ReconstructDock, tmp_path: Path, run_to_end: Any, ending: str, step: dict[str, Any]
+) -> None:
+    (whole,) = dock._viewer.open(str(moving(tmp_path, **step)), plugin=PLUGIN)
+    layer, path = cropped(dock._viewer, whole, 1, 1.0), tmp_path / f"saved.ome.{ending}"
+    dock.add_layers([layer])
+    dock.ui.channels.times.setCurrentIndex(1)
+    dock.check()
+    run_to_end(dock)
+    (volume,) = results(dock)
+    for time in (1, 2):
+        # The grid is that of the first time point that is left.
+        expected = at_height(time, MOVED_UM[time] - MOVED_UM[1])
+        np.testing.assert_allclose(volume.data[time - 1], expected, rtol=1e-5)
+    write_ome_tiff(str(path), [layer.as_layer_data_tuple()])
+    for time in (1, 2):
+        image = read_image(path, time=time - 1)
+        np.testing.assert_allclose(image.z_um, MOVED_UM[time] + STEP_UM * np.arange(N))
+        np.testing.assert_array_equal(image.data, MOVIE[time, 1])
+    (again,) = ViewerModel().open(str(path), plugin=PLUGIN)
+    np.testing.assert_allclose(again.translate[0], layer.translate[0])
+    if ending == "zarr":  # as every reader knows it
+        (dataset,) = read_ome(path)["multiscales"][0]["datasets"]
+        _, shift = dataset["coordinateTransformations"]
+        np.testing.assert_allclose(shift["translation"][0], layer.translate[0])
+    second = cropped(ViewerModel(), again, 1, 2.0)  # of the file that was saved
+    np.testing.assert_allclose(heights_um(second)[0], MOVED_UM[2] + STEP_UM * np.arange(N))
+
+
+def test_a_crop_in_time_that_does_not_say_where_it_is_is_refused(
+    dock: ReconstructDock, tmp_path: Path
+) -> None:
+    (whole,) = dock._viewer.open(str(moving(tmp_path)), plugin=PLUGIN)
+    layer = cropped(dock._viewer, whole, 1, 0.5)
+    words = r"'cropped' has 2 time points of 3 .* set its translate along t\.$"
+    dock.add_layers([layer])
+    assert re.search(words, dock.ui.footer.message.text())
+    with pytest.raises(OSError, match=words):
+        write_ome_tiff(str(tmp_path / "saved.ome.tif"), [layer.as_layer_data_tuple()])
 
 
 def test_the_time_point_in_view_has_its_own_heights_unless_they_are_typed(

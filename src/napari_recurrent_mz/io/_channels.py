@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core.arrays import Array
+from ..core.arrays import Array, real_number
 from ._facts import even_step
 
 OnPlane = Callable[[int, int], object]
@@ -112,6 +113,13 @@ def record_of_channel(provenance: Mapping[str, Any], channel: int) -> Mapping[st
 
 
 BY_TIME = "z_um_by_time"  # in a record: heights (T, Z), where time points have heights of their own
+FIRST_POINT = "first_time_point"  # in a record: where a time-lapse begins, in its steps
+
+
+def first_point_of(record: Mapping[str, Any]) -> float:
+    """Where a time-lapse with this record begins along t, in its steps."""
+    first = real_number(record.get(FIRST_POINT))
+    return first if math.isfinite(first) else 0.0
 
 
 def moved_um(

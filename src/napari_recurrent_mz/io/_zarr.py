@@ -17,7 +17,15 @@ from ..core.arrays import AnyArray, Array
 from ..core.errors import counted, is_out_of_memory
 from ..core.scans import InputError
 from ._axes import Part, StackSelection
-from ._channels import Channel, NewImage, Place, moved_um, plain, record_of_channel
+from ._channels import (
+    Channel,
+    NewImage,
+    Place,
+    first_point_of,
+    moved_um,
+    plain,
+    record_of_channel,
+)
 from ._facts import Facts, StatedHeights
 from ._image_file import ImageFile, to_um, unreadable
 from ._whole import read_json
@@ -344,7 +352,8 @@ class OmeZarrWriter:
         """Write the metadata."""
         self._check_it_is_there()
         image = self._image
-        metadata = multiscale(image.name, len(self.levels), image.axes, self._place)
+        begin = first_point_of(record_of_channel(provenance, 0))
+        metadata = multiscale(image.name, len(self.levels), image.axes, self._place, begin)
         self._group.attrs[PROVENANCE_KEY] = json.loads(json.dumps(dict(provenance)))
         omero = _omero(image.channels) if len(image.channels) > 1 else {}
         old = {"version": self._ngff} if self._ngff == "0.4" else {}
@@ -407,7 +416,9 @@ def _step_of(place: Place, name: str) -> float:
     return place.step_um
 
 
-def multiscale(name: str, levels: int, axes: str, place: Place) -> dict[str, Any]:
+def multiscale(
+    name: str, levels: int, axes: str, place: Place, begin: float = 0.0
+) -> dict[str, Any]:
     """The NGFF metadata of the pyramid of :class:`OmeZarrWriter`; what is not known has no unit."""
     step, pixel = _step_of(place, name), place.pixel_um or 1.0
     bottom = 0.0 if place.z_um is None else float(place.z_um[0])
@@ -417,7 +428,7 @@ def multiscale(name: str, levels: int, axes: str, place: Place) -> dict[str, Any
         # The first pixel of a coarser level is centred between those that it stands for.
         y, x = (first + (size - pixel) / 2 for first in place.origin_um)
         scale = {"T": place.time_step_s or 1.0, "Z": step, "Y": size, "X": size}
-        shift = {"Z": bottom, "Y": y, "X": x}
+        shift = {"T": begin * scale["T"], "Z": bottom, "Y": y, "X": x}
         steps = [
             {"type": "scale", "scale": [plain(scale.get(a, 1.0)) for a in axes]},
             {"type": "translation", "translation": [plain(shift.get(a, 0.0)) for a in axes]},

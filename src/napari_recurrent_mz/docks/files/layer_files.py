@@ -15,7 +15,7 @@ from ... import __version__
 from ...core.arrays import Array
 from ...core.scans import Heights, InputError
 from ...io import Channel, Place, even_step, write_channels, write_surface
-from ...io._channels import OnPlane
+from ...io._channels import BY_TIME, FIRST_POINT, OnPlane
 from ...io._zarr import NGFF
 from ..shared import layers as _layers
 
@@ -118,22 +118,12 @@ def place_of(layer: Image) -> Place:
         return Place(pixel, origin_um=origin)
     step = float(scale[0])
     _layers.check_plausible(layer, "z_step_um", abs(step), "planes", "apart")
-    uneven = _uneven_heights(layer, float(start[0]), step)
+    heights = _layers.file_heights_um(layer)
+    if heights is None:
+        heights = start[0] + step * np.arange(_layers.plane_count(layer), dtype=np.float64)
+    is_even = len(heights) < 2 or even_step(heights, _EVEN) is not None
     time = _layers.time_step_s(layer)
-    if uneven is not None:
-        return Place(pixel, uneven, origin_um=origin, time_step_s=time)
-    heights = start[0] + step * np.arange(_layers.plane_count(layer), dtype=np.float64)
-    return Place(pixel, heights, step, origin, time)
-
-
-def _uneven_heights(layer: Image, start: float, step: float) -> Array | None:
-    """The heights that the even ones of a layer stand for, if it stands where it was put."""
-    heights = np.atleast_1d(np.asarray(_layers.own_metadata(layer).get("z_um", ()), np.float64))
-    if len(heights) != _layers.plane_count(layer) or len(heights) < 2:
-        return None
-    is_even = even_step(heights, _EVEN) is not None
-    is_there = np.allclose([heights[0], np.median(np.diff(heights))], [start, step])
-    return heights if is_there and not is_even else None
+    return Place(pixel, heights, step if is_even else None, origin, time)
 
 
 def _pixel_um(layer: Image, scale: Array) -> float:
@@ -196,6 +186,10 @@ def _record(layer: Image) -> dict[str, Any]:
         if key not in (*_OPTICS, *_layers.PLACES, _layers.FILE)
     }
     record["saved_by"] = f"napari-recurrent-mz {__version__}"
+    if _layers.frame_count(layer) > 1:
+        record[FIRST_POINT], by_time = _layers.first_point(layer), _layers.heights_by_time(layer)
+        if by_time is not None:
+            record[BY_TIME] = by_time.tolist()
     optics = {name: entry[name] for name in _OPTICS if name in entry}
     if optics:
         record.setdefault("optics", optics)

@@ -143,7 +143,7 @@ def _job(
     origin_um = _layers.lateral_origin_um(lowest)
     if region is not None:
         origin_um = region.place_um(recipe.pixel_size_um, origin_um)
-    about = ui.result.ngff, origin_um, _layers.time_step_s(lowest)
+    about = ui.result.ngff, origin_um, _layers.time_step_s(lowest), _layers.first_point(lowest)
     return VolumeJob(recipe, order, output, lapse_rows, frames, *about)
 
 

@@ -20,6 +20,7 @@ from ...core.progress import Stopped
 from ...core.scans import Scan, ZGrid, contrast_limits
 from ...engine.recipe import Recipe
 from ...io import Place, VolumeWriter
+from ...io._channels import FIRST_POINT
 from ...io._time_lapse import TimePoint, make_time_lapse, resize_time_lapse
 from ...io._zarr import NGFF
 from ..shared.layers import plane_of
@@ -66,6 +67,7 @@ class VolumeJob:
     ngff: str = NGFF[0]  # version of OME-Zarr that ``output`` is written as
     origin_um: tuple[float, float] = (0.0, 0.0)  # (y, x) of the first pixel of the lowest scan
     time_step_s: float | None = None  # of a time-lapse, where it is known
+    first_point: float = 0.0  # where a time-lapse begins along t, in its steps
     errors_of: MadeVolume | None = None  # whose expected errors are made, instead of a volume
 
     @property
@@ -113,7 +115,8 @@ class VolumeJob:
 
     def lapse_record(self, state: str, frames: int) -> dict[str, Any]:
         """The metadata of the first time points of a run that goes on, or ended early."""
-        return {**self._begun(state), "finished_time_points": frames}
+        begin = {FIRST_POINT: self.first_point}
+        return {**self._begun(state), **begin, "finished_time_points": frames}
 
     def record_of(
         self, recipe: Recipe, seconds: float, check: OwnSampleCheck | None, notes: Sequence[str]
@@ -125,7 +128,7 @@ class VolumeJob:
         if notes:
             record["notes"] = list(notes)
         if self.lapse:
-            record["time_points"] = self.frames
+            record |= {"time_points": self.frames, FIRST_POINT: self.first_point}
             heights = list(zip(*(one.z_um for one in self.lapse), strict=True))
             if len(set(heights)) > 1:
                 record["scans_z_um_by_time"] = heights

@@ -19,7 +19,7 @@ from ...core.scans import InputError
 from ...io import ImageFile, check_readable, z_from_name
 from ...io._axes import AXIS_WORDS, StackSelection
 from ...io._bioio import is_of_maker, reading_bioio
-from ...io._channels import BY_TIME
+from ...io._channels import BY_TIME, first_point_of
 from ...io._parts import Content, Part, channels_in, contents_of, heights_by_time, read_part
 from ...io._tiff import heights_in
 from ...io._zarr import ZarrImage
@@ -125,7 +125,8 @@ class FileStack:
             about |= self._as_channel()
         if self.content.length("T") > 1:  # the first axis, in points of time
             between_s = self.image.time_step_s
-            values = (between_s or 1.0, 0.0, "second" if between_s else "pixel", "t")
+            begin = first_point_of(self.image.provenance) * (between_s or 1.0)
+            values = (between_s or 1.0, begin, "second" if between_s else "pixel", "t")
             first = dict(zip(_PER_AXIS, values, strict=True))
             about |= {key: (one, *about[key]) for key, one in first.items() if key in about}
             axes = f"T{axes}"

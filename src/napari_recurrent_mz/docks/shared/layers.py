@@ -20,9 +20,9 @@ import numpy as np
 from napari.layers import Image, Layer
 
 from ...core.arrays import AnyArray, Array, check_no_mask, reading
-from ...core.scans import InputError
+from ...core.scans import InputError, counted
 from ...io import even_step, read_image, z_from_name
-from ...io._channels import BY_TIME
+from ...io._channels import BY_TIME, first_point_of
 from ...io._facts import PLAUSIBLE
 from ...io._parts import Part, contents_of
 from ...io._parts import heights_by_time as heights_by_time_of
@@ -37,6 +37,7 @@ PLACES = ("pixel_um", "z_step_um", "z_um", "heights_um", SHOWN_STEP)  # what a s
 
 _TURNED = 1e-6  # of the voxel: what is off the axes by less is rounding
 _DIGITS = 12
+_OFF_POINT = 1e-3  # of a step in time: what is off a time point by less is rounding
 _TIME = {"t", "time"}
 _NOT_Z = {"c", "ch", "channel", "channels", "t", "time", "s", "rgb"}
 _FACTS = ("pixel_um", "z_step_um", "na", "wavelength_um", "immersion_index")
@@ -433,18 +434,44 @@ def file_heights_um(layer: Image) -> Array | None:
     step = float(world_scale(layer)[-3]) * factor
     steps = np.median(np.diff(heights)) if heights.size > 1 else step
     is_there = np.isclose(first, heights[0], atol=1e-6) and np.isclose(step, steps, rtol=1e-4)
-    return heights if is_there else None
+    if not is_there:
+        return None
+    whole, part = _by_time_in_file(layer), heights_by_time(layer)
+    return heights if whole is None or part is None else heights + (part[0] - whole[0])
 
 
 def heights_by_time(layer: Image) -> Array | None:
     """Heights in µm (T, Z) where the file gives time points heights of their own."""
+    whole, count = _by_time_in_file(layer), frame_count(layer)
+    if whole is None or len(whole) == count:
+        return whole
+    # It was cropped along t by hand: where it lies says which part it is.
+    first = first_point(layer) - first_point_of(own_metadata(layer))
+    begin = round(first)
+    if not (abs(first - begin) < _OFF_POINT and 0 <= begin <= len(whole) - count):
+        raise InputError(
+            f"Layer '{layer.name}' has {counted(count, 'time point')} of {len(whole)} that its "
+            "file gives heights of their own, and its position along t does not say which: set "
+            "its translate along t."
+        )
+    return whole[begin : begin + count]
+
+
+def _by_time_in_file(layer: Image) -> Array | None:
+    """Heights in µm (T, Z) of all time points of the file that a time-lapse is of."""
     entry, path = own_metadata(layer), layer.source.path
-    shape = frame_count(layer), plane_count(layer)
+    if layer.ndim != 4:
+        return None
     stated = entry.get(BY_TIME)
-    if not entry and path and shape[0] > 1:
-        stated = _heights_by_time_in(str(path), shape, _file_of(layer))
+    if not entry and path and frame_count(layer) > 1:
+        stated = _heights_by_time_in(str(path), _file_of(layer))
     heights = np.asarray(() if stated is None else stated, dtype=float)
-    return heights if heights.shape == shape else None
+    return heights if heights.ndim == 2 and heights.shape[1] == plane_count(layer) else None
+
+
+def first_point(layer: Image) -> float:
+    """Where a time-lapse begins along t, in its steps; 0 for what is none."""
+    return float(world_place(layer)[0] / world_scale(layer)[0]) if layer.ndim == 4 else 0.0
 
 
 def _z_is_silent(layer: Image) -> bool:
@@ -514,16 +541,14 @@ def _metadata_in_file(path: str, planes: int, stamp: _FileStamp) -> dict[str, An
 
 
 @lru_cache(maxsize=64)
-def _heights_by_time_in(path: str, shape: tuple[int, int], _file: _FileStamp) -> Any:
+def _heights_by_time_in(path: str, _file: _FileStamp) -> Any:
     """Of an image whose channels, if it has some, are layers of their own."""
     try:
         (content,) = contents_of(path)
-        if (content.length("T"), content.length("Z")) == shape:
-            channel = 0 if content.length("C") > 1 else None
-            return heights_by_time_of(Part(path, content.inside, None, channel), shape[0])
+        channel = 0 if content.length("C") > 1 else None
+        return heights_by_time_of(Part(path, content.inside, None, channel), content.length("T"))
     except Exception:  # as above
         return None
-    return None
 
 
 def axes_in_file(path: str) -> tuple[str, tuple[int, ...]]:
