@@ -55,6 +55,20 @@ def test_hot_pixels_are_found_where_they_are() -> None:
     assert "'two' (3)" in note
 
 
+@pytest.mark.parametrize("brighter", [2e4, 1e9])
+def test_no_hot_pixel_is_left_that_a_brighter_one_hid(brighter: float) -> None:
+    """One that is beside it, or one so bright that the range of the image was another."""
+    scans = beads(OPTICS)
+    spoilt = scans[1].pixels.copy()
+    for (row, column), value in zip(
+        ((40, 41), (40, 42), (90, 20)), (brighter, 5e3, 5e3), strict=True
+    ):
+        spoilt[row, column] = value
+    mended, _ = repaired([Scan(spoilt, 2.0, "two"), *scans[::2]], OPTICS)
+    assert hot_pixel_notes(mended, OPTICS) == []
+    assert mended[0].pixels.max() == pytest.approx(scans[1].pixels.max())
+
+
 def test_through_coarse_pixels_a_bead_may_be_one_pixel() -> None:
     coarse = replace(OPTICS, pixel_um=0.6)
     assert not len(hot_pixels(np.pad([[900.0]], 20).astype(np.float32), coarse))

@@ -104,11 +104,13 @@ def hot_pixels(pixels: FloatArray, optics: Optics) -> npt.NDArray[np.intp]:
 
 def without_hot_pixels(pixels: FloatArray, optics: Optics) -> tuple[FloatArray, int]:
     """A copy with the median of its neighbours in place of every such pixel, and how many."""
-    hot, replaced = hot_pixels(pixels, optics), pixels.copy()
-    padded = np.pad(pixels, 1, mode="reflect")
-    for row, column in hot:
-        replaced[row, column] = np.median(padded[row : row + 3, column : column + 3][BESIDE])
-    return replaced, len(hot)
+    replaced, count = pixels.copy(), 0
+    while len(hot := hot_pixels(replaced, optics)):  # a brighter one beside it hides another
+        padded = np.pad(replaced, 1, mode="reflect")
+        for row, column in hot:
+            replaced[row, column] = np.median(padded[row : row + 3, column : column + 3][BESIDE])
+        count += len(hot)
+    return replaced, count
 
 
 def _is_alone(pixels: FloatArray, beside: FloatArray, row: int, column: int) -> bool:
