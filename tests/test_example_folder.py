@@ -126,8 +126,15 @@ def test_a_disk_without_room_is_told_before_anything_is_made(
     usage = shutil.disk_usage(tmp_path)._replace(free=10_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     assert simulate(tmp_path / "examples", "--groups", "2") == 1
-    assert "is nearly full: the examples need" in capsys.readouterr().err
+    words = r"/examples' may need \S+ MB but its disk has 1 MB free: .* smaller --examples-gb\.$"
+    assert re.search(words, capsys.readouterr().err)
     assert not list((tmp_path / "examples").glob("*.safetensors"))
+    usage = usage._replace(free=4 * 56 * 192**2)  # one field, with its confocal counterpart
+    fields = ["simulate", "fields", str(tmp_path / "fields"), "--confocal", "--count"]
+    assert main([*fields, "2"]) == 1
+    words = r"/fields' may need 17 MB but its disk has 8 MB free: .* smaller --count\.$"
+    assert re.search(words, capsys.readouterr().err)
+    assert not list((tmp_path / "fields").iterdir())
 
 
 def test_the_disk_holds_no_more_than_it_may(made: Path, tmp_path: Path) -> None:

@@ -98,12 +98,17 @@ def disk_bytes(shape: tuple[int, int, int], itemsize: int = 4, *, pyramid: bool 
 def check_disk(path: Path, shape: tuple[int, int, int], itemsize: int = 4) -> None:
     """Refuse a volume (Z, Y, X) at ``path`` that the disk cannot hold, before any work is done."""
     needed = disk_bytes(shape, itemsize, pyramid=path.suffix.lower() not in _TIFF_ENDINGS)
-    with refusals_of(path):
-        free = shutil.disk_usage(path.parent).free
+    check_room(path.parent, needed, f"'{path.name}'", "free some space, or write to another disk")
+
+
+def check_room(folder: Path, needed: float, what: str, remedy: str) -> None:
+    """Refuse what needs more bytes than the disk of a folder has, before any work is done."""
+    with refusals_of(folder):
+        free = shutil.disk_usage(folder).free
     if needed > free:
         raise InputError(
-            f"'{path.name}' may need {size_in_words(needed)} but its disk has "
-            f"{size_in_words(free)} free: free some space, or write to another disk.",
+            f"{what} may need {size_in_words(needed)} but its disk has {size_in_words(free)} "
+            f"free: {remedy}.",
             NOT_WRITTEN,
         ) from OSError(errno.ENOSPC, "")
 

@@ -17,6 +17,7 @@ import torch
 from ..core.optics import Optics
 from ..core.scans import InputError
 from ..io._whole import refusals_of, write_text, write_whole
+from ..io._write import check_room
 from ..simulation.phantoms import KINDS, phantom
 from ..simulation.simulate import Aberration, imaging, quantile
 from .examples import ExampleConfig
@@ -97,7 +98,10 @@ def make_fields(
     """Simulate those of so many fields that are not in ``folder`` yet."""
     with refusals_of(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    missing = (n for n in range(count) if not (folder / f"field_{n:05d}.json").exists())
+    missing = [n for n in range(count) if not (folder / f"field_{n:05d}.json").exists()]
+    voxels = config.planes * config.size**2 * (2 if config.confocal else 1)
+    needed = len(missing) * voxels * np.dtype(np.float16).itemsize
+    check_room(folder, needed, f"'{folder}'", "choose another place, or a smaller --count")
     for group, numbers in groupby(missing, lambda number: number // FIELDS_PER_MICROSCOPE):
         yield from _make_group(config, folder, group, list(numbers), device)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -15,10 +14,10 @@ from typing import Any
 import torch
 
 from ..core.device import Device
-from ..core.errors import size_in_words
 from ..core.scans import InputError
 from ..io import write_json
 from ..io._whole import claimed, read_json, refusals_of, remove_left_behind
+from ..io._write import check_room
 from ..networks.architectures import Network
 from ..networks.recurrent_mz import NetworkConfig
 from .check import Question, Validation, ask, check_groups
@@ -237,11 +236,6 @@ def room_for(folder: ExampleFolder, gigabytes: float, wanted: int | None) -> ran
         )
     groups = range(fit if wanted is None else min(wanted, fit))
     missing = check + len(groups) * folder.group_gigabytes - folder.gigabytes
-    free = shutil.disk_usage(folder.path).free
-    if 1e9 * missing > free:
-        raise InputError(
-            f"The disk of '{folder.path}' is nearly full: the examples need "
-            f"{size_in_words(1e9 * missing)}, and {size_in_words(free)} are free; choose "
-            "another place, or a smaller --examples-gb."
-        )
+    remedy = "choose another place, or a smaller --examples-gb"
+    check_room(folder.path, 1e9 * missing, f"'{folder.path}'", remedy)
     return groups
