@@ -17,7 +17,7 @@ from qtpy.QtCore import QThreadPool
 
 from napari_recurrent_mz.core.progress import Stopped
 from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
-from napari_recurrent_mz.docks.shared import scan_source as _scan_source
+from napari_recurrent_mz.docks.shared import dock as _dock
 from napari_recurrent_mz.docks.shared.dock import Dock
 from napari_recurrent_mz.docks.shared.insides import is_open
 from napari_recurrent_mz.docks.shared.pace import Turns
@@ -70,13 +70,13 @@ def test_files_do_not_reach_a_viewer_that_is_closed(
     stack: np.ndarray,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    go_on, open_files = threading.Event(), _scan_source.open_files
+    go_on, open_files = threading.Event(), _dock.open_files
 
     def slow(*paths: Any) -> Any:
         assert go_on.wait(20)
         return open_files(*paths)
 
-    monkeypatch.setattr(_scan_source, "open_files", slow)
+    monkeypatch.setattr(_dock, "open_files", slow)
     path = write_volume(tmp_path / "s.ome.tif", stack, 0.5 * np.arange(9), 0.2)
     dock.drop([path])
     dock._viewer.close()

@@ -214,11 +214,11 @@ def test_a_file_is_opened_as_a_layer_and_chosen(make, qtbot, tmp_path: Path) -> 
     tifffile.imwrite(path, STACK, imagej=True, resolution=(1 / 0.3, 1 / 0.3), metadata=about)
     viewer = ViewerModel()
     dock = make(viewer)
-    dock.open_stack(str(path), dock.stacks.second.native)
+    dock.drop([path], dock.stacks.second.native)
     qtbot.waitUntil(lambda: dock.stacks.second.value is not None, timeout=10_000)
     assert dock.stacks.second.value is viewer.layers[0]
     assert state(dock)[0] == ""
-    dock.open_stack(str(tmp_path / "missing.tif"))
+    dock.drop([tmp_path / "missing.tif"])
     qtbot.waitUntil(lambda: "does not exist" in dock.footer.message.text(), timeout=10_000)
 
 
@@ -285,7 +285,7 @@ def test_what_a_file_contradicts_is_told(make, qtbot, tmp_path: Path) -> None:
     told = heights(0.0004 * np.arange(len(STACK)))
     path = write_ome(tmp_path / "cell.ome.tif", STACK, **told)
     dock = make(ViewerModel())
-    dock.open_stack(str(path))
+    dock.drop([path])
     qtbot.waitUntil(lambda: dock.stacks.first.value is not None, timeout=10_000)
     qtbot.wait(10)
     assert "but its OME PhysicalSizeZ is 0.4 µm" in dock.footer.message.text()

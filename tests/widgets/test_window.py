@@ -29,13 +29,16 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from files import write_ome
 from napari_recurrent_mz import Optics, ZGrid
 from napari_recurrent_mz.core.progress import Step
 from napari_recurrent_mz.docks.files import samples as _samples
 from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
 from napari_recurrent_mz.docks.shared.dock import Dock
 from napari_recurrent_mz.docks.shared.insides import camera
+from napari_recurrent_mz.docks.shared.layer_choice import LayerChoice
 from napari_recurrent_mz.engine import inference
+from napari_recurrent_mz.io import write_volume
 from napari_recurrent_mz.simulation.simulate import DEMO_OPTICS, simulate_sample
 
 PLUGIN = "napari-recurrent-mz"
@@ -422,6 +425,62 @@ def test_files_dropped_on_the_dock(dock, viewer, qtbot, tmp_path, stack) -> None
     dock.check()
     assert "pixel size is missing" in dock.ui.footer.state.text()
     assert dock.ui.footer.state.kind == "hint"
+
+
+CHOICES = {
+    "Train": ("Stack", "Second stack"),
+    "FWHM": ("Volume", "Reference"),
+    "Compare": ("Reference",),
+    "Prepare": ("Stack",),
+    "Side views": ("First volume", "Second volume", "Third volume"),
+}
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_files_dropped_on_other_docks_are_layers_that_are_chosen(
+    viewer, qtbot, quick_survey, tmp_path, stack, name
+) -> None:
+    """Where they are dropped; elsewhere on the dock, the first choice comes first."""
+    viewer.window._qt_window.resize(1280, 800)
+    paths = [tmp_path / f"{letter}.ome.tif" for letter in "abc"]
+    for path in paths:
+        write_ome(path, stack, "ZYX")
+    _, dock = open_from_menu(viewer, name)
+    chosen = {choice.accessibleName(): choice for choice in dock.findChildren(LayerChoice)}
+    first, *others = (chosen[one] for one in CHOICES[name])
+    where, keys = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+
+    def dropped(count: int, at: QPoint) -> list[str]:
+        there, mime = len(viewer.layers), QMimeData()
+        mime.setUrls([QUrl.fromLocalFile(str(path)) for path in paths[:count]])
+        event = QDropEvent(QPointF(at), Qt.DropAction.CopyAction, mime, where, keys)
+        dock.dropEvent(event)
+        qtbot.waitUntil(lambda: len(viewer.layers) == there + count, timeout=20_000)
+        return [layer.name for layer in viewer.layers[there:]]
+
+    qtbot.waitUntil(first.isVisible)
+    names = dropped(1 + len(others), QPoint(3, 3))
+    assert [choice.layer().name for choice in (first, *others)] == names
+    last = (others or [first])[-1]
+    dock.ui.findChild(QScrollArea).ensureWidgetVisible(last)
+    (name_of_one,) = dropped(1, last.mapTo(dock, last.rect().center()))
+    assert last.layer().name == name_of_one
+    assert dock.footer.message.text() == ""
+    dock.drop([tmp_path / "missing.tif"])
+    qtbot.waitUntil(lambda: "does not exist" in dock.footer.message.text(), timeout=20_000)
+
+
+def test_a_reconstruction_that_is_dropped_on_compare_is_ticked(
+    viewer, qtbot, quick_survey, tmp_path, stack
+) -> None:
+    write_ome(tmp_path / "truth.ome.tif", stack, "ZYX")
+    record = {"scans": [{"z_um": 1.0}], "method": "lmmse"}
+    write_volume(tmp_path / "made.ome.tif", stack, 0.5 * np.arange(len(stack)), 0.2, record)
+    _, dock = open_from_menu(viewer, "Compare")
+    dock.drop([tmp_path / "made.ome.tif", tmp_path / "truth.ome.tif"])
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=20_000)
+    assert dock.reference.layer().name == "truth.ome.tif"
+    assert [layer.name for layer in dock.layers.ticked()] == ["made.ome.tif"]
 
 
 @pytest.mark.parametrize(

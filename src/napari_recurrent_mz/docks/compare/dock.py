@@ -375,6 +375,17 @@ class CompareDock(Dock):
             self._reference_chosen()
         self._layers_changed()
 
+    def _take(self, layers: Sequence[Layer], at: LayerChoice | None) -> list[str]:
+        """The first is the reference if that is missing or was meant; the others are ticked."""
+        for layer in layers:
+            is_missing = self.reference.layer() is None and is_measured_stack(layer)
+            if is_missing or at is self.reference:
+                self.reference.choose(layer)
+                at = None
+            else:
+                self.layers.tick(layer)
+        return []
+
     def _reference_chosen(self) -> None:
         self.layers.offer()
         self._layers_changed()

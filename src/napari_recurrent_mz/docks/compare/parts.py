@@ -79,6 +79,11 @@ class LayerList(QListWidget):
         shown = [layer() for layer in self._shown]
         return [layer for layer in shown if layer is not None and layer in self._ticked]
 
+    def tick(self, layer: Layer) -> None:
+        """Tick a layer, if it is listed."""
+        self._ticked.add(layer)
+        self.offer()
+
     def sizeHint(self) -> QSize:  # noqa: N802
         return QSize(200, _ROW * min(max(self.count(), 2), 5) + 4)
 

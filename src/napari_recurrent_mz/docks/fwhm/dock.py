@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from napari.layers import Layer
 from qtpy.QtWidgets import QTabWidget
 
 from ...core.errors import sentence_of
@@ -15,7 +16,7 @@ from ...measure.plots.widths import AxisHistogram, profiles_figure, width_histog
 from ..shared import layers as _layers
 from ..shared.dock import Dock
 from ..shared.guard import guarded, on, on_click, telling
-from ..shared.layer_choice import is_image, lacks_step, selected_or_only
+from ..shared.layer_choice import LayerChoice, is_image, lacks_step, selected_or_only
 from ..shared.places import plane_at
 from .job import BeadPoints, FwhmJob, Measured, measure, points_um, volume_of
 from .layout import ResultsPage, SetupPage
@@ -241,6 +242,10 @@ class FwhmDock(Dock):
         self.setup.form.update(z_low=height, z_high=height)
 
     # wiring ---------------------------------------------------------------------------
+    def _take(self, layers: Sequence[Layer], at: LayerChoice | None) -> list[str]:
+        self.pages.setCurrentWidget(self.setup)
+        return super()._take(layers, at)
+
     def _choose_what_is_there(self) -> None:
         """A selected image, or the only one that is no reference, is meant."""
         form = self.setup.form

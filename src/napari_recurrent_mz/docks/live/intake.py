@@ -16,9 +16,11 @@ from ...io import z_from_name
 from ..files.reader import is_session_path
 from ..shared import drop as _drop
 from ..shared import layers as _layers
+from ..shared.dock import Dock
 from ..shared.guard import telling
-from ..shared.layer_choice import selected
+from ..shared.layer_choice import LayerChoice, selected
 from ..shared.places import plane_at
+from ..shared.scan_source import ScanSource
 from ..shared.worker import in_background
 from .files import LiveFiles
 from .layer import LiveLayer
@@ -82,7 +84,7 @@ def of_file(image: Any) -> Candidate:
     return Candidate(image.stack[0], image.name, z_um, image.pixel_um, known)
 
 
-class ScanIntake(_drop.DropTarget):
+class ScanIntake(Dock):
     """Takes images as scans for a session; before there is one, they wait for it."""
 
     pages: LivePages
@@ -91,6 +93,7 @@ class ScanIntake(_drop.DropTarget):
     files: LiveFiles
     volume: LiveLayer | None
     waiting: list[Candidate]
+    dropped_files = ScanSource.dropped_files
 
     def add_selected(self) -> None:
         """Take the layers that are selected in napari's layer list as scans."""
@@ -109,7 +112,7 @@ class ScanIntake(_drop.DropTarget):
             if self._offer_all(chosen, partial(of_layer, viewer=self._viewer), edit.value()):
                 edit.set_value(None)
 
-    def drop(self, paths: Sequence[Any]) -> None:
+    def drop(self, paths: Sequence[Any], _at: LayerChoice | None = None) -> None:
         """Read files and take them as scans; a session that was saved is opened."""
         if len(paths) == 1 and is_session_path(paths[0]):
             self.files.open_from(paths[0])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
-from napari.layers import Image
+from napari.layers import Image, Layer
 
 from ...core.arrays import AnyArray
 from ...core.scans import InputError
@@ -277,6 +277,12 @@ class PrepareDock(Dock):
         self.motion.setVisible(task == _pages.ALIGN and self.table is not None)
         self.numbers.say(numbers)
         self.check()
+
+    def _take(self, layers: Sequence[Layer], at: LayerChoice | None) -> list[str]:
+        if not self._aligns_scans():
+            return super()._take(layers, at)
+        self._viewer.layers.selection = set(layers)
+        return []
 
     def _choose_what_is_there(self) -> None:
         """Take the first stack, and for the confocal one the layer that is called so."""

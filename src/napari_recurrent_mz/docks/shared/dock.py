@@ -6,11 +6,21 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from napari.layers import Layer
 from qtpy.QtCore import QEvent, QSize, Qt, Signal  # type: ignore[attr-defined]
-from qtpy.QtGui import QColor, QKeySequence, QShortcut, QShowEvent  # type: ignore[attr-defined]
+from qtpy.QtGui import (  # type: ignore[attr-defined]
+    QColor,
+    QDragEnterEvent,
+    QDragLeaveEvent,
+    QDropEvent,
+    QKeySequence,
+    QShortcut,
+    QShowEvent,
+)
 from qtpy.QtWidgets import (
     QApplication,
     QDockWidget,
@@ -23,9 +33,13 @@ from qtpy.QtWidgets import (
 
 from ...core.progress import Step, time_in_words
 from ...core.scans import InputError
+from .drop import doubts_about, dropped_paths, said_of
+from .file_layers import Mislabelled, Opened, open_files
 from .form import tab_in_order
 from .guard import Tells, on, one_shot, reported, telling
 from .insides import is_open, talk_to_canvas, unwrapped, window_of
+from .layer_choice import LayerChoice
+from .layers import first_channels
 from .pace import Activity
 from .parts import (
     MessageLabel,
@@ -41,7 +55,7 @@ from .parts import (
     show_progress,
 )
 from .splits import Splits
-from .worker import Outcome, Run, Work, time_left
+from .worker import Outcome, Run, Work, in_background, time_left
 
 _WIDTH = 340
 _SCROLL_BAR = 14
@@ -240,6 +254,8 @@ class Dock(QWidget, Tells, metaclass=_Kept):
     # ``restyle`` are drawn again when the theme changes.
 
     ended = Signal(object)  # with the outcome of a job
+    remembers = True  # whether what is set is kept for the next start
+    dropped_files = "Let go to open these files and choose them here."
     outlives_closing = True  # whether one that a menu opened is only hidden when it is closed
     _is_from_menu = False
 
@@ -263,6 +279,7 @@ class Dock(QWidget, Tells, metaclass=_Kept):
         self.at_end: list[Callable[[], object]] = []  # the dock or the window may be gone by then
         self._then: Callable[[Any], None] | None = None
         column_of(self, self.ui)
+        self.setAcceptDrops(True)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self._choose_soon = one_shot(self, 0, self._choose_what_is_there)
         self._check_timer = one_shot(self, _CHECK_MS, self.check)  # once all has been said
@@ -416,6 +433,55 @@ class Dock(QWidget, Tells, metaclass=_Kept):
             self.say(outcome.sentence, "error")
         elif then is not None:
             then(outcome.value)
+
+    # files that are dropped -------------------------------------------------------------
+    def drop(self, paths: Sequence[Any], at: LayerChoice | None = None) -> None:
+        """Open files as layers and use them, in the choice ``at`` if that is given."""
+        self.say("Reading…")
+        self._open(list(paths), at)
+
+    def _open(
+        self,
+        paths: list[Path],
+        at: LayerChoice | None = None,
+        as_heights: Mislabelled | None = None,
+    ) -> None:
+        in_background(self, open_files, paths, as_heights, then=partial(self._opened, at))
+
+    def _opened(self, at: LayerChoice | None, opened: Opened) -> None:
+        layers = [self._viewer.add_layer(Layer.create(*one)) for one in opened.layers]
+        self.say("")
+        sentences = opened.sentences + self._take(first_channels(layers), at)
+        if sentences or doubts_about(opened.images):
+            self.say(*said_of(opened.images, sentences))
+
+    def _take(self, layers: Sequence[Layer], at: LayerChoice | None) -> list[str]:
+        """Use layers that were opened here; sentences on those that cannot be."""
+        in_sight = [one for one in self.findChildren(LayerChoice) if one.isVisibleTo(self)]
+        free = sorted(filter(QWidget.isEnabled, in_sight), key=lambda choice: choice is not at)
+        for layer in layers:
+            choice = next((one for one in free if one.offers(layer)), None)
+            if choice is not None:
+                choice.choose(layer)
+                free.remove(choice)
+        return []
+
+    def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:  # noqa: N802
+        if event is not None and dropped_paths(event.mimeData()):
+            event.setDropAction(Qt.DropAction.CopyAction)
+            event.accept()
+            self.say(self.dropped_files)
+
+    def dragLeaveEvent(self, _event: QDragLeaveEvent | None) -> None:  # noqa: N802
+        self.say("")
+
+    def dropEvent(self, event: QDropEvent | None) -> None:  # noqa: N802
+        if event is not None:
+            event.accept()
+            under = self.childAt(event.position().toPoint())
+            with telling(self):
+                at = under if isinstance(under, LayerChoice) else None
+                self.drop(dropped_paths(event.mimeData()), at)
 
     # wiring ---------------------------------------------------------------------------
     def viewer_gone(self) -> None:

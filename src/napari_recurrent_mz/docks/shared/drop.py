@@ -1,4 +1,4 @@
-"""Files that are dropped on the dock: read in a thread, then added as layers in µm."""
+"""Files that are dropped on a dock: which they are, and what is to be said of them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QMimeData, Qt
-from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
+from qtpy.QtCore import QMimeData
 
 from ...core.errors import sentence_of
 from ...core.scans import InputError
@@ -17,38 +16,8 @@ from ...io._axes import AXIS_WORDS
 from ...io._image_file import IMAGE_FILES
 from ...io._parts import contents_of
 from ...io._zarr import is_zarr
-from .dock import Dock
-from .guard import telling
 
 _DOUBTED = {"z_um": ("heights of the planes", "are"), "pixel_um": ("pixel size", "is")}
-
-
-class DropTarget(Dock):
-    """A dock on which files are dropped: it says what to do with them in :meth:`drop`."""
-
-    remembers = True  # whether what is set is kept for the next start
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.setAcceptDrops(True)
-
-    def drop(self, paths: Sequence[Any]) -> None:
-        raise NotImplementedError
-
-    def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:  # noqa: N802
-        if event is not None and dropped_paths(event.mimeData()):
-            event.setDropAction(Qt.DropAction.CopyAction)
-            event.accept()
-            self.say("Let go to use these files as scans.", "hint")
-
-    def dragLeaveEvent(self, _event: QDragLeaveEvent | None) -> None:  # noqa: N802
-        self.say("", "hint")
-
-    def dropEvent(self, event: QDropEvent | None) -> None:  # noqa: N802
-        if event is not None:
-            event.accept()
-            with telling(self):
-                self.drop(dropped_paths(event.mimeData()))
 
 
 def dropped_paths(mime: QMimeData | None) -> list[Path]:

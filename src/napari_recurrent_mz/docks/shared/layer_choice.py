@@ -68,9 +68,13 @@ class LayerChoice(QComboBox):
     def layer(self) -> Any:
         return self._chosen() if self._chosen is not None else None
 
+    def offers(self, layer: Layer) -> bool:
+        """Whether a layer can be chosen."""
+        return any(other() is layer for other in self._offered)
+
     def choose(self, layer: Layer | None) -> None:
         """Choose a layer that is offered, or none."""
-        if layer is not None and all(other() is not layer for other in self._offered):
+        if layer is not None and not self.offers(layer):
             return
         before = self.layer()
         self._chosen = None if layer is None else weakref.ref(layer)

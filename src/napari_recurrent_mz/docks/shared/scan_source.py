@@ -18,17 +18,17 @@ from ...core.errors import InputError, if_possible
 from ...core.optics import Optics
 from ...io import spaced_heights
 from . import layers as _layers
-from .drop import DropTarget, doubts_about, said_of
-from .file_layers import HeightsButton, Mislabelled, Opened, open_files
+from .dock import Dock
+from .drop import said_of
+from .file_layers import HeightsButton, Mislabelled, Opened
 from .form import FormPanel, asked
 from .guard import on
-from .layer_choice import on_list_changes, scans_like, selected
+from .layer_choice import LayerChoice, on_list_changes, scans_like, selected
 from .layer_size import SizeButton
 from .optics_panel import OpticsPanel
 from .parts import Palette, add_parts, push_button
 from .repairs import Repairs
 from .scan_table import Row, ScanTable, layers_of, rows_of
-from .worker import in_background
 
 _LIST = 1  # of the two ways to choose planes
 _ALL_PLANES_UP_TO = 6
@@ -254,11 +254,12 @@ class ScanParts:
         return column
 
 
-class ScanSource(DropTarget):
+class ScanSource(Dock):
     """A dock that fills its ``scan_parts`` from layers and files, after :meth:`connect_scans`."""
 
     scan_parts: ScanParts
     takes_times = False  # whether time-lapses can be scans
+    dropped_files = "Let go to use these files as scans."
 
     def connect_scans(self) -> None:
         """Wire the parts to the viewer."""
@@ -284,33 +285,27 @@ class ScanSource(DropTarget):
 
     def add_layers(self, layers: Iterable[Layer]) -> None:
         """Put layers in the table; a longer stack offers its planes instead."""
-        sentences = self._add_all(layers)
+        sentences = self._take(_layers.first_channels(list(layers)))
         if sentences:
             self.say(*said_of([], sentences))
 
-    def _add_all(self, layers: Iterable[Layer]) -> list[str]:
-        """Put layers in the table; sentences on those that cannot be."""
+    def _take(self, layers: Sequence[Layer], at: LayerChoice | None = None) -> list[str]:
+        """Put layers in the table, unless a choice is meant; sentences on those that cannot be."""
+        if at is not None:
+            return super()._take(layers, at)
         sentences = []
-        for layer in _layers.first_channels(list(layers)):
+        for layer in layers:
             try:
                 self._add_layer(_layers.check_scan_layer(layer, times=self.takes_times))
             except InputError as error:
                 sentences.append(str(error))
         return sentences
 
-    def drop(self, paths: Sequence[Any]) -> None:
-        """Read files and use them as scans, as a drop on the dock does."""
-        self.say("Reading…", "hint")
-        self._open(list(paths))
-
-    def _open(self, paths: list[Path], as_heights: Mislabelled | None = None) -> None:
-        in_background(self, open_files, paths, as_heights, then=self._opened)
-
     def _open_as_heights(self, one: Mislabelled) -> None:
         """Its channels or time points are the planes of a z-stack."""
         self.say("Reading…", "hint")
         self.scan_parts.heights.offer(None)
-        self._open([Path(one.path)], one)
+        self._open([Path(one.path)], as_heights=one)
 
     def _add_layer(self, layer: Image) -> None:
         table = self.scan_parts.table.scans
@@ -350,7 +345,8 @@ class ScanSource(DropTarget):
         """Whoever opens the dock with images selected means them; others are told nothing."""
         # Of several scans that were added at once, napari selects the last.
         chosen = selected(self._viewer)
-        self._add_all(scans_like(chosen[0], self._viewer.layers) if len(chosen) == 1 else chosen)
+        alike = scans_like(chosen[0], self._viewer.layers) if len(chosen) == 1 else chosen
+        self._take(_layers.first_channels(alike))
 
     def _add_selected(self) -> None:
         chosen = selected(self._viewer)
@@ -374,12 +370,8 @@ class ScanSource(DropTarget):
         others = self.scan_parts.table.scans.take_stack(image, rows)
         self.say(_UNTICKED if others else "", "hint")
 
-    def _opened(self, opened: Opened) -> None:
-        added = [self._viewer.add_layer(Layer.create(*one)) for one in opened.layers]
-        self.say("", "hint")
-        sentences = opened.sentences + self._add_all(added)
-        if sentences or doubts_about(opened.images):
-            self.say(*said_of(opened.images, sentences))
+    def _opened(self, at: LayerChoice | None, opened: Opened) -> None:
+        super()._opened(at, opened)
         if opened.mislabelled:
             self.scan_parts.heights.offer(opened.mislabelled[0])
 

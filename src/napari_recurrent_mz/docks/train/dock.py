@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from matplotlib.figure import Figure
-from napari.layers import Image, Layer
+from napari.layers import Image
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QFileDialog
 
@@ -28,8 +28,6 @@ from ...measure.plots import Draw, Ink, open_axes
 from ..shared import layers as _layers
 from ..shared import settings as _settings
 from ..shared.dock import Dock
-from ..shared.drop import said_of
-from ..shared.file_layers import Opened, open_files
 from ..shared.file_names import common_name, file_stem
 from ..shared.form import DataForm, as_named, asked, typed_path
 from ..shared.guard import emit_alive, on, telling
@@ -45,7 +43,7 @@ from ..shared.method_panel import MethodPanel, own_models
 from ..shared.optics_panel import OpticsPanel
 from ..shared.parts import name_button, push_button
 from ..shared.plot_canvas import PlotCanvas
-from ..shared.worker import Outcome, in_background
+from ..shared.worker import Outcome
 
 ENDING = ".safetensors"
 _FULL = "A full z-stack, finely sampled: the network learns to rebuild its planes"
@@ -364,24 +362,7 @@ class TrainDock(Dock):
             self, "Open a z-stack", self._folder, f"Stacks ({kinds});;All files (*)"
         )
         if path:
-            self.open_stack(path, choice)
-
-    def open_stack(self, path: str, choice: LayerChoice | None = None) -> None:
-        """Read a file, add it as a layer, and choose it."""
-        target = choice or self.stacks.first.native
-        self.footer.say("Reading…", "hint")
-        in_background(
-            self,
-            open_files,
-            [Path(path)],
-            then=lambda opened: self._opened(opened, target),
-        )
-
-    def _opened(self, opened: Opened, choice: LayerChoice) -> None:
-        added = [self._viewer.add_layer(Layer.create(*one)) for one in opened.layers]
-        for layer in added[:1]:
-            choice.choose(layer)
-        self.say(*said_of(opened.images, opened.sentences))
+            self.drop([path], choice)
 
     def _browse(self) -> None:
         path, _ = QFileDialog.getSaveFileName(
