@@ -16,7 +16,7 @@ from napari.qt.threading import WorkerBase
 from qtpy.compat import isalive
 from qtpy.QtCore import QPoint, QThreadPool
 from qtpy.QtGui import QImage
-from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit
+from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QFileDialog, QLineEdit
 
 from files import heights, write_ome
 from napari_recurrent_mz import Optics
@@ -208,13 +208,14 @@ def test_the_one_measured_stack_is_chosen_also_when_it_comes_later(make, qtbot) 
     assert dock.chosen == []
 
 
-def test_a_file_is_opened_as_a_layer_and_chosen(make, qtbot, tmp_path: Path) -> None:
+def test_a_file_is_opened_as_a_layer_and_chosen(make, qtbot, tmp_path: Path, monkeypatch) -> None:
     path = tmp_path / "mine.tif"
     about = {"axes": "ZYX", "spacing": 0.5, "unit": "um"}
     tifffile.imwrite(path, STACK, imagej=True, resolution=(1 / 0.3, 1 / 0.3), metadata=about)
     viewer = ViewerModel()
     dock = make(viewer)
-    dock.drop([path], dock.stacks.second.native)
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(path), ""))
+    dock.stacks.second.native.wants_file.emit()
     qtbot.waitUntil(lambda: dock.stacks.second.value is not None, timeout=10_000)
     assert dock.stacks.second.value is viewer.layers[0]
     assert state(dock)[0] == ""

@@ -438,7 +438,7 @@ class Dock(QWidget, Tells, metaclass=_Kept):
     def drop(self, paths: Sequence[Any], at: LayerChoice | None = None) -> None:
         """Open files as layers and use them, in the choice ``at`` if that is given."""
         self.say("Reading…")
-        self._open(list(paths), at)
+        self._open(list(map(Path, paths)), at)
 
     def _open(
         self,
