@@ -26,6 +26,7 @@ from demo_devices import SomebodyElse, demo_core
 from files import write_ome
 from napari_recurrent_mz import Optics, Scan, Session, ZGrid, reconstruct
 from napari_recurrent_mz.acquisition import (
+    Ended,
     PlaneRefined,
     simulated_microscope,
     simulated_sample,
@@ -33,7 +34,7 @@ from napari_recurrent_mz.acquisition import (
 )
 from napari_recurrent_mz.docks.demo import windows as _live_demo
 from napari_recurrent_mz.docks.live import sources as _live_sources
-from napari_recurrent_mz.docks.live.dock import LiveDock
+from napari_recurrent_mz.docks.live.dock import LiveDock, run_over
 from napari_recurrent_mz.docks.live.sources import FOLDER, MICRO_MANAGER, MICROSCOPE
 from napari_recurrent_mz.docks.live.work import Add, LiveWork, Started
 from napari_recurrent_mz.docks.shared.layers import METADATA_KEY, um_scale_and_place
@@ -573,6 +574,27 @@ def test_connect_takes_the_core_of_napari_micromanager_and_not_the_simulator(
     assert dock.scope.microscope().core is core
     assert dock.setup.sources.state.text() == "Camera and Z."
     assert dock.scope.optics is None
+
+
+def test_what_was_wrong_is_gone_once_the_microscope_is_connected(
+    make: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dock = make(starts=False)
+    core = demo_core()
+    plugin = SimpleNamespace(get_core=lambda: core)
+    monkeypatch.setitem(sys.modules, "napari_micromanager", plugin)
+    dock.setup.sources.form.source.value = MICROSCOPE
+    dock.connect_microscope(MICRO_MANAGER)
+    said = dock.footer.message
+    qtbot.waitUntil(lambda: "limits of z are missing" in said.text(), timeout=_PATIENCE_MS)
+    connect_micromanager(dock, qtbot, core, monkeypatch)
+    assert said.text() == ""
+
+
+def test_why_a_run_has_ended_is_said_once() -> None:
+    why = "The focus drive is another one: connect again."
+    place = "Where the stage stands cannot be read."
+    assert run_over(Ended("failed", why, f"{why} {place}", 2)) == f"{why} {place}"
 
 
 def test_while_somebody_else_uses_the_microscope_the_dock_says_so_and_nothing_moves(

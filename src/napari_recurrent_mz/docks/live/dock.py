@@ -66,7 +66,7 @@ def run_over(ended: Ended) -> str:
     """How an automatic run ended; the verdict itself stands over the plots."""
     by_itself = f"The run has stopped by itself after {counted(ended.scans, 'scan')}."
     why = by_itself if ended.reason == "converged" else ended.sentence
-    return f"{why} {ended.stage}".strip()
+    return f"{why} {ended.stage.removeprefix(f'{why} ')}".strip()  # it may say why, too
 
 
 def start_again(count: int) -> str:
@@ -187,6 +187,7 @@ class LiveDock(ScanIntake):
     def connect_microscope(self, which: str) -> None:
         """Connect to Micro-Manager ("micro-manager") or to a simulated microscope ("simulated")."""
         self.setup.sources.form.microscope.value = which
+        self.say("")
         self.scope.connect_to(which)
 
     def take_scan(self, *, suggested: bool = False) -> None:
