@@ -15,7 +15,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from napari.layers._layer_actions import _split_stack
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QApplication, QFileDialog
 from scipy.ndimage import gaussian_filter
 
 import makers
@@ -150,6 +150,24 @@ def test_both_colours_of_a_stack_become_volumes_at_once(
     told = dock.footer.message.toolTip().splitlines()
     for name in ("DAPI", "CY3"):  # how far each can be believed
         assert any(line.startswith(f"“{name} · Linear MMSE”: Expected error") for line in told)
+
+
+def test_what_comes_beside_two_colours_is_not_added_to_their_light(
+    dock: ReconstructDock, tmp_path: Path, qtbot: Any, run_to_end: Any
+) -> None:
+    opened(dock, two_colours(tmp_path))
+    run_to_end(dock)
+    made = results(dock)
+    dock.add_interpolation()
+    qtbot.waitUntil(lambda: dock.run is None, timeout=20_000)
+    names = [layer.name for layer in dock._viewer.layers if layer.visible]
+    assert names == ["DAPI · Linear interpolation", "CY3 · Linear interpolation"]
+    assert not any(layer.visible for layer in made)
+    assert "hidden" in dock.footer.message.text()
+    dock.copy_methods()
+    first, second = QApplication.clipboard().text().split("\n\n")
+    assert first.startswith("DAPI · Linear MMSE: A volume of 7 planes")
+    assert second.startswith("CY3 · Linear MMSE: A volume of 7 planes")
 
 
 def test_what_is_said_of_many_volumes_leaves_room_for_the_form(

@@ -336,6 +336,8 @@ def light_notes(
     if len(changed) == 1 and len(scans) > 2:
         gain = float(uneven.gains[changed[0]])
         which, others = named(scans[changed[0]]), "the scans beside it"
+        if not uneven.is_sure:
+            others += f", or {'more' if gain < 1 else 'less'} in one of these"
     else:
         gain = float(uneven.gains[least] / uneven.gains[most])
         which, others = named(scans[least]), named(scans[most])

@@ -7,7 +7,7 @@ brighter or darker than the others predict still shows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,7 @@ class UnevenLight:
 
     gains: Array  # (M,), exactly 1 where nothing is to be changed
     offset: float
+    is_sure: bool = True  # whether no scan beside it can be what differs instead
 
     def evened(self, pixels: FloatArray, index: int) -> FloatArray:
         """The pixels of a scan with the light that all should have."""
@@ -47,7 +48,8 @@ def uneven_light(scans: Scans, optics: Optics | None) -> UnevenLight | None:
         likely = min(by_structure, key=lambda number: by_structure[number].misfit, default=None)
         if likely is None or not by_structure[likely].is_certain:
             return None
-        return _of_one(stack, likely, by_structure[likely].gain, dark)
+        one = _of_one(stack, likely, by_structure[likely].gain, dark)
+        return replace(one, is_sure=False)
     if np.ptp(np.log(totals)) <= _ALIKE_TOTALS:
         return None
     gains = totals / np.sort(totals)[len(totals) // 2]

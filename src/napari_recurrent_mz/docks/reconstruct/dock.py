@@ -323,7 +323,8 @@ class ReconstructDock(ScanSource):
                 " Its scans are drawn in pixels, not µm: hide them, or give them their size."
             )
         if result.hides_scans:
-            sentence += " The scans are hidden: they would shine through."
+            what = "volume it is of is hidden: it" if result.is_beside else "scans are hidden: they"
+            sentence += f" The {what} would shine through."
         channels = len(self.ui.channels.used())
         if result.layer is self._preview and channels > 1:
             sentence += f" It is of one channel: Reconstruct makes all {channels}."
@@ -379,7 +380,10 @@ class ReconstructDock(ScanSource):
         clipboard = QApplication.clipboard()
         assert clipboard is not None  # an application always has one
         with telling(self):
-            clipboard.setText("\n\n".join(methods_paragraph(known_metadata(x)) for x in layers))
+            paragraphs = {layer.name: methods_paragraph(known_metadata(layer)) for layer in layers}
+            if len(paragraphs) > 1:
+                paragraphs = {name: f"{name}: {text}" for name, text in paragraphs.items()}
+            clipboard.setText("\n\n".join(paragraphs.values()))
             self.say("The paragraph is on the clipboard.", "done")
 
     # wiring -------------------------------------------------------------------------

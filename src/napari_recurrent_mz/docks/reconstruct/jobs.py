@@ -79,7 +79,7 @@ def interpolation_beside(ui: ReconstructLayout, volume: Image, made: VolumeJob) 
     title = ui.method.title("linear")
     name = f"{volume.name.partition(' · ')[0]} · {title}"
     look = {**look_of(volume), "contrast_limits": volume.contrast_limits}
-    return Planned(replace(made, recipe=recipe), name, volume, look, title)
+    return Planned(replace(made, recipe=recipe), name, volume, look, title, (volume,))
 
 
 def put_beside(

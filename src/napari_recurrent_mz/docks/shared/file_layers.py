@@ -215,7 +215,10 @@ def check_channels(content: Content) -> None:
     count = content.length("C")
     if count > MOST_CHANNELS:
         name = Part(content.path, content.inside).name
-        heights = ": if they are heights, drop the file on the Reconstruct dock and say so"
+        heights = (
+            ": if they are heights, drop the file on the Reconstruct dock and press the button "
+            "that says so"
+        )
         remedy = (
             heights if content.length("Z") == 1 else ": save those you need in a file of their own"
         )

@@ -105,7 +105,9 @@ def _repair(dock: Any, kind: int) -> None:
         names = listed([f"“{pair[1].name}”" for pair in pairs])
         dock.say(f"{names} in place of your own, which stays as it is.", "done")
 
-    in_background(dock, _repaired, kind, scans, parts.optics.optics(), then=swap)
+    optics = parts.optics.optics()
+    dock.say("Making scans without this fault…", "hint")
+    in_background(dock, _repaired, kind, scans, optics, then=swap)
 
 
 def _repaired(kind: int, scans: Sequence[Scan], optics: Optics) -> dict[int, RepairedScan]:
