@@ -267,13 +267,13 @@ class LinearEstimate:
         """
         return self.tensor(z_um).cpu().numpy()
 
-    def error_along(self, heights_um: Heights, *, as_trained: bool = False) -> FloatArray:
+    def error_along(self, heights_um: Heights) -> FloatArray:
         """:meth:`expected_error` at the height of every pixel of a surface, float32 (Y, X)."""
         nodes = height_nodes(heights_um, self.optics.depth_of_field_um)
-        error = np.interp(heights_um, nodes, self.expected_error(nodes, as_trained=as_trained))
+        error = np.interp(heights_um, nodes, self.expected_error(nodes))
         return error.astype(np.float32)
 
-    def expected_error(self, z_um: npt.ArrayLike, *, as_trained: bool = False) -> Array:
+    def expected_error(self, z_um: npt.ArrayLike) -> Array:
         """Expected error of the planes at ``z_um``, before seeing them.
 
         C(k, 0) − bᵀ (A + σ² I)⁻¹ b, summed over the frequency plane with the power
@@ -283,9 +283,6 @@ class LinearEstimate:
         ----------
         z_um : array_like, shape (T,)
             Heights, in micrometres.
-        as_trained : bool, optional
-            For a confocal target, the smaller one that the bundled network learned to take for its
-            unit: by covariances over the range of the scans, among those of the whole table.
 
         Returns
         -------
@@ -296,9 +293,8 @@ class LinearEstimate:
         optics, table, target = self.optics, self.table, self.target
         targets, cross, own = real_values(z_um, "The list of heights"), table, table
         if target != "widefield":
-            of = covariance_table(optics, float(np.ptp(self.scan_z_um))) if as_trained else table
-            cross = table_between(optics, of, "widefield", target)
-            own = table_between(optics, of, target, target)
+            cross = table_between(optics, table, "widefield", target)
+            own = table_between(optics, table, target, target)
         a, b = _normal_equations(table, cross, optics, self.scan_z_um, targets, SIGMA2)
         solved = np.linalg.solve(a[None], b[..., None])[..., 0]
         # Beyond the cut-off there is neither signal nor covariance, only noise.

@@ -167,12 +167,8 @@ class NetworkInputs:
     def _error(self, z_um: Heights) -> torch.Tensor:
         """Expected error of the linear estimate of planes or a surface, to go with (T, 1, Y, X)."""
         if is_surface(z_um):
-            return torch.from_numpy(self.linear.error_along(z_um, as_trained=True)).to(self.device)[
-                None, None
-            ]
-        return uploaded(
-            self.linear.expected_error(z_um, as_trained=True)[:, None, None, None], self.device
-        )
+            return torch.from_numpy(self.linear.error_along(z_um)).to(self.device)[None, None]
+        return uploaded(self.linear.expected_error(z_um)[:, None, None, None], self.device)
 
     def _skip_and_extra(
         self, whole: PlaneParts, linear: torch.Tensor, unit: torch.Tensor, at: Any
