@@ -176,6 +176,23 @@ def test_an_untrained_network_answers_as_the_linear_estimate_and_learns(
     assert np.mean(losses[-10:]) < np.mean(losses[:10])
 
 
+def test_some_scans_enter_again(some_sets: list[Sets]) -> None:
+    """Those that do come with their distances, and all the others are there."""
+    examples = ExampleConfig(crop=48, repeated_share=1.0)
+    config = TrainConfig(network=NETWORK, examples=examples)
+    ring = Ring(dict.fromkeys(range(1, 6), 8), CPU)
+    for sets in some_sets:
+        ring.add(sets)
+    batch = ring.draw(config, 4, np.random.default_rng(2), {3: 1.0})
+    images, distances = batch.inputs.scans[:, :, 0], batch.inputs.scans[:, :, 1, 0, 0]
+    assert 4 <= images.shape[1] <= 6
+    for example, heights in zip(images, distances, strict=True):
+        unlike = {
+            (image.numpy().tobytes(), float(z)) for image, z in zip(example, heights, strict=True)
+        }
+        assert len(unlike) == len(heights.unique()) == 3
+
+
 def test_what_a_network_makes_goes_with_its_view(some_sets: list[Sets]) -> None:
     """Turned and flipped inputs come with the truth turned and flipped alike."""
     sets = some_sets[1]

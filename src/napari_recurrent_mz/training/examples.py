@@ -54,6 +54,8 @@ class ExampleConfig:
     order : str
         How the scans enter: ``random``; by ``depth``, the lowest first; or by ``distance``
         to the target plane, the farthest first (paper, Fig. S6).
+    repeated_share : float
+        Share of the batches from a folder in which one to three scans enter again (paper, Fig. 7).
     """
 
     crop: int = 128
@@ -69,6 +71,7 @@ class ExampleConfig:
     sparse_share: float = 0.4
     variants: int = 0
     order: str = "random"
+    repeated_share: float = 0.0
 
     def __post_init__(self) -> None:
         check_choice("order of the scans", self.order, ORDERS)
@@ -139,7 +142,7 @@ class View:
     turned: bool = False  # rows become columns
     flipped_rows: bool = False
     flipped_columns: bool = False
-    order: torch.Tensor | None = None  # (M,), in which the scans enter
+    order: torch.Tensor | None = None  # (M,), in which the scans enter, or more if some do again
     by: str = "random"  # or an order of ORDERS, in place of that
 
     @classmethod
@@ -173,9 +176,9 @@ class View:
         return values.flip(axes) if axes else values
 
     def entering(self, distance: torch.Tensor) -> torch.Tensor | None:
-        """Which scan enters when, (N, M), by their distances (N, M), target − scan."""
+        """Which scan enters when, (N, M) or more, by their distances (N, M), target − scan."""
         if self.by == "random":
-            return None if self.order is None else self.order.expand_as(distance)
+            return None if self.order is None else self.order.expand(len(distance), -1)
         key = distance if self.by == "depth" else distance.abs()
         return key.argsort(dim=1, descending=True)
 

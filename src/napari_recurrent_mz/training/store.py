@@ -80,6 +80,10 @@ class Ring:
         index = torch.randint(self.filled(count), (size,), generator=generator, device=device)
         target = torch.randint(targets, (size,), generator=generator, device=device)
         order = torch.randperm(count, generator=generator, device=device)
+        if rng.random() < config.examples.repeated_share:
+            again = (int(rng.integers(1, 4)),)
+            repeated = torch.randint(count, again, generator=generator, device=device)
+            order = torch.cat([order, repeated])
         view = View.random(rng, sets.images.shape[-2:], config.examples, order)
         whole = config.loss.sees_images
         return sets.examples(config.network, index, target, view, whole=whole)
