@@ -30,7 +30,8 @@ from .revive import Dead, Revived, bring_back, watched
 from .sets import making_device
 
 _SHOWN = 8  # batches that a network is shown to see what is dead in it
-_JUDGEMENTS = 20  # of a run that takes a given time
+_SAVED = 20  # times, of a run that takes a given time; it is judged as often at most
+_TRAINED = 9.0  # times as long as a judgement takes, between two
 _QUEUED = 50  # steps that a GPU is told of at most before its results are waited for
 
 Source = Callable[[int, int, int], Batch]
@@ -116,7 +117,8 @@ class Trainer:
     def _run(self) -> Iterator[TrainingStep]:
         config, losses = self.config, list[torch.Tensor]()
         self._began = time.monotonic()
-        first = judged = part = self.part
+        first = judged = kept = part = self.part
+        apart = 1 / _SAVED
         stream = ahead(self._batch, self.step, None if self.minutes else config.steps)
         try:
             while part < 1:
@@ -124,16 +126,20 @@ class Trainer:
                 if self.step % _QUEUED == 0:
                     losses[-1].item()
                 part = self.part
-                saved = due = part >= 1 or (self.minutes and part - judged >= 1 / _JUDGEMENTS)
                 if self.minutes is None:
-                    due = due or self.step % config.validate_every == 0
-                    saved = saved or self.step % config.checkpoint_every == 0
+                    due = part >= 1 or self.step % config.validate_every == 0
+                    saved = part >= 1 or self.step % config.checkpoint_every == 0
+                else:
+                    due = part >= 1 or part - judged >= apart
+                    saved = due or part - kept >= 1 / _SAVED
                 gain, words = None, ""
                 if due:
                     gain, words = self._validate(float(torch.stack(losses).mean()))
-                    losses, judged = losses[-1:], part
+                    losses, judged = losses[-1:], self.part
+                    apart = max(1 / _SAVED, _TRAINED * (judged - part))
                 if saved:
                     self._save()
+                    kept = part
                 left = (time.monotonic() - self._began) * max(1 - part, 0) / (part - first)
                 steps = round(self.step / part)
                 yield TrainingStep(self.step, steps, losses[-1], gain, left, words)
