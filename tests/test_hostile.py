@@ -252,7 +252,7 @@ def test_on_a_full_disk_nothing_is_lost_and_nothing_left(full_disk: Path, name: 
 
 def test_on_a_full_disk_no_field_is_there_in_part(full_disk: Path) -> None:
     config = PoolConfig(planes=8, size=64)  # 64 kB each
-    with pytest.raises(InputError, match="may need .* but its disk has"):
+    with pytest.raises(InputError, match=r"may need .* but its disk has"):
         list(make_fields(config, full_disk / "pool", 20))
     steps = make_fields(config, full_disk / "pool", 3)
     next(steps)
