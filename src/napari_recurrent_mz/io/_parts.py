@@ -105,7 +105,10 @@ def check_readable(path: str | os.PathLike[str]) -> Path:
         raise InputError(f"'{path}' does not exist: check the name and the folder.")
     if path.is_dir():
         if not is_zarr(path):
-            raise InputError(f"'{path}' is a folder: give image files or an OME-Zarr folder.")
+            raise InputError(
+                f"'{path}' is a folder: give its image files, or an OME-Zarr folder. All images of "
+                "a folder are for recurrent-mz batch."
+            )
     elif not os.access(path, os.R_OK):
         raise InputError(f"'{path}' cannot be read: you lack the permission.")
     return path

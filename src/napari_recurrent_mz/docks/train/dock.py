@@ -115,9 +115,10 @@ def outcome_words(outcome: dict[str, Any], path: Path) -> tuple[str, str]:
             f"“{outcome['from']}” as they were ({before:+.2f} dB over linear MMSE).",
             "warning",
         )
+    digits = 2 if best - before >= 0.01 else 4
     return (
-        f"“{path.name}” is saved and among the models of the Reconstruct dock: {best:+.2f} dB over "
-        f"linear MMSE on the held-out quarter, {before:+.2f} dB before.",
+        f"“{path.name}” is saved and among the models of the Reconstruct dock: {best:+.{digits}f} "
+        f"dB over linear MMSE on the held-out quarter, {before:+.{digits}f} dB before.",
         "done",
     )
 
