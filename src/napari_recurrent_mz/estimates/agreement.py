@@ -96,15 +96,15 @@ def light_by_structure(scans: Scans, optics: Optics) -> dict[int, OtherLight]:
         return {}
     inner = np.argsort(stack.z_um)[1:-1].tolist()
     misfit = _misfit_by_light(LinearEstimate(stack, optics), inner)
-    found = {}
+    found, as_is = {}, misfit.sum()
     for number in inner:
         own, shared = misfit[number, number], misfit[number].sum()
-        if own > 0 and shared < own:
+        if as_is > 0 and own > 0 and shared < own:
             # Times so much, with the others as they are, all agree best.
             times = 1 - shared / own
             of_all = (len(misfit) - 1 + times) / len(misfit)
-            left = (misfit.sum() - shared**2 / own) / of_all**2
-            found[number] = OtherLight(float(1 / times), float(left / misfit.sum()))
+            left = (as_is - shared**2 / own) / of_all**2
+            found[number] = OtherLight(float(1 / times), float(left / as_is))
     return found
 
 

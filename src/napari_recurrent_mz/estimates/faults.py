@@ -56,10 +56,13 @@ def uneven_light(scans: Scans, optics: Optics | None) -> UnevenLight | None:
     different = np.flatnonzero(np.abs(np.log(gains)) > _ALIKE_TOTALS / 2).tolist()
     if len(different) > 1:
         return UnevenLight(gains, dark)
-    # Totals are counted from the background, which is light, too: coarse structure tells more.
+    # Totals are counted from the background, which is light, too: coarse structure, where it says
+    # the same, tells more of how much.
     (number,) = different
-    if number in by_structure:
-        return _of_one(stack, number, by_structure[number].gain, dark)
+    light = by_structure.get(number)
+    alike = np.log(light.gain) * np.sign(np.log(gains[number])) if light is not None else 0.0
+    if light is not None and alike > _ALIKE_TOTALS / 2:
+        return _of_one(stack, number, light.gain, dark)
     return UnevenLight(np.where(np.arange(len(gains)) == number, gains, 1.0), dark)
 
 
