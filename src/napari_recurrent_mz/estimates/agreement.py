@@ -71,8 +71,8 @@ def exchanged_heights(scans: Scans, optics: Optics) -> tuple[int, int] | None:
     for pair in pairs:
         z_um = as_stated.copy()
         z_um[list(pair)] = as_stated[list(reversed(pair))]
-        misfits.append(_misfit(estimate, leave_one_out(estimate, z_um)))
-    best, stated = int(np.argmin(misfits)), _misfit(estimate, leave_one_out(estimate, as_stated))
+        misfits.append(_misfit(estimate, _leave_one_out(estimate, z_um)))
+    best, stated = int(np.argmin(misfits)), _misfit(estimate, _leave_one_out(estimate, as_stated))
     return pairs[best] if misfits[best] < _FAR_BETTER * stated else None
 
 
@@ -144,7 +144,7 @@ def _better(stack: ScanStack, found: Array, optics: Optics) -> Array | None:
     """The displacements with that of one more scan, or its rest, which then agree best; or None."""
     unit_px = max(1.0, optics.resolution_um / optics.pixel_um)
     estimate = _in_line(stack, found, optics)
-    predicted = leave_one_out(estimate, stack.z_um)
+    predicted = _leave_one_out(estimate, stack.z_um)
     tried = []
     for number in np.argsort(stack.z_um)[1:-1]:
         further = found.copy()
@@ -156,7 +156,7 @@ def _better(stack: ScanStack, found: Array, optics: Optics) -> Array | None:
     if not tried:
         return None
     others = [_in_line(stack, one, optics) for one in tried]
-    misfits = [_misfit(other, leave_one_out(other, stack.z_um)) for other in others]
+    misfits = [_misfit(other, _leave_one_out(other, stack.z_um)) for other in others]
     best = int(np.argmin(misfits))
     return tried[best] if misfits[best] < _BETTER * _misfit(estimate, predicted) else None
 
@@ -168,7 +168,7 @@ def _in_line(stack: ScanStack, shift_px: Array, optics: Optics) -> LinearEstimat
     return LinearEstimate(ScanStack(np.stack(images), stack.z_um), optics)
 
 
-def leave_one_out(estimate: LinearEstimate, z_um: Array) -> FloatArray:
+def _leave_one_out(estimate: LinearEstimate, z_um: Array) -> FloatArray:
     """Each scan, (M, Y, X), as the others predict it if these are their heights, (M,)."""
     every = np.arange(len(z_um))
     weights = np.zeros((len(every), len(every), len(estimate.table.k)))

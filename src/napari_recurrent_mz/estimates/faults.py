@@ -43,6 +43,8 @@ def uneven_light(scans: Scans, optics: Optics | None) -> UnevenLight | None:
     """How the light of scans in any order differs; None if it does not, or none can tell."""
     stack = stack_of(scans)
     totals, dark = _totals(stack.images)
+    if totals is not None and np.ptp(np.log(totals)) <= _ALIKE_TOTALS:
+        return None
     by_structure = {} if optics is None else light_by_structure(stack, optics)
     if totals is None:
         likely = min(by_structure, key=lambda number: by_structure[number].misfit, default=None)
@@ -50,8 +52,6 @@ def uneven_light(scans: Scans, optics: Optics | None) -> UnevenLight | None:
             return None
         one = _of_one(stack, likely, by_structure[likely].gain, dark)
         return replace(one, is_sure=False)
-    if np.ptp(np.log(totals)) <= _ALIKE_TOTALS:
-        return None
     gains = totals / np.sort(totals)[len(totals) // 2]
     different = np.flatnonzero(np.abs(np.log(gains)) > _ALIKE_TOTALS / 2).tolist()
     if len(different) > 1:
@@ -59,10 +59,10 @@ def uneven_light(scans: Scans, optics: Optics | None) -> UnevenLight | None:
     # Totals are counted from the background, which is light, too: coarse structure, where it says
     # the same, tells more of how much.
     (number,) = different
-    light = by_structure.get(number)
-    alike = np.log(light.gain) * np.sign(np.log(gains[number])) if light is not None else 0.0
-    if light is not None and alike > _ALIKE_TOTALS / 2:
-        return _of_one(stack, number, light.gain, dark)
+    if number in by_structure:
+        gain = by_structure[number].gain
+        if np.log(gain) * np.sign(np.log(gains[number])) > _ALIKE_TOTALS / 2:
+            return _of_one(stack, number, gain, dark)
     return UnevenLight(np.where(np.arange(len(gains)) == number, gains, 1.0), dark)
 
 
