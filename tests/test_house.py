@@ -175,12 +175,14 @@ def test_docks_know_nothing_of_each_other() -> None:
     assert not found
 
 
-@pytest.mark.parametrize("dock", ["reconstruct", "surface", "live"])
-def test_a_dock_opens_without_the_libraries_that_compute(dock: str) -> None:
+@pytest.mark.parametrize(
+    "module", ["reconstruct.dock", "surface.dock", "live.dock", "files.samples"]
+)
+def test_docks_and_samples_open_without_the_libraries_that_compute(module: str) -> None:
     """They load in a thread, or with the button that needs them; the window would stand still."""
     code = (
         "import sys, napari._qt.qt_main_window, magicgui.widgets; known = set(sys.modules)\n"
-        f"import {PACKAGE}.docks.{dock}.dock\n"
+        f"import {PACKAGE}.docks.{module}\n"
         "slow = {'torch', 'scipy.ndimage', 'skimage.filters', 'pywt', 'matplotlib', 'pandas'}\n"
         "assert not slow & (set(sys.modules) - known), slow & (set(sys.modules) - known)"
     )

@@ -67,7 +67,8 @@ def _without_window(output: str, network: NetworkOptions) -> None:
     from ..engine.inference import Plane
     from ..measure.evaluation import evaluate
     from ..networks.weights import load_model
-    from ..simulation.simulate import DEMO_SCANS_UM, demo_sample
+    from ..simulation import DEMO_SCANS_UM
+    from ..simulation.simulate import demo_sample
 
     path, method = check_output(output), METHODS[0]
     model, sample = load_model(network.model), demo_sample()

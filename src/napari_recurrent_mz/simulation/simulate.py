@@ -8,7 +8,7 @@ field of view and of the grid is there as in a real stack. Lengths are in microm
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -338,7 +338,6 @@ def quantile(stack: torch.Tensor, every: int, share: float) -> torch.Tensor:
 
 
 DEMO_OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.13)
-DEMO_SCANS_UM: Sequence[float] = (2.0, 5.0, 8.0)
 
 
 def demo_sample() -> Sample:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from ...core.arrays import AnyArray, Array
 from ...core.optics import Optics
 from ...io import read_image
+from ...simulation import DEMO_SCANS_UM
 from ..shared.layers import METADATA_KEY, thickness_um, um_scale_and_place
 
 LayerData = tuple[AnyArray, dict[str, Any], str]
@@ -33,8 +34,6 @@ class SampleStack:
 
 def scan_planes(sample: SampleStack) -> list[int]:
     """The planes of the demo's stack that serve as scans."""
-    from ...simulation.simulate import DEMO_SCANS_UM
-
     return [int(np.abs(sample.z_um - z).argmin()) for z in DEMO_SCANS_UM]
 
 
