@@ -598,14 +598,36 @@ def test_how_the_volume_was_made_is_copied_as_a_paragraph(dock, run_to_end) -> N
     assert "3 are measured and 4 planes inferred" in text
 
 
+def add_deep_stack(dock: ReconstructDock) -> None:
+    """Forty planes, half a micrometre apart."""
+    deep = np.random.default_rng(1).normal(100, 5, (40, 24, 32)).astype(np.float32)
+    place = {"units": ("um", "um", "um"), "axis_labels": ("z", "y", "x")}
+    dock.add_layers([dock._viewer.add_image(deep, scale=(0.5, 0.2, 0.2), **place)])
+
+
+def test_planes_that_were_suggested_follow_the_optics_until_a_person_chooses(make_dock) -> None:
+    dock = make_dock()
+    add_deep_stack(dock)
+    scans = dock.ui.table.scans
+    assert len(scans.rows) == 3
+    dock.set_optics(OPTICS)
+    assert [row.plane for row in scans.rows] == [4, 12, 20, 28, 36]
+    assert dock.ui.footer.message.text().startswith("Five planes of ")
+    dock.set_optics(replace(OPTICS, na=0.3))
+    assert [row.plane for row in scans.rows] == [6, 20, 33]
+    for change in (lambda: scans.remove([1]), lambda: scans.setData(scans.index(0, 2), "3.3")):
+        change()
+        chosen = [(row.plane, row.z_um) for row in scans.rows]
+        dock.set_optics(OPTICS)
+        assert [(row.plane, row.z_um) for row in scans.rows] == chosen
+        scans.undo()
+        dock.set_optics(replace(OPTICS, na=0.3))
+
+
 def test_a_deep_stack_offers_as_many_planes_as_leave_no_wide_gap(make_dock, add_stack) -> None:
     dock = make_dock()
     dock.set_optics(OPTICS)  # the depth of field is 0.46 µm
-    deep = np.random.default_rng(1).normal(100, 5, (40, 24, 32)).astype(np.float32)
-    layer = dock._viewer.add_image(
-        deep, scale=(0.5, 0.2, 0.2), units=("um", "um", "um"), axis_labels=("z", "y", "x")
-    )
-    dock.add_layers([layer])
+    add_deep_stack(dock)
     assert [row.plane for row in dock.ui.table.scans.rows] == [4, 12, 20, 28, 36]
     assert dock.ui.footer.message.text().startswith("Five planes of ")
     dock.check()

@@ -393,6 +393,7 @@ class ReconstructDock(ScanSource):
         on(self, self._turns.changed, lambda is_on: self.rest.want(is_on))
         on(self, ui.table.scans.changed, self._scans_changed)
         on(self, ui.optics.changed, self._scans_changed)
+        on(self, ui.optics.changed, self.suggest_anew)  # it says more
         on(self, ui.grid.changed, self._scans_changed)
         on(self, ui.channels.changed, self._scans_changed)
         on(self, self._viewer.dims.events.point, self._in_view_changed)

@@ -110,6 +110,7 @@ class StackPanel(FormPanel):
     def __init__(self) -> None:
         super().__init__(StackFields)
         self._known_step: float | None = None
+        self._suggested: list[int] = []  # of the stack that is chosen
         self.optics: Optics | None = None  # which decide how many planes are suggested
         self._stacks: list[weakref.ref[Image]] = []
         self.stack, self.how, self.spacing, self.planes, self.step = (
@@ -181,6 +182,11 @@ class StackPanel(FormPanel):
             planes = planes_every(heights, self.spacing.value())
         return rows_of(layer, planes, typed)
 
+    def untouched(self) -> list[Row]:
+        """The rows that were suggested, none if a person has typed something else."""
+        rows = if_possible(self.rows) or []
+        return rows if [row.plane for row in rows] == self._suggested else []
+
     def suggested(self, layer: Image) -> list[int]:
         """The planes that are suggested of a stack."""
         heights = _layers.heights_um(layer)[0]
@@ -196,7 +202,7 @@ class StackPanel(FormPanel):
             return
         count = _layers.plane_count(layer)
         self._show_step(layer)
-        planes = self.suggested(layer)
+        self._suggested = planes = self.suggested(layer)
         self.planes.setText(", ".join(map(str, planes)))
         if self._known_step is not None:
             self.spacing.set_value(float(f"{self._known_step * count / len(planes):.2g}"))
@@ -328,6 +334,22 @@ class ScanSource(Dock):
         elif not present:
             self.say(_about_suggested(layer.name, rows, others), "hint")
 
+    def suggest_anew(self) -> None:
+        """As many planes of a stack as the optics ask for, if they are still those suggested."""
+        stack, table = self.scan_parts.stack, self.scan_parts.table.scans
+        optics, layer, before = self.scan_parts.optics.known(), stack.layer(), stack.untouched()
+        if optics is None or layer is None or not before:
+            return
+        used = [row for row in table.rows if row.use or row.layer is layer]
+        if [_place(row) for row in used] != [_place(row) for row in before]:
+            return
+        stack.optics = optics
+        planes = stack.suggested(layer)
+        if len(planes) != len(before):
+            stack.choose(layer)
+            table.take_stack(layer, rows_of(layer, planes))
+            self.say(_about_suggested(layer.name, table.used(), 0), "hint")
+
     def _images_changed(self) -> None:
         """The optics are those of the images whose rows are ticked."""
         self.scan_parts.optics.follow(_layers.optics_by_image(layers_of(self.used())))
@@ -394,6 +416,10 @@ class ScanSource(Dock):
         if any(id(source) in used for source in event.sources):
             self.scan_parts.stack.look_again()
             self.scan_parts.table.scans.refresh()
+
+
+def _place(row: Row) -> tuple[object, ...]:
+    return row.layer, row.plane, row.z_um, row.use
 
 
 def _about_suggested(name: str, rows: Sequence[Row], others: int) -> str:

@@ -285,6 +285,7 @@ class SurfaceDock(ScanSource):
         parts = self.scan_parts
         for signal in (parts.table.scans.changed, parts.optics.changed, self.surface.changed):
             on(self, signal, self._chosen_anew)
+        on(self, parts.optics.changed, self.suggest_anew)  # it says more
         self.method.changed.connect(self._check_timer.start)
         on(self, self.surface.pick, self.pick_points)
         on(self, self.surface.table.moved, self._point_moved)
