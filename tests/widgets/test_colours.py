@@ -196,6 +196,45 @@ def test_a_preview_says_that_it_is_of_one_channel(
     assert not any(layer.visible for layer in sources)  # the other one would shine through
 
 
+def test_a_preview_and_an_earlier_volume_are_not_added_to_a_new_one(
+    dock: ReconstructDock, tmp_path: Path, qtbot: Any, run_to_end: Any
+) -> None:
+    opened(dock, two_colours(tmp_path))
+    run_to_end(dock, "preview")
+    dock.ui.method.set_method("richardson-lucy")  # whose draft comes long before a plane
+    layers = dock._viewer.layers
+    preview = layers[-1]
+    seen: list[list[str]] = []
+    for _ in range(2):
+        dock.act()
+        result = dock.result
+        qtbot.waitUntil(lambda result=result: result.layer is not None, timeout=20_000)
+        qtbot.waitUntil(lambda: not dock._turns.is_on, timeout=20_000)
+        seen.append([one.name for one in layers if one.visible])
+        qtbot.waitUntil(lambda: dock.run is None, timeout=20_000)
+    first, other = (f"{name} · Richardson–Lucy" for name in ("DAPI", "CY3"))
+    assert seen == [[first], [other, f"{first} [1]"]]  # both colours are added, nothing else
+    assert [one.name for one in layers if one.visible] == [f"{first} [1]", f"{other} [1]"]
+    assert preview not in layers
+
+
+def test_what_was_hidden_for_a_volume_that_never_comes_is_seen_again(
+    dock: ReconstructDock, tmp_path: Path, qtbot: Any, run_to_end: Any, monkeypatch: Any
+) -> None:
+    opened(dock, two_colours(tmp_path))
+    run_to_end(dock, "preview")
+    preview = dock._viewer.layers[-1]
+    dock.ui.method.set_method("richardson-lucy")
+    gate = Gate(monkeypatch)
+    dock.act()
+    qtbot.waitUntil(lambda: not preview.visible, timeout=20_000)
+    dock.cancel()
+    gate.open.release()
+    qtbot.waitUntil(lambda: dock.run is None, timeout=20_000)
+    assert preview.visible
+    assert preview in dock._viewer.layers
+
+
 def test_both_volumes_are_saved_as_one_file(
     dock: ReconstructDock,
     tmp_path: Path,

@@ -182,6 +182,18 @@ def test_a_map_of_heights_that_was_saved_is_no_scan_in_the_docks(
         assert dock.ui.table.scans.rows == []
 
 
+def test_what_is_made_of_an_additive_layer_is_not_added_to_it(make, viewer, qtbot: Any) -> None:
+    viewer.layers["mine"].blending = "additive"
+    dock = make(viewer)
+    dock.pages.setCurrentIndex(EDF)
+    dock.pages.edf.heights.value = True
+    assert finish(qtbot, dock, dock.act) == "done"
+    assert not viewer.layers["mine"].visible
+    assert "hidden" in said(dock)[0]
+    assert viewer.layers["EDF of mine"].blending == "additive"
+    assert viewer.layers["Heights of mine (µm)"].blending != "additive"  # which are no light
+
+
 def test_normalisation_is_shown_and_applied_on_request(make, viewer, qtbot: Any) -> None:
     dock = make(viewer)
     dock.pages.setCurrentIndex(NORMALISE)

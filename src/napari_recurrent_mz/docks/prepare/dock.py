@@ -56,6 +56,7 @@ class PrepareDock(Dock):
         self.normalisation: EdfNormalisation | None = None
         self.registration: Registration | None = None
         self.table: Any = None
+        self._hides = False  # sources under what was added last
         self._measured: Callable[[], Image | None] = lambda: None
         self._shown: dict[int, tuple[Draw, str]] = {}  # figure and numbers of each task
         self._lay_out()
@@ -82,10 +83,11 @@ class PrepareDock(Dock):
         step = {"task": "normalise", **measured.as_dict()}
 
         def add(volume: AnyArray) -> None:
-            added = self._add(volume, about | {"contrast_limits": (0.0, 1.0)})
+            added = self._add(volume, about | {"contrast_limits": (0.0, 1.0)}, layer)
             low, high = float(volume.min()), float(volume.max())
             added.contrast_limits_range = (min(low, 0.0), max(high, 1.0))
-            self.footer.say(f"Added “{added.name}”: background 0, bright structure 1.", "done")
+            words = f"Added “{added.name}”: background 0, bright structure 1."
+            self._done(_pages.NORMALISE, words, "done")
 
         with telling(self):
             source = stack_source(layer)
@@ -120,7 +122,7 @@ class PrepareDock(Dock):
         is_apart = _job.lie_apart(images)
 
         def add(result: tuple[Alignment, AnyArray]) -> None:
-            self._add_aligned(*result, source, abouts, step)
+            self._add_aligned(*result, source, images, abouts, step)
             self._done(_pages.ALIGN, *_job.correlation_words(result[0], is_apart))
 
         self.start(_job.align_job, source, form, then=add, title="Aligning")
@@ -130,6 +132,7 @@ class PrepareDock(Dock):
         alignment: Alignment,
         moved: AnyArray,
         source: PlaneSource,
+        images: Sequence[Image],
         abouts: list[dict[str, Any]],
         step: dict[str, Any],
     ) -> None:
@@ -139,10 +142,11 @@ class PrepareDock(Dock):
         place = np.array(abouts[0]["translate"][-2:])  # all lie where the first does
         if step["cropped"]:
             place += [part.start for part in region] * np.array(abouts[0]["scale"][-2:])
-        for about, pixels in zip(abouts, moved if len(abouts) > 1 else [moved], strict=True):
+        volumes = moved if len(abouts) > 1 else [moved]
+        for about, pixels, image in zip(abouts, volumes, images, strict=True):
             about["translate"] = (*about["translate"][:-2], *place)
             missing = len(about["scale"]) - pixels.ndim
-            self._add(pixels[(np.newaxis,) * missing], about)
+            self._add(pixels[(np.newaxis,) * missing], about, image)
         figure = drift_figure(alignment, source.z_um, source.pixel_um)
         self._shown[_pages.ALIGN] = figure, _job.field_words(alignment, step["cropped"])
         self.motion.show_motion(self.table)
@@ -159,7 +163,7 @@ class PrepareDock(Dock):
         about, about_heights = _job.about_edf(layer, source)
 
         def add(focus: ExtendedFocus) -> None:
-            self._add(focus.image, about)
+            self._add(focus.image, about, layer)
             if wants_heights and source.z_um is not None:
                 self._add(focus.height_um(source.z_um), about_heights)
             self._done(
@@ -183,7 +187,7 @@ class PrepareDock(Dock):
             self.normalisation, self._measured = normalisation, measured
             words = "Measured. The stack stays as it is until you apply it."
             if given is None:
-                self.pages.normalise.edf.value = added = self._add(image, about)
+                self.pages.normalise.edf.value = added = self._add(image, about, layer)
                 words = f"Added “{added.name}”. {words}"
             figure = edf_histogram_figure(image, normalisation)
             self._shown[_pages.NORMALISE] = figure, _job.normalisation_words(normalisation)
@@ -206,7 +210,7 @@ class PrepareDock(Dock):
                 raise InputError("One of the stacks was moved or scaled meanwhile: register again.")
             self.registration = registration
             about = _job.about_registered(wide, confocal, registration, form.crop)
-            self._add(volume, about)
+            self._add(volume, about, confocal)
             figure = registration_figure(registration)
             self._shown[_pages.REGISTER] = figure, _job.registration_words(registration)
             self._done(_pages.REGISTER, *_job.rise_words(registration))
@@ -244,12 +248,13 @@ class PrepareDock(Dock):
             "so it will not lie over it."
         ]
 
-    def _add(self, pixels: AnyArray, about: dict[str, Any]) -> Image:
-        """Add a layer and stay where the viewer is."""
+    def _add(self, pixels: AnyArray, about: dict[str, Any], *sources: Image) -> Image:
+        """Add a layer and stay where the viewer is; its sources are not to shine through."""
         dims = self._viewer.dims
         before, count = tuple(dims.point), dims.ndim
         chosen = set(self._viewer.layers.selection)
         added: Image = self._viewer.add_image(pixels, **about)
+        self._hides |= bool(_layers.hide_under(added, sources))
         if dims.ndim == count:
             dims.set_point(range(count), before)
         if self._aligns_scans():
@@ -257,6 +262,7 @@ class PrepareDock(Dock):
         return added
 
     def _done(self, task: int, words: str, kind: str) -> None:
+        words, self._hides = f"{words} {_layers.HIDDEN}" if self._hides else words, False
         if self.task == task:
             self._show_page()
         self.footer.say(words, kind)

@@ -165,7 +165,7 @@ def about_edf(layer: Image, source: PlaneSource) -> tuple[dict[str, Any], dict[s
     mapped, name = step | {"holds": "heights, µm"}, f"Heights of {layer.name} (µm)"
     heights = _layers.about_layer(layer, name, mapped, is_flat=True, same_units=False)
     edf = _layers.about_layer(layer, f"EDF of {layer.name}", step, is_flat=True)
-    return edf, heights | {"colormap": "viridis"}
+    return edf, heights | {"colormap": "viridis", "blending": "translucent_no_depth"}
 
 
 def about_registered(

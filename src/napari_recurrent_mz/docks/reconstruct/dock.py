@@ -16,7 +16,7 @@ from ...core.errors import if_possible
 from ...core.progress import Step, time_in_words
 from ...core.scans import InputError, ZGrid, listed
 from ..shared.guard import on, telling
-from ..shared.layers import METADATA_KEY, known_metadata
+from ..shared.layers import HIDDEN, METADATA_KEY, known_metadata
 from ..shared.pace import Turns
 from ..shared.scan_source import ScanSource
 from ..shared.scan_table import is_incomplete, layers_of, planes_of_one_stack
@@ -322,9 +322,8 @@ class ReconstructDock(ScanSource):
             sentence += (
                 " Its scans are drawn in pixels, not µm: hide them, or give them their size."
             )
-        if result.hides_scans:
-            what = "volume it is of is hidden: it" if result.is_beside else "scans are hidden: they"
-            sentence += f" The {what} would shine through."
+        if any(one in self._viewer.layers for one in result.hidden):
+            sentence += f" {HIDDEN}"
         channels = len(self.ui.channels.used())
         if result.layer is self._preview and channels > 1:
             sentence += f" It is of one channel: Reconstruct makes all {channels}."

@@ -49,8 +49,8 @@ def build_jobs(ui: ReconstructLayout, viewer: Any, *, preview: bool) -> list[Pla
     planned: list[Planned] = []
     for number, channel in enumerate(channels, 1):
         job = _job(ui, viewer, rows, channel, _outputs(planned), preview=preview)
-        hidden = used if preview else [channel]  # a preview stands in for all of them
-        layers = [layer for one in hidden for layer in layers_of(one.rows(rows))]
+        meant = used if preview else [channel]  # a preview stands in for all of them
+        layers = [layer for one in meant for layer in layers_of(one.rows(rows))]
         title = ui.method.title(job.recipe.method)
         name = f"Preview ({title})" if preview else layers_name(ui, layers, job.recipe.method)
         prefix = f"{channel.name} ({number}/{len(channels)}), " if several else ""
@@ -79,7 +79,7 @@ def interpolation_beside(ui: ReconstructLayout, volume: Image, made: VolumeJob) 
     title = ui.method.title("linear")
     name = f"{volume.name.partition(' · ')[0]} · {title}"
     look = {**look_of(volume), "contrast_limits": volume.contrast_limits}
-    return Planned(replace(made, recipe=recipe), name, volume, look, title, (volume,))
+    return Planned(replace(made, recipe=recipe), name, volume, look, title)
 
 
 def put_beside(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from napari.layers import Image
+from napari.layers import Image, Layer
 
 from ...io._zarr import is_there, levels_of
 from ..shared import layers as _layers
@@ -29,7 +29,7 @@ class Planned:
     like: Image  # that of the lowest scan, or of a volume, whose time axis it has
     look: Mapping[str, Any]
     title: str  # of what is at work
-    hides: Sequence[Image] = ()  # layers that would shine through
+    scans: Sequence[Image] = ()  # layers that would shine through
     channel: str = ""  # what comes before the title, if there are several
     is_beside: bool = False  # whether it comes beside volumes that are there
 
@@ -42,11 +42,11 @@ class ResultLayer(LayerInTurns[Image]):
         super().__init__(viewer, turns)
         self.job, self.name, self.is_beside = planned.job, planned.name, planned.is_beside
         self._replaces = None if planned.is_beside else preview
-        self._scans = weakref.WeakSet(planned.hides)
+        self._scans = weakref.WeakSet(planned.scans)
         self._look = planned.look
         self._time_axis = axis_of_time(planned.like)
         self.is_scan_unsized = not _layers.has_size(planned.like)
-        self.hides_scans = False
+        self.hidden = weakref.WeakSet[Layer]()  # what would shine through, while it is there
         self.done = 0  # planes that are finished
         self._planes: list[FinishedPlane] = []
         self._latest: FinishedPlane | None = None  # of these and a draft
@@ -75,11 +75,13 @@ class ResultLayer(LayerInTurns[Image]):
         """Keep what is true: the whole volume, or the block of planes that were finished."""
         self._pace.stop()
         layer = self.layer
-        if layer is None:
+        if layer is None and self._planes:
             return
-        if not self._planes or not self._is_kept(outcome):  # a draft is nobody's result
-            self.done = 0
+        if layer is None or not self._planes or not self._is_kept(outcome):
+            self.done = 0  # a draft is nobody's result
             self.remove()
+            for hidden in self.hidden:
+                hidden.visible = True
             return
         if outcome.path is not None:
             layer.data = _layers.layer_data(levels_of(outcome.path))  # it has another name now
@@ -151,10 +153,8 @@ class ResultLayer(LayerInTurns[Image]):
         if self.job.lapse:
             dims = self._viewer.dims
             dims.set_point(dims.ndim - 4, float(layer.translate[0]))
-        if self._look.get("blending") == "additive":  # the scans would shine through
-            for scan in self._scans:
-                self.hides_scans |= scan.visible
-                scan.visible = False
+        same = _layers.made_of_same(layer, self.job.recipe.scans, self._viewer.layers)
+        self.hidden.update(_layers.hide_under(layer, [*self._scans, *same]))
         if self.is_scan_unsized:  # a volume in µm is tiny beside layers in pixels
             fit(self._viewer, layer)
 

@@ -35,6 +35,8 @@ LAID_KEY = f"{METADATA_KEY}-axes"  # where a layer's metadata keeps how its axes
 MOVES = ("scale", "translate", "rotate", "shear", "affine")  # events of a layer that is moved
 PLACES = ("pixel_um", "z_step_um", "z_um", "heights_um", SHOWN_STEP)  # what a sized layer says too
 
+HIDDEN = "Layers that would shine through are hidden: click their eyes to see them."
+
 _TURNED = 1e-6  # of the voxel: what is off the axes by less is rounding
 _DIGITS = 12
 _OFF_POINT = 1e-3  # of a step in time: what is off a time point by less is rounding
@@ -631,6 +633,28 @@ def first_channels(layers: Sequence[Layer]) -> list[Layer]:
         layer
         for layer, place in zip(layers, places, strict=True)
         if place is None or lowest[place[0]] == place[1]
+    ]
+
+
+def hide_under(new: Layer, sources: Iterable[Layer]) -> list[Layer]:
+    """Hide those of the sources of a layer whose light would be added to its own."""
+    hidden = [one for one in sources if one.visible and new.blending == "additive"]
+    for one in hidden:
+        one.visible = False
+    return hidden
+
+
+def made_of_same(layer: Layer, scans: Iterable[Any], layers: Iterable[Layer]) -> list[Layer]:
+    """The other layers that were made of some of these scans, and lie where a layer does."""
+    names = {scan.name for scan in scans}
+    low, high = layer.extent.world[:, -2:]
+    return [
+        other
+        for other in layers
+        if other is not layer
+        and names & {scan["name"] for scan in own_metadata(other).get("scans", ())}
+        and bool((other.extent.world[0, -2:] < high).all())
+        and bool((other.extent.world[1, -2:] > low).all())
     ]
 
 

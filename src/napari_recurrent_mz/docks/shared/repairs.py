@@ -15,9 +15,9 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from ...core.optics import Optics
 from ...core.scans import Scan, listed
 from .guard import on
-from .layers import about_layer
+from .layers import about_layer, hide_under
 from .parts import push_button
-from .scan_table import TYPED, Row, planes_of_one_stack, scans_of
+from .scan_table import TYPED, Row, layers_of, planes_of_one_stack, scans_of
 from .worker import in_background
 
 if TYPE_CHECKING:
@@ -97,6 +97,8 @@ def _repair(dock: Any, kind: int) -> None:
         same = [n for n in repairs if rows[n] in used and rows[n].scan() is scans[n]]
         for row, repaired in ((rows[n], repairs[n]) for n in same):
             layer = viewer.add_layer(_layer_of(row, repaired))
+            if row.planes == 1:
+                hide_under(layer, layers_of([row]))
             pairs.append((row, Row(weakref.ref(layer), 0, row.z_um, TYPED)))
         if not pairs:
             dock.say("No scan was replaced: they are not those of before.", "hint")
