@@ -34,7 +34,7 @@ from napari_recurrent_mz.acquisition import (
 )
 from napari_recurrent_mz.docks.demo import windows as _live_demo
 from napari_recurrent_mz.docks.live import sources as _live_sources
-from napari_recurrent_mz.docks.live.dock import LiveDock, run_over
+from napari_recurrent_mz.docks.live.dock import NO_VERDICT, LiveDock, run_over
 from napari_recurrent_mz.docks.live.sources import FOLDER, MICRO_MANAGER, MICROSCOPE
 from napari_recurrent_mz.docks.live.work import Add, LiveWork, Started
 from napari_recurrent_mz.docks.shared.layers import METADATA_KEY, um_scale_and_place
@@ -177,7 +177,7 @@ def test_scans_by_hand_give_the_volume_of_a_reconstruction(make: Any, qtbot: Any
     for row in (1, 2):
         assert cell(dock, row, 1) == f"{100 * session.history[row].relative_change:.3g} %"
     assert dock.scans.verdict.text() == session.verdict(0.05).sentence
-    assert dock.over_z.suggested_um == session.suggest_z()
+    assert dock.listed.over_z.suggested_um == session.suggest_z()
     dock.go_there()
     assert dock._viewer.dims.point[0] == pytest.approx(session.suggest_z())
 
@@ -352,9 +352,13 @@ def test_undo_pause_and_start_again(make: Any, qtbot: Any) -> None:
     qtbot.waitUntil(lambda: dock.scans.list.rowCount() == 3, timeout=_PATIENCE_MS)
     qtbot.wait(200)
     assert dock.session.pending
+    assert dock.scans.verdict.text() == NO_VERDICT  # two of the three scans would be judged
+    dock.scans.epsilon.setValue(90.0)
+    assert (dock.scans.verdict.text(), dock.scans.verdict.kind) == (NO_VERDICT, "hint")
     with qtbot.waitSignal(dock.refined, timeout=_PATIENCE_MS):
         dock.scans.pause.click()
     assert not dock.session.pending
+    assert dock.scans.verdict.text() == dock.session.verdict(0.9).sentence
     layer = dock.volume.layer
     dock.start_again()
     dock.question.answer("again")
@@ -362,6 +366,33 @@ def test_undo_pause_and_start_again(make: Any, qtbot: Any) -> None:
     assert layer in dock._viewer.layers
     assert dock.footer.action.text() == "Start session"
     assert dock.footer.action.isEnabled()
+
+
+def test_scans_that_come_quickly_are_listed_and_judged_together(make: Any, qtbot: Any) -> None:
+    dock = make()
+    take(dock, qtbot, *HEIGHTS)
+    shown: list[tuple[int, str]] = []
+
+    def note(_item: object) -> None:
+        shown.append((dock.scans.list.rowCount(), dock.scans.verdict.text()))
+
+    whole = [dock.scans.verdict.text()]
+    dock.live.arrived.connect(note)
+    for z_um in (1.0, 3.0):
+        dock.live.work.add(Add(Scan(camera(round(100 * z_um)), z_um)))
+    with qtbot.waitSignal(dock.refined, timeout=_PATIENCE_MS):
+        pass
+    qtbot.waitUntil(lambda: dock.scans.list.rowCount() == 5 and not dock.is_busy)
+    session = dock.session
+    for count in (4, 5):
+        entries = [one for one in session.history if one.scans <= count]
+        whole.append(session.verdict(dock.epsilon, entries).sentence)
+    assert all(words in (NO_VERDICT, whole[rows - 3]) for rows, words in shown)
+    assert (4, NO_VERDICT) in shown
+    assert shown[-1] == (5, whole[2])
+    assert dock.volume.layer.metadata[METADATA_KEY]["scans"] == [
+        scan.as_dict() for scan in session.scans
+    ]
 
 
 def test_a_removed_layer_comes_anew_and_the_first_scan_can_be_taken_back(
@@ -409,7 +440,7 @@ def test_the_frame_marks_the_next_height_until_it_is_removed(make: Any, qtbot: A
     frame = dock.frame.layer
     plane = frame.data[0][0, 0]
     z_um = frame.translate[0] + frame.scale[0] * plane
-    assert z_um == pytest.approx(dock.over_z.suggested_um)
+    assert z_um == pytest.approx(dock.listed.over_z.suggested_um)
     dock._viewer.layers.remove(frame)
     take(dock, qtbot, 4.0)
     assert dock.frame.layer is None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
@@ -12,7 +14,7 @@ from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
 from ...acquisition import Ended, Moved, PlaneRefined
 from ...core.device import check_memory
 from ...core.scans import InputError, counted, default_grid
-from ...measure.plots.live import ErrorOverZ, Stopping, live_figure
+from ...measure.plots.live import Stopping, live_figure
 from ..files.save_volume import finished_volume
 from ..shared.guard import guarded, on, telling
 from ..shared.insides import SHORT_PAUSES
@@ -51,6 +53,7 @@ ACTIONS = {
 
 STOP_WATCHING = ("Stop watching", "New files are no longer taken; the session stays")
 ABORT = "End what the microscope does; the stage comes to rest, the scans stay (Esc)"
+NO_VERDICT = "The volume is yet to contain all scans: whether to stop is told once it does."
 NOTHING = "Start a session and add scans: what each of them changes is drawn here."
 STAGES = {"scan": "Scan", "linear": "Linear estimate", "network": "Network"}
 PLACES = {
@@ -97,7 +100,7 @@ class LiveDock(ScanIntake):
         self.live = LiveRun(self.turns)
         self.files = LiveFiles(self, self.question, is_wanted=lambda: self.remembers)
         self.footer.add_on_top(self.files.saving)
-        self.over_z: ErrorOverZ | None = None
+        self.listed: Listed | None = None
         self.volume: LiveLayer | None = None
         colour = self.palette_.colour("warning").name()
         self.frame = NextScanFrame(self._viewer, colour, self.turns)
@@ -283,7 +286,7 @@ class LiveDock(ScanIntake):
         self.folder.stop()
         self.live.let_go()
         self.files.let_go()
-        self.volume = self.over_z = None
+        self.volume = self.listed = None
         self.scans.save.offer([])
         self._is_pending = self._is_at_microscope = False
         self.question.forget()
@@ -342,7 +345,7 @@ class LiveDock(ScanIntake):
     # what the session reports -----------------------------------------------------------------
     def _show_scans(self, listed: Listed) -> None:
         assert self.volume is not None  # made with the session
-        self.over_z, self._is_pending = listed.over_z, listed.is_pending
+        self.listed, self._is_pending = listed, listed.is_pending
         if self.volume.layer is None:
             self.volume.contrast = listed.contrast
         self.scans.list.show_lines(listed.lines)
@@ -379,22 +382,24 @@ class LiveDock(ScanIntake):
 
     def _draw(self) -> None:
         """Verdict and plots, as they are with ε now."""
-        if self.session is None or self.over_z is None:
+        listed = self.listed
+        if self.session is None or listed is None:
             self.scans.plot.show_reason(NOTHING)
             self.scans.verdict.say("")
             return
-        verdict, history = self.session.verdict(self.epsilon), tuple(self.session.history)
-        kind = "done" if verdict.stop else "hint"
-        self.scans.verdict.say(verdict.sentence, kind)
-        counts = [entry.scans for entry in history]
-        changes = [entry.relative_change for entry in history]
+        verdict = self.session.verdict(self.epsilon, listed.history)
+        if listed.is_pending:
+            verdict = replace(verdict, stop=False, sentence=NO_VERDICT, next_change=math.nan)
+        self.scans.verdict.say(verdict.sentence, "done" if verdict.stop else "hint")
+        counts = [entry.scans for entry in listed.history]
+        changes = [entry.relative_change for entry in listed.history]
         stopping = Stopping(counts, changes, self.epsilon, verdict.next_change)
-        self.scans.plot.show_figure(live_figure(stopping, self.over_z))
+        self.scans.plot.show_figure(live_figure(stopping, listed.over_z))
 
     @property
     def _next_z_um(self) -> float | None:
         """The height where another scan should help most."""
-        return None if self.over_z is None else self.over_z.suggested_um
+        return None if self.listed is None else self.listed.over_z.suggested_um
 
     def _show_next(self) -> None:
         """The suggested height: in words, and soon as a frame in the viewer."""
@@ -435,7 +440,7 @@ class LiveDock(ScanIntake):
             button.setEnabled(is_free and self.scope.is_connected)
         watched = sources.form.folder.value if self.folder.is_watching else ""
         sources.rows.folder.setText(f"Watching {watched}" if watched else "No folder is watched.")
-        scans.go.setEnabled(is_live and self.over_z is not None)
+        scans.go.setEnabled(is_live and self.listed is not None)
         scans.place.say(PLACES.get(self.session.state_place, "") if is_live else "")
         self.setup.lock(self.live.is_on)
         if not is_live:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 
 from ...core.arrays import Array
 from ...core.methods import METHOD_NAMES
-from ...core.scans import ZGrid
+from ...core.scans import Scan, ZGrid
 from ..shared.insides import SHORT_PAUSES
 from ..shared.layers import METADATA_KEY, um_scale_and_place
 from ..shared.pace import LayerInTurns, Pace, Turns
@@ -60,7 +61,7 @@ class LiveLayer(LayerInTurns[Image]):
         layer = self.layer
         if layer is None:
             return
-        record = self._record() | {"next_z_um": listed.over_z.suggested_um}
+        record = self._record(listed.scans) | {"next_z_um": listed.over_z.suggested_um}
         layer.metadata = {**layer.metadata, METADATA_KEY: record}
         layer.data = self._shown  # the same, so that who looks on takes note of the metadata too
         is_own = tuple(layer.contrast_limits) == self.contrast
@@ -78,12 +79,11 @@ class LiveLayer(LayerInTurns[Image]):
             self._shown = None
             self.gone.emit()
 
-    def _record(self) -> dict[str, Any]:
-        session = self._session
-        scans = [scan.as_dict() for scan in session.scans]
+    def _record(self, scans: Sequence[Scan]) -> dict[str, Any]:
+        session, made_of = self._session, [scan.as_dict() for scan in scans]
         optics = session.optics.as_dict()
         method = session.history[-1].method if session.history else session.settings.method
-        return {"state": "live", "method": method, "optics": optics, "scans": scans}
+        return {"state": "live", "method": method, "optics": optics, "scans": made_of}
 
     def _add_axis(self) -> None:
         """Let napari make the slider of the planes, if this is its first layer."""
@@ -109,7 +109,7 @@ class LiveLayer(LayerInTurns[Image]):
             name=self._name,
             contrast_limits=self.contrast,
             blending="translucent_no_depth",  # as napari adds an image: its box is seen in front
-            metadata={METADATA_KEY: self._record()},
+            metadata={METADATA_KEY: self._record(scans)},
             **um_scale_and_place(grid.step_um, pixel, grid.start_um, place_um),
         )
 

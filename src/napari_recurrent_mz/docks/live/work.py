@@ -114,6 +114,10 @@ class ScanLine:
 class Listed:
     """The scans there are, what they say of the planes, and whether the volume has them all."""
 
+    # All at one time: the session goes on while the window shows this.
+
+    scans: tuple[Scan, ...]
+    history: tuple[Any, ...]  # its entries
     lines: tuple[ScanLine, ...]
     over_z: ErrorOverZ
     is_pending: bool
@@ -317,7 +321,7 @@ class LiveWork:
 
     def _listed(self, session: Any) -> Iterator[object]:
         """The scan list, and what the scans say of the planes and of the next one."""
-        scans = session.scans
+        scans, history = session.scans, tuple(session.history)
         over_z = ErrorOverZ(
             session.grid.z_um,
             session.expected_error(),
@@ -329,19 +333,21 @@ class LiveWork:
         if volume is not None and not is_pending:
             values = float(volume.min()), float(volume.max())
         yield Listed(
-            self._lines(session, scans),
+            scans,
+            history,
+            self._lines(scans, history),
             over_z,
             is_pending,
             values,
             contrast=contrast_limits(scans) if scans else (0.0, 1.0),
         )
 
-    def _lines(self, session: Any, scans: Sequence[Scan]) -> tuple[ScanLine, ...]:
+    def _lines(self, scans: Sequence[Scan], history: Sequence[Any]) -> tuple[ScanLine, ...]:
         entries: dict[tuple[float, str], Any] = {}
-        for entry in session.history:
+        for entry in history:
             if entry.event != "removed":
                 entries |= dict.fromkeys(zip(entry.z_um, entry.names, strict=True), entry)
-        first = session.history[0] if session.history else None
+        first = history[0] if history else None
         return tuple(self._line(scan, entries.get((scan.z_um, scan.name)), first) for scan in scans)
 
     def _line(self, scan: Scan, entry: Any, first: Any) -> ScanLine:

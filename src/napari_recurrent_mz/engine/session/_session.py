@@ -389,10 +389,16 @@ class Session:
         """
         return self.verdict(epsilon).stop
 
-    def verdict(self, epsilon: float | None = None) -> Verdict:
-        """The same in a sentence for a person: what another scan would change, and what to do."""
+    def verdict(
+        self, epsilon: float | None = None, history: Sequence[HistoryEntry] | None = None
+    ) -> Verdict:
+        """The same in a sentence for a person: what another scan would change, and what to do.
+
+        After the whole history, unless only the beginning of it is given.
+        """
         used = self.settings.epsilon if epsilon is None else check_epsilon(epsilon)
-        return judged(self.history, used, by_network=self._model is not None)
+        so_far = self.history if history is None else history
+        return judged(so_far, used, by_network=self._model is not None)
 
     def suggestion(self, rule: str | None = None) -> Suggestion:
         """Where another scan should help most, and by how much.
