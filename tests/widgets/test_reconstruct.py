@@ -558,6 +558,8 @@ def test_errors_of_voxels_are_put_beside_the_volume_by_one_press(dock, qtbot, ru
     np.testing.assert_allclose(errors.translate, volume.translate)
     assert errors.metadata[METADATA_KEY]["image"].startswith("expected error")
     assert dock.ui.footer.message.text().startswith(f"“{errors.name}” is ready after")
+    assert "noise alone" in dock.ui.footer.message.text()  # of planes that are scans
+    assert errors.colormap.map(0.0).ravel()[:3].max() > 0.2  # no black, as where nothing is
     assert dock.ui.footer.action.isEnabled()
     volume.data = volume.data[:3]
     with qtbot.waitSignal(dock.ended, timeout=30_000):

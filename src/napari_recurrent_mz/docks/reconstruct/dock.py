@@ -322,6 +322,8 @@ class ReconstructDock(ScanSource):
             sentence += (
                 " Its scans are drawn in pixels, not µm: hide them, or give them their size."
             )
+        if result.job.errors_of is not None:
+            sentence += " A plane that is a scan is even and low in it: its error is noise alone."
         if any(one in self._viewer.layers for one in result.hidden):
             sentence += f" {HIDDEN}"
         channels = len(self.ui.channels.used())

@@ -68,7 +68,8 @@ def errors_beside(ui: ReconstructLayout, volume: Image, made: VolumeJob) -> Plan
     _layers.check_is_there(volume)
     pixels = _layers.sliceable(_layers.full_resolution(volume))
     errors_of = MadeVolume(pixels, {**_layers.known_metadata(volume), "image": ERROR_IMAGE})
-    look = {"colormap": "magma", "blending": "translucent_no_depth"}
+    # Its lowest colour is no black, which would look as if nothing were known there.
+    look = {"colormap": "viridis", "blending": "translucent_no_depth"}
     job = replace(made, errors_of=errors_of)
     return Planned(job, f"{volume.name} · error", volume, look, "Voxel errors")
 

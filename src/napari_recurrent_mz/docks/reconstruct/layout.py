@@ -317,7 +317,8 @@ class ReconstructLayout(Form):
         )
         self.errors = push_button(
             "Add errors",
-            "How far every voxel may be off (one standard deviation) as another layer",
+            "How far every voxel may be off (one standard deviation) as another layer; planes that "
+            "are scans are off by their noise alone",
         )
         self.inputs = (
             *parts.inputs,
