@@ -500,6 +500,32 @@ def _said(text: str) -> QLabel:
     return label
 
 
+def test_of_a_long_message_the_rest_is_seen_on_demand(qtbot: QtBot) -> None:
+    sentences = [f"⚠ Warning <{n}>: {'word ' * 40}at the end of {n}." for n in range(3)]
+    label = MessageLabel(Palette("dark"))
+    qtbot.addWidget(label)
+    label.resize(340, 100)
+    label.say("\n".join(sentences), "warning")
+    label.show()
+    line = label.fontMetrics().lineSpacing()
+    assert label.heightForWidth(340) < 5.5 * line
+    assert label.text() == label.accessibleName() == "\n".join(sentences)
+    for number in range(3):  # a line of each
+        assert f"Warning &lt;{number}&gt;:" in QLabel.text(label)
+    label.linkActivated.emit("more")
+    shown = QLabel.text(label).replace("<br>", "")
+    assert all(f"at the end of {number}." in shown for number in range(3))
+    opened = label.heightForWidth(340)
+    assert opened > 10 * line
+    label.say(label.text(), "warning")  # said again, it stays open
+    assert label.heightForWidth(340) == opened
+    label.linkActivated.emit("less")
+    assert label.heightForWidth(340) < 5.5 * line
+    label.say("In <one> line.")
+    assert QLabel.text(label) == "In <one> line."
+    assert label.heightForWidth(340) < 2.5 * line
+
+
 @pytest.mark.parametrize("make", [faint, _said])
 @pytest.mark.parametrize(
     ("sentence", "shown"),

@@ -183,6 +183,24 @@ def test_the_layers_menu_opens_the_dock(viewer, qtbot, quick_survey) -> None:
     qtbot.waitUntil(lambda: docks[0].ui.method.model is not None)
 
 
+def test_long_messages_leave_the_curve_and_the_buttons_in_sight(dock, viewer, qtbot) -> None:
+    window, parts = viewer.window._qt_window, (dock.ui.error, dock.ui.save, dock.footer.action)
+    dock.ui.error.show_figure(lambda figure, _ink: figure.subplots())
+    dock.ui.error.show()
+    dock.footer.warn([f"{n} " + "a long warning " * 30 for n in range(4)])
+    dock.say("what has come of it, at length " * 20, "done")
+    low, form = window.minimumSizeHint().height(), dock.ui._inner.parentWidget()
+    for _ in range(2):  # also with both messages opened
+        qtbot.waitUntil(
+            lambda: all(one.visibleRegion().boundingRect() == one.rect() for one in parts)
+        )
+        assert (window.width(), window.height()) == (1280, 800)
+        assert form.height() > 100
+        for label in (dock.footer.warnings, dock.footer.message):
+            label.linkActivated.emit("more")
+    assert low <= window.minimumSizeHint().height() <= 800
+
+
 def test_the_dock_fits_a_small_screen(dock, viewer, qtbot) -> None:
     qtbot.wait(200)
     assert dock.sizeHint().height() < 700

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Sequence
+from html import escape
 from typing import Any, TypeVar
 
 from napari.utils.theme import get_theme
@@ -27,12 +28,15 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt import QElidingLabel
 from superqt.utils import signals_blocked
 
 from ...measure.plots import SERIES, SERIES_ON_DARK, Ink
 
 DRAWN = "#ff9f1c"  # the colour of what a person draws over scans
 _BAR_EDGES = 12  # pixels
+_MESSAGE_EDGES = 24
+_CLOSED, _OPENED = 4, 18  # lines of a message, at most
 _BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:%|[nµm]m|m?s|min|h|[kMG]B)(?!\w))")
 
 
@@ -263,15 +267,19 @@ class Palette:
 
 
 class MessageLabel(Words):
-    """A sentence with a coloured edge: a hint, a success, a warning or an error."""
+    """Sentences with a coloured edge: a hint, a success, a warning or an error.
 
+    A few lines are shown, and the others when “more” is pressed, so that the form stays in sight.
+    """
+
+    _is_open = False  # whether “more” was pressed
     _EDGES = {"hint": "secondary", "done": "current", "warning": "warning", "error": "error"}  # noqa: RUF012
 
     def __init__(self, palette: Palette) -> None:
         super().__init__()
         self._palette = palette
         self.kind = "hint"
-        self.setTextInteractionFlags(self.textInteractionFlags().TextSelectableByMouse)
+        self.linkActivated.connect(self._toggle)
         policy = QSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
         policy.setHeightForWidth(True)
         self.setSizePolicy(policy)
@@ -279,9 +287,11 @@ class MessageLabel(Words):
         self.restyle()
 
     def say(self, sentence: str, kind: str = "hint") -> None:
-        """Show one sentence; an empty one hides the label."""
+        """Show sentences, one to a line; none hide the label."""
         is_other, self.kind = kind != self.kind, kind
+        self._is_open &= sentence == self.text()
         super().say(sentence)
+        self.setAccessibleName(sentence)
         self.setToolTip("")
         if is_other:
             self.restyle()
@@ -293,6 +303,46 @@ class MessageLabel(Words):
             f"MessageLabel {{ border-left: 4px solid {edge}; background: {ground};"
             f" color: {text}; padding: 4px 6px; }}"
         )
+        self._fit()
+
+    def setText(self, text: str | None) -> None:  # noqa: N802
+        super().setText(text)
+        self._whole = QLabel.text(self)  # with its other spaces
+        self._fit()
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
+        super().resizeEvent(event)
+        self._fit()
+
+    def _toggle(self) -> None:
+        self._is_open = not self._is_open
+        self._fit()
+
+    def _fit(self) -> None:
+        """Show as many lines as there is room for, the last with a link to the others."""
+        width = self.width() - _MESSAGE_EDGES
+        wrapped = [QElidingLabel.wrapText(x, width, self.font()) for x in self._whole.splitlines()]
+        count, most = sum(map(len, wrapped)), _OPENED if self._is_open else _CLOSED
+        has_more, flags, text = count > _CLOSED, Qt.TextInteractionFlag, self._whole
+        if has_more:
+            word, colour = ("more", "less")[self._is_open], self._palette.colour("text").name()
+            link = f'<a href="{word}" style="color: {colour}">{word}</a>'
+            each = count if count <= most else max(most // len(wrapped), 1)
+            lines = [line for some in wrapped[:most] for line in self._cut(some, each, width)]
+            text = f"{'<br>'.join(map(escape, lines))} {link}"
+        self.setTextInteractionFlags(
+            flags.TextBrowserInteraction if has_more else flags.TextSelectableByMouse
+        )
+        self.setTextFormat((Qt.TextFormat.PlainText, Qt.TextFormat.RichText)[has_more])
+        QLabel.setText(self, text)
+
+    def _cut(self, lines: Sequence[str], most: int, width: int) -> list[str]:
+        """So many of the lines of a sentence, the last of which says that there are others."""
+        if len(lines) <= most:
+            return list(lines)
+        font, ends = self.fontMetrics(), Qt.TextElideMode.ElideRight
+        room = width - font.horizontalAdvance(" more")
+        return [*lines[: most - 1], font.elidedText("".join(lines[most - 1 :]), ends, room)]
 
 
 def ink_of(palette: Palette) -> Ink:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _MARGINS_IN = (0.5, 0.12, 0.38, 0.24, 0.5)
 """Left, right, bottom, top and between two axes, in inches, for letters of 8 points."""
-_SMALL_MARGINS_IN = (0.5, 0.06, 0.21, 0.06, 0.0)
+_SMALL_MARGINS_IN = (0.5, 0.14, 0.21, 0.06, 0.0)
 _LEAST_IN = 0.4
 _MOST_TICKS = 12
 _LABEL_IN = 0.38
