@@ -262,6 +262,9 @@ def test_optics_that_a_person_set_are_remembered(qtbot, own_settings) -> None:
     assert (again.fields["na"].value(), again.fields["wavelength_um"].value()) == (0.75, 0.6)
     assert again.fields["pixel_um"].value() is None
     assert "as last used" in again.note.text()
+    again.follow({1: {"na": 1.2, "pixel_um": 0.13}})  # what it does not say is to be checked
+    assert again.fields["na"].value() == 1.2
+    assert [name for name, edit in again.fields.items() if edit.is_old] == ["wavelength_um"]
     assert list(own_settings.rglob("*.ini"))
 
 

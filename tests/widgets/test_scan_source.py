@@ -14,11 +14,12 @@ from napari.layers import Image, Layer
 from qtpy.QtCore import Qt
 
 import files
+from napari_recurrent_mz import ZGrid
 from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
 from napari_recurrent_mz.docks.shared.drop import read_all
 from napari_recurrent_mz.docks.shared.file_layers import open_files
 from napari_recurrent_mz.docks.shared.layers import METADATA_KEY
-from napari_recurrent_mz.docks.shared.scan_table import HEIGHT
+from napari_recurrent_mz.docks.shared.scan_table import HEIGHT, USE
 
 OPTICS = {"na": 1.2, "wavelength_um": 0.519, "immersion_index": 1.33}
 UM = {"units": ("um", "um", "um"), "axis_labels": ("z", "y", "x")}
@@ -265,6 +266,87 @@ def test_what_was_typed_for_another_stack_is_called_so_and_gives_way(
     assert (
         dock.ui.optics.note.text() == "NA, pixel size from the image; emission wavelength as before"
     )
+
+
+def marked(dock: ReconstructDock) -> set[str]:
+    return {name for name, edit in dock.ui.optics.fields.items() if edit.is_old}
+
+
+def test_what_was_set_for_others_is_marked_until_a_person_keeps_it(
+    dock: ReconstructDock, viewer: ViewerModel, stack: Any
+) -> None:
+    press_add(dock, add(viewer, stack, "green", **sized()))
+    type_in(dock, "na", "1.4")
+    type_in(dock, "wavelength_um", "519")
+    dock.set_grid(ZGrid(0, 3, 0.5))
+    dock.check()
+    earlier = dock.footer.earlier
+    assert earlier.isHidden()
+    press_add(dock, add(viewer, stack, "other", **sized()))
+    dock.check()
+    assert marked(dock) == {"na", "wavelength_um"}
+    words = earlier.label.text()
+    assert "Set for other images: NA, emission wavelength and target grid." in words
+    assert earlier.label.kind == "warning"
+    assert earlier.put_back.isHidden()
+    earlier.keep.click()
+    dock.check()
+    assert earlier.isHidden()
+    assert not marked(dock)
+    assert fields(dock)["na"] == "1.4"
+    assert dock.ui.grid.grid() == ZGrid(0, 3, 0.5)
+    press_add(dock, add(viewer, stack, "third", **sized()))
+    assert marked(dock) == {"na", "wavelength_um"}
+    dock.ui.optics.fields["na"].returnPressed.emit()  # keeps that one
+    assert marked(dock) == {"wavelength_um"}
+    dock.ui.grid.auto.click()
+    dock.check()
+    assert "target grid" not in earlier.label.text()
+    assert dock.ui.grid.grid() == ZGrid(0.5, 3.5, 0.5)
+
+
+def test_what_was_set_for_scans_beside_those_of_another_sample_is_replaced_and_comes_back(
+    dock: ReconstructDock, viewer: ViewerModel, stack: Any
+) -> None:
+    worm = add(viewer, stack[:1], "worm z=1um", OPTICS, **sized())
+    other = add(viewer, stack[1:2], "worm z=2um", OPTICS, **sized())
+    cell = add(viewer, stack[:1], "cell z=1um", OPTICS | {"na": 0.8}, **sized((0.5, 0.3, 0.3)))
+    for layer in (worm, other):
+        dock.add_layers([layer])
+    type_in(dock, "na", "1.1")
+    dock.add_layers([cell])
+    assert fields(dock)["na"] == "1.1"
+    rows = dock.ui.table.scans
+
+    def untick(*layers: Image, state: Qt.CheckState = Qt.CheckState.Unchecked) -> None:
+        for number, row in enumerate(rows.rows):
+            if row.layer in layers:
+                index = rows.index(number, USE)
+                rows.setData(index, state, Qt.ItemDataRole.CheckStateRole)
+        dock.check()
+
+    untick(worm)
+    assert fields(dock)["na"] == "1.1"  # there is another scan of the same sample
+    untick(other)
+    assert fields(dock) == {
+        "na": "0.8",
+        "immersion_index": "1.33",
+        "wavelength_um": "0.519",
+        "pixel_um": "0.3",
+    }
+    earlier = dock.footer.earlier
+    assert earlier.label.text() == "Set for other images, and no longer in force: NA 1.1."
+    untick(cell)
+    untick(worm, state=Qt.CheckState.Checked)
+    assert fields(dock)["na"] == "1.1"
+    assert earlier.isHidden()
+    untick(worm)
+    untick(cell, state=Qt.CheckState.Checked)
+    assert fields(dock)["na"] == "0.8"
+    earlier.put_back.click()
+    assert fields(dock)["na"] == "1.1"
+    assert not marked(dock)
+    assert "the image says NA 0.8" in dock.ui.optics.note.text()
 
 
 def test_what_is_typed_beside_what_the_image_says_is_told(

@@ -392,7 +392,7 @@ class CompareDock(Dock):
 
     def _layers_changed(self) -> None:
         """The optics are those of the layers; what a person types stays."""
-        self.optics.follow(_layers.optics_by_image(self._layers()))
+        self.follow_images(_layers.optics_by_image(self._layers()))
         self._check_timer.start()
 
     @property

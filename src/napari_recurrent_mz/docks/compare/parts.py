@@ -146,7 +146,10 @@ class Options:
 
     stored: ClassVar = as_named("fit")
     step: float | None = asked(
-        "z step µm", "Distance between planes in µm, for layers that do not say", example="0.2"
+        "z step µm",
+        "Distance between planes in µm, for layers that do not say",
+        example="0.2",
+        of_image=True,
     )
     pixel: float | None = asked(
         "pixel size",
@@ -154,6 +157,7 @@ class Options:
         label="Pixel µm",
         example="0.103",
         beside=True,
+        of_image=True,
     )
     nearest: bool = _baseline("nearest", heading="Baselines from the reference")
     linear: bool = _baseline("linear", "Linear", beside=True)

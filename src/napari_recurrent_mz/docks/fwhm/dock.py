@@ -258,7 +258,7 @@ class FwhmDock(Dock):
 
     def _layer_chosen(self) -> None:
         layer = self.setup.form.volume.value
-        self.setup.optics.follow(_layers.optics_by_image([] if layer is None else [layer]))
+        self.follow_images(_layers.optics_by_image([] if layer is None else [layer]))
 
     def _connect(self) -> None:
         setup, results = self.setup, self.results

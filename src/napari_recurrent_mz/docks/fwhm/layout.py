@@ -52,7 +52,10 @@ class BeadForm:
         True,
     )
     step: float | None = asked(
-        "z-step µm", "Distance between the planes: the layer does not say", example="0.2"
+        "z-step µm",
+        "Distance between the planes: the layer does not say",
+        example="0.2",
+        of_image=True,
     )
     model: str = asked(
         "Model",
@@ -85,13 +88,17 @@ class BeadForm:
         beside=True,
     )
     z_low: float | None = asked(
-        "z from µm", "Beads below this height are not measured; empty: all", example="lowest"
+        "z from µm",
+        "Beads below this height are not measured; empty: all",
+        example="lowest",
+        of_image=True,
     )
     z_high: float | None = asked(
         "z to µm",
         "Beads above this height are not measured; empty: all",
         example="highest",
         beside=True,
+        of_image=True,
     )
     bead: float | None = asked(
         "Bead ⌀ µm",

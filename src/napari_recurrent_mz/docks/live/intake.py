@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -158,7 +159,7 @@ class ScanIntake(Dock):
         """Before the session: the image fills in what it knows, and is taken at the start."""
         setup = self.pages.setup
         self.waiting.append(candidate)
-        setup.optics.follow({id(one): one.known for one in self.waiting})
+        self.follow_images({weakref.ref(one): one.known for one in self.waiting})
         heights = [one.z_um for one in self.waiting if one.z_um is not None]
         optics = setup.optics.known()
         setup.grid.follow(heights, None if optics is None else optics.depth_of_field_um)

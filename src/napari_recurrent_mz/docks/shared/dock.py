@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,14 +32,15 @@ from qtpy.QtWidgets import (
 )
 
 from ...core.progress import Step, time_in_words
-from ...core.scans import InputError
+from ...core.scans import InputError, listed
 from .drop import doubts_about, dropped_paths, said_of
 from .file_layers import Mislabelled, Opened, open_files
-from .form import tab_in_order
+from .form import NumberEdit, tab_in_order
 from .guard import Tells, on, one_shot, reported, telling
 from .insides import is_open, talk_to_canvas, unwrapped, window_of
 from .layer_choice import LayerChoice
 from .layers import first_channels
+from .optics_panel import OpticsPanel
 from .pace import Activity
 from .parts import (
     MessageLabel,
@@ -69,12 +70,55 @@ def keep_keyboard(holder: QWidget, parts: Sequence[QWidget]) -> None:
         holder.setFocus()
 
 
+class Earlier(QWidget):
+    """What fields hold of earlier images, and what was replaced: to be kept, or put back."""
+
+    def __init__(self, palette: Palette) -> None:
+        super().__init__()
+        self._edits: list[NumberEdit] = []
+        self.label = MessageLabel(palette)
+        self.keep = push_button("Keep", "What stands in these fields holds for the images in use")
+        self.put_back = push_button("Put back", "Take the values that were set before again")
+        line = QHBoxLayout()
+        for button, press in ((self.keep, NumberEdit.keep), (self.put_back, NumberEdit.put_back)):
+            line.addWidget(button)
+            on(self, button.clicked, partial(self._press, press))
+        column_of(self, self.label, line)
+        self.hide()
+
+    def look(self, edits: Iterable[NumberEdit]) -> None:
+        """Say what is to be checked in these fields."""
+        self._edits = [edit for edit in edits if edit.is_old or edit.replaced is not None]
+        old = [*dict.fromkeys(_subject(edit) for edit in self._edits if edit.is_old)]
+        was = [
+            f"{_subject(edit)} {edit.replaced:.4g}"
+            for edit in self._edits
+            if edit.replaced is not None
+        ]
+        told = [f"⚠ Set for other images: {listed(old)}. Check what is marked."] * bool(old)
+        told += [f"Set for other images, and no longer in force: {listed(was)}."] * bool(was)
+        self.label.say("\n".join(told), "warning" if old else "hint")
+        self.put_back.setVisible(bool(was))
+        self.setVisible(bool(told))
+
+    def _press(self, press: Callable[[NumberEdit], None]) -> None:
+        for edit in self._edits:
+            press(edit)
+        self.look(self._edits)
+
+
+def _subject(edit: NumberEdit) -> str:
+    """What a field is of, in words: the three of a grid are of one."""
+    return edit.accessibleName().rpartition(" of the ")[2]
+
+
 class InstrumentFooter(QWidget):
     """Status, warnings, message, progress, and the buttons that start and end a job."""
 
     def __init__(self, palette: Palette, action: str, tooltip: str) -> None:
         super().__init__()
         self.state, self.warnings, self.message = (MessageLabel(palette) for _ in range(3))
+        self.earlier = Earlier(palette)
         self.bar = described(ProgressBar(), "Progress", "How much is done, and the time left")
         self.bar.hide()
         self.activity = Activity(self)
@@ -88,7 +132,7 @@ class InstrumentFooter(QWidget):
         self._line = QHBoxLayout()
         self._line.addWidget(self.action, 2)
         self._line.addWidget(self.cancel, 1)
-        labels = self.state, self.warnings, self.message
+        labels = self.earlier, self.state, self.warnings, self.message
         self._column = column_of(self, *labels, self.bar, self._line, margins=(6, 4, 6, 6))
 
     def add_on_top(self, widget: QWidget) -> None:
@@ -220,7 +264,11 @@ class Form(QWidget):
 
     def restyle(self) -> None:
         faint = self._palette.faint.name(QColor.NameFormat.HexArgb)
-        self._inner.setStyleSheet(f'QLabel[faint="true"] {{ color: {faint}; }}')
+        marked = self._palette.mark(error=False).name(QColor.NameFormat.HexArgb)
+        self._inner.setStyleSheet(
+            f'QLabel[faint="true"] {{ color: {faint}; }}'
+            f'NumberEdit[old="true"] {{ background: {marked}; }}'
+        )
 
     def fit(self) -> None:
         """Take the width that the theme's fonts need, known once the style is applied."""
@@ -346,6 +394,18 @@ class Dock(QWidget, Tells, metaclass=_Kept):
             is_hint = isinstance(error, InputError) and self._is_unfinished()
             self.footer.warn([])
             self.footer.ready(reported(error), "hint" if is_hint else "error")
+        self.footer.earlier.look(filter(self._shows, self.findChildren(NumberEdit)))
+
+    def _shows(self, part: QWidget) -> bool:
+        return part.isVisibleTo(self)
+
+    def follow_images(self, images: Mapping[Any, Mapping[str, Any]]) -> None:
+        """Fill in what the images in use say; what was set for others is marked."""
+        for edit in self.findChildren(NumberEdit):
+            if edit.is_of_image:
+                edit.follow(images)
+        for panel in self.findChildren(OpticsPanel):
+            panel.follow(images)
 
     def failed(self, sentence: str) -> None:
         """Say that something could not be done, and what holds true now."""
@@ -417,7 +477,7 @@ class Dock(QWidget, Tells, metaclass=_Kept):
     def _lock(self, is_locked: bool) -> None:
         if is_locked:
             keep_keyboard(self, self.inputs)
-        for part in self.inputs:
+        for part in (*self.inputs, self.footer.earlier):
             part.setEnabled(not is_locked)
 
     def _keeps(self, _outcome: Outcome) -> bool:

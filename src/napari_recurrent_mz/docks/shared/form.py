@@ -50,10 +50,12 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from ...core.optics import ALIKE
 from ...core.scans import InputError
 from . import settings
 from .guard import on
 from .layer_choice import LayerChoice
+from .layers import contradict
 from .parts import DecimalBox, Words, column_of, described, heading, without_wheel
 
 _UM_PER = {"": 1.0, "µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3}
@@ -117,6 +119,8 @@ class NumberEdit(QLineEdit):
     """A line for one number, empty when it is not known; ``edited`` follows a person's changes."""
 
     edited = Signal()
+    is_of_image = False  # whether it says something of the images that are chosen
+    replaced: float | None = None  # what was set for other images than those that gave a value
 
     def __init__(self, example: str = "", wavelength: bool = False) -> None:
         super().__init__()
@@ -126,7 +130,11 @@ class NumberEdit(QLineEdit):
         self._parse = parse_wavelength_um if wavelength else parse_length_um
         self._shown = ""
         self._value: float | None = None
+        self._images: Mapping[Any, Mapping[str, Any]] = {}  # those in use, and what they say
+        self._meant = dict(self._images)  # those that the value is for
+        self._replaced_for = self._meant
         on(self, self.editingFinished, self._finish)
+        on(self, self.returnPressed, self.keep)
 
     @property
     def is_text_wrong(self) -> bool:
@@ -141,6 +149,68 @@ class NumberEdit(QLineEdit):
         self._value, self._shown = value, "" if value is None else f"{value:.{digits or 6}g}"
         self.setText(self._shown)
         self.setCursorPosition(0)
+        self._mean(self._images)
+
+    # the images that it is for ----------------------------------------------------
+    @property
+    def is_old(self) -> bool:
+        """Whether the value was set for other images than those in use, and nobody has kept it."""
+        return bool(self.property("old"))
+
+    def follow(self, images: Mapping[Any, Mapping[str, Any]]) -> None:
+        """Take note of the images in use, with what they say: a value that is for others is old."""
+        if not images:
+            return
+        self._images = images
+        if not self._replaced_for.keys().isdisjoint(images):
+            self.put_back()
+        own = [facts for image, facts in images.items() if image in self._meant]
+        if own or not self._meant:  # what is used beside them is of the same sample, if it can be
+            self._mean(self._meant | {
+                image: facts for image, facts in images.items()
+                if not any(contradict(facts, one) for one in own)
+            })  # fmt: skip
+        else:
+            self._mark(is_old=bool(self.text().strip()))
+
+    def be_earlier(self) -> None:
+        """Let the value be for images that were used earlier."""
+        self._meant = {None: {}}
+
+    def replace(self, value: float) -> None:
+        """Show what the images in use say; what was set for others comes back with them."""
+        before, meant = self.value(), self._meant
+        self.set_value(value)
+        if before is not None and not math.isclose(before, value, rel_tol=ALIKE):
+            self.replaced, self._replaced_for = before, meant
+
+    def keep(self) -> None:
+        """Let what stands here hold for the images in use."""
+        if self.is_old or self.replaced is not None:
+            self._take()
+
+    def put_back(self) -> None:
+        """Let what was replaced hold for the images in use."""
+        if self.replaced is not None:
+            self.set_value(self.replaced)
+            self._take()
+
+    def _take(self) -> None:
+        self.replaced, self._replaced_for = None, {}
+        self._mean(self._images)
+        self.edited.emit()
+
+    def _mean(self, images: Mapping[Any, Mapping[str, Any]]) -> None:
+        self._meant = dict(images)
+        self._mark(is_old=False)
+
+    def _mark(self, *, is_old: bool) -> None:
+        if is_old != self.is_old:
+            self.setProperty("old", is_old)
+            style = self.style()
+            assert style is not None
+            style.unpolish(self)
+            style.polish(self)
 
     def _finish(self) -> None:
         if self.text() == self._shown:
@@ -150,7 +220,7 @@ class NumberEdit(QLineEdit):
             self.set_value(value)
         else:
             self._value, self._shown = None, self.text()
-        self.edited.emit()
+        self._take()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +245,7 @@ class Ask:
     opens_files: bool = False  # whether a file can be opened instead of a layer
     widget: Callable[..., QWidget] | None = None  # a number's field of its own, like a spin box
     is_wavelength: bool = False  # whether 519 is understood as 519 nm
+    of_image: bool = False  # whether it says something of the images that are chosen
     limits: tuple[float, float, float] | None = None  # least, greatest and step of a number
 
     @property
@@ -329,6 +400,7 @@ def _field(ask: Ask, kind: Any, name: str, value: Any, viewer: Any) -> Any:
     else:
         widget = create_widget(value, kind, name=name, options=options, widget_type=combo)
     native = described(widget.native, ask.spoken, ask.tooltip)
+    native.is_of_image = ask.of_image
     without_wheel(native)
     if isinstance(native, QCheckBox):
         native.setText(ask.text or ask.name)
@@ -380,6 +452,7 @@ def _take_text(widget: Any, text: str) -> None:
             native.set_value(None)
         else:
             native.set_value(native.value())
+        native.be_earlier()
     elif isinstance(now, bool):
         widget.value = text == "1"
     elif isinstance(now, int | float):

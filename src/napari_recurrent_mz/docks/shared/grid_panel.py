@@ -22,7 +22,11 @@ class GridFields:
 
     stored: ClassVar = as_named("start stop step")
     start: float | None = asked(
-        "start of the target grid", "Lowest plane to reconstruct", label="From", example="0"
+        "start of the target grid",
+        "Lowest plane to reconstruct",
+        label="From",
+        example="0",
+        of_image=True,
     )
     stop: float | None = asked(
         "stop of the target grid",
@@ -30,6 +34,7 @@ class GridFields:
         label="to",
         example="10",
         beside=True,
+        of_image=True,
     )
     step: float | None = asked(
         "step of the target grid",
@@ -37,6 +42,7 @@ class GridFields:
         label="step",
         example="1",
         beside=True,
+        of_image=True,
     )
 
 
@@ -108,7 +114,12 @@ class GridPanel(FormPanel):
         planes: Sequence[int] | None = None,
     ) -> None:
         """Take the default grid of these scans, unless a person typed one."""
-        if not self.follows_scans or len(z_um) < 2:
+        if not self.follows_scans:
+            return
+        if len(z_um) < 2:
+            for edit in self._edits:
+                if edit.is_old:
+                    edit.set_value(None)
             return
         self._why_none = ""
         try:

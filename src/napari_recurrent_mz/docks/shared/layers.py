@@ -20,6 +20,7 @@ import numpy as np
 from napari.layers import Image, Layer
 
 from ...core.arrays import AnyArray, Array, check_no_mask, reading
+from ...core.optics import ALIKE
 from ...core.scans import InputError, counted
 from ...io import even_step, read_image, z_from_name
 from ...io._channels import BY_TIME, first_point_of
@@ -586,13 +587,23 @@ def image_optics(layer: Image) -> dict[str, Any]:
     return {**metadata, **optics, "pixel_um": pixel_um(layer)}
 
 
-def optics_by_image(layers: Iterable[Layer]) -> dict[int, dict[str, Any]]:
+def optics_by_image(layers: Iterable[Layer]) -> dict[Any, dict[str, Any]]:
     """What is known of the optics of these layers, for a form that follows them."""
     by_image = {}
     for layer in layers:
         with contextlib.suppress(InputError):  # said where the layer is used
-            by_image[id(layer)] = image_optics(check_layer(layer, times=True))
+            by_image[weakref.ref(layer)] = image_optics(check_layer(layer, times=True))
     return by_image
+
+
+def contradict(some: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
+    """Whether what two images say cannot be true of one sample under one microscope."""
+    pairs = [(some.get(name), others.get(name)) for name in _FACTS]
+    return not all(
+        math.isclose(float(one), float(other), rel_tol=ALIKE)
+        for one, other in pairs
+        if one is not None and other is not None
+    )
 
 
 def is_reconstruction(layer: Layer) -> bool:

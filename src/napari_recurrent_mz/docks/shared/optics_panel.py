@@ -57,7 +57,10 @@ class OpticsFields:
         choices={"": "Choose, or type below"} | {one.name: one.name for one in OBJECTIVES},
     )
     na: float | None = asked(
-        "NA", "Numerical aperture of the objective, written on its barrel", example="1.4"
+        "NA",
+        "Numerical aperture of the objective, written on its barrel",
+        example="1.4",
+        of_image=True,
     )
     immersion_index: float | None = asked(
         "refractive index",
@@ -65,6 +68,7 @@ class OpticsFields:
         label="Refr. index",
         example="1.33",
         beside=True,
+        of_image=True,
     )
     wavelength_um: float | None = asked(
         "emission wavelength",
@@ -72,6 +76,7 @@ class OpticsFields:
         label="Emission µm",
         example="0.52",
         is_wavelength=True,
+        of_image=True,
     )
     pixel_um: float | None = asked(
         "pixel size",
@@ -79,6 +84,7 @@ class OpticsFields:
         label="Pixel µm",
         example="0.1",
         beside=True,
+        of_image=True,
     )
 
 
@@ -94,7 +100,6 @@ class OpticsPanel(FormPanel):
 
     def __init__(self) -> None:
         super().__init__(OpticsFields, group="optics")
-        self._images: frozenset[int] = frozenset()
         self._stated: dict[str, float] = {}  # what the images in use say
         self.preset: QComboBox = self.form.objective.native
         self.fields: dict[str, NumberEdit] = {
@@ -155,22 +160,21 @@ class OpticsPanel(FormPanel):
             self._show()
             self.changed.emit()
 
-    def follow(self, images: Mapping[int, Mapping[str, Any]]) -> None:
+    def follow(self, images: Mapping[Any, Mapping[str, Any]]) -> None:
         """Show what the images in use say, and no longer what only others value."""
         # ``images`` holds what each says, by an id; the first that says a value has it. What a
         # person set stays while one of these images does, and else gives way to what others say.
-        if images and self._images and self._images.isdisjoint(images):
-            for name in [n for n, source in self._source.items() if source not in _LOOSE]:
-                self._source[name] = _BEFORE
-        self._images = frozenset(images) or self._images
         before = self._state()
         said = [(n, one[n]) for one in images.values() for n in _NAMES if one.get(n) is not None]
         self._stated = {name: float(value) for name, value in reversed(said)}  # the first has it
         for name, edit in self.fields.items():
+            edit.follow(images)
             value = self._stated.get(name)
             source = self._source.get(name) if edit.text().strip() else None
+            if edit.is_old and source not in _LOOSE:
+                source = self._source[name] = _BEFORE
             if value is not None and source in _LOOSE:
-                edit.set_value(value)
+                (edit.replace if source == _BEFORE else edit.set_value)(value)
                 self._source[name] = _IMAGE
             elif value is None and source == _IMAGE:
                 edit.set_value(None)

@@ -323,7 +323,7 @@ class ScanSource(Dock):
         parts, stack = self.scan_parts, self.scan_parts.stack
         present = [row for row in table.rows if row.layer is layer]
         if not present:
-            parts.optics.follow(_layers.optics_by_image([layer]))
+            self.follow_images(_layers.optics_by_image([layer]))
         stack.optics = parts.optics.known()
         stack.choose(layer)
         parts.planes_button.setChecked(True)
@@ -352,7 +352,7 @@ class ScanSource(Dock):
 
     def _images_changed(self) -> None:
         """The optics are those of the images whose rows are ticked."""
-        self.scan_parts.optics.follow(_layers.optics_by_image(layers_of(self.used())))
+        self.follow_images(_layers.optics_by_image(layers_of(self.used())))
 
     def _stacks(self) -> list[Image]:
         return [

@@ -302,6 +302,7 @@ class SideViewsDock(Dock):
 
     def _layers_chosen(self) -> None:
         chosen = self.controls.read().chosen
+        self.follow_images(_layers.optics_by_image(chosen))
         for layer in [layer for layer in self._states if layer not in chosen]:
             del self._states[layer]
         for layer in chosen:

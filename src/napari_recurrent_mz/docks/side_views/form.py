@@ -65,6 +65,7 @@ class SideViews:
         "Distance between planes in µm: the layer does not say",
         label="Voxel z",
         example="0.2",
+        of_image=True,
     )
     voxel_xy: float | None = asked(
         "Size of a voxel along x and y",
@@ -73,6 +74,7 @@ class SideViews:
         example="0.1",
         unit="µm",
         beside=True,
+        of_image=True,
     )
     how: How = asked(
         "Projection",

@@ -136,6 +136,7 @@ class Stacks:
         "Distance between planes in µm, for a stack that does not say",
         example="0.2",
         unit="µm, as the file does not say",
+        of_image=True,
     )
 
 
@@ -339,7 +340,7 @@ class TrainDock(Dock):
     def _stack_chosen(self) -> None:
         if self.run is None:
             self.footer.say("")
-        self.optics.follow(_layers.optics_by_image(self.chosen))
+        self.follow_images(_layers.optics_by_image(self.chosen))
         self._suggest_name()
         self.stacks.show_field("step", any(map(lacks_step, self.chosen)))
         self.check()
