@@ -336,12 +336,10 @@ def test_what_was_set_for_scans_beside_those_of_another_sample_is_replaced_and_c
     }
     earlier = dock.footer.earlier
     assert earlier.label.text() == "Set for other images, and no longer in force: NA 1.1."
-    untick(cell)
     untick(worm, state=Qt.CheckState.Checked)
     assert fields(dock)["na"] == "1.1"
     assert earlier.isHidden()
     untick(worm)
-    untick(cell, state=Qt.CheckState.Checked)
     assert fields(dock)["na"] == "0.8"
     earlier.put_back.click()
     assert fields(dock)["na"] == "1.1"

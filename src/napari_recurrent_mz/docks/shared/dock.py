@@ -394,10 +394,8 @@ class Dock(QWidget, Tells, metaclass=_Kept):
             is_hint = isinstance(error, InputError) and self._is_unfinished()
             self.footer.warn([])
             self.footer.ready(reported(error), "hint" if is_hint else "error")
-        self.footer.earlier.look(filter(self._shows, self.findChildren(NumberEdit)))
-
-    def _shows(self, part: QWidget) -> bool:
-        return part.isVisibleTo(self)
+        edits = self.findChildren(NumberEdit)
+        self.footer.earlier.look(edit for edit in edits if edit.isVisibleTo(self))
 
     def follow_images(self, images: Mapping[Any, Mapping[str, Any]]) -> None:
         """Fill in what the images in use say; what was set for others is marked."""

@@ -162,8 +162,10 @@ class NumberEdit(QLineEdit):
         if not images:
             return
         self._images = images
-        if not self._replaced_for.keys().isdisjoint(images):
+        meant = self._replaced_for
+        if not meant.keys().isdisjoint(images):
             self.put_back()
+            self._meant = meant
         own = [facts for image, facts in images.items() if image in self._meant]
         if own or not self._meant:  # what is used beside them is of the same sample, if it can be
             self._mean(self._meant | {
@@ -172,10 +174,6 @@ class NumberEdit(QLineEdit):
             })  # fmt: skip
         else:
             self._mark(is_old=bool(self.text().strip()))
-
-    def be_earlier(self) -> None:
-        """Let the value be for images that were used earlier."""
-        self._meant = {None: {}}
 
     def replace(self, value: float) -> None:
         """Show what the images in use say; what was set for others comes back with them."""
@@ -452,7 +450,7 @@ def _take_text(widget: Any, text: str) -> None:
             native.set_value(None)
         else:
             native.set_value(native.value())
-        native.be_earlier()
+        native._meant = {None: {}}  # images of an earlier time
     elif isinstance(now, bool):
         widget.value = text == "1"
     elif isinstance(now, int | float):

@@ -155,7 +155,7 @@ class OpticsPanel(FormPanel):
         stated = {k: float(v) for k, v in values.items() if k in self.fields and v is not None}
         for name, value in stated.items():
             self.fields[name].set_value(value)
-            self._source[name] = source
+            self.fields[name].replaced, self._source[name] = None, source
         if stated:
             self._show()
             self.changed.emit()
