@@ -142,7 +142,10 @@ def _draw_error(axes: Axes, ink: Ink, over_z: ErrorOverZ, *, is_small: bool = Fa
         axes.axvline(over_z.suggested_um, color=ink.lines[1], lw=1.6, label=where)
     axes.set_ylim(0, None)
     axes.set_ylabel("error (%)")
-    if not is_small:
+    if is_small:
+        axes.locator_params(axis="x", nbins=5)
+        axes.xaxis.set_major_formatter("{x:g} µm")
+    else:
         axes.set_xlabel("z (µm)")
         _legend(axes)
     open_axes(axes)
