@@ -92,7 +92,7 @@ _NAMES = ("na", "wavelength_um", "immersion_index", "pixel_um")
 
 _IMAGE, _LAST_USED, _BEFORE = "from the image", "as last used", "as before"
 _TYPED, _PRESET = "typed", "from the preset"
-_LOOSE = (None, _IMAGE, _LAST_USED, _BEFORE)  # what gives way to what an image says
+_LOOSE = (None, _IMAGE, _LAST_USED)  # what gives way to what an image says
 
 
 class OpticsPanel(FormPanel):
@@ -162,8 +162,8 @@ class OpticsPanel(FormPanel):
 
     def follow(self, images: Mapping[Any, Mapping[str, Any]]) -> None:
         """Show what the images in use say, and no longer what only others value."""
-        # ``images`` holds what each says, by an id; the first that says a value has it. What a
-        # person set stays while one of these images does, and else gives way to what others say.
+        # ``images`` holds what each says; the first that says a value has it. What a person set
+        # stays while one of its images does, and else gives way to what others say.
         before = self._state()
         said = [(n, one[n]) for one in images.values() for n in _NAMES if one.get(n) is not None]
         self._stated = {name: float(value) for name, value in reversed(said)}  # the first has it
@@ -171,10 +171,8 @@ class OpticsPanel(FormPanel):
             edit.follow(images)
             value = self._stated.get(name)
             source = self._source.get(name) if edit.text().strip() else None
-            if edit.is_old and source not in _LOOSE:
-                source = self._source[name] = _BEFORE
-            if value is not None and source in _LOOSE:
-                (edit.replace if source == _BEFORE else edit.set_value)(value)
+            if value is not None and (edit.is_old or source in _LOOSE):
+                (edit.set_value if source in _LOOSE else edit.replace)(value)
                 self._source[name] = _IMAGE
             elif value is None and source == _IMAGE:
                 edit.set_value(None)
@@ -218,8 +216,11 @@ class OpticsPanel(FormPanel):
         self.preset.setCurrentIndex(self.preset.findData(matches[0]) if matches else 0)
         groups: dict[str, list[str]] = {}
         for name in _NAMES:
-            if self._source.get(name, _TYPED) not in (_TYPED, _PRESET):
-                groups.setdefault(self._source[name], []).append(name)
+            source = self._source.get(name, _TYPED)
+            if self.fields[name].is_old and source not in _LOOSE:
+                source = _BEFORE
+            if source not in (_TYPED, _PRESET):
+                groups.setdefault(source, []).append(name)
         parts = [f"{', '.join(self._titles(names))} {source}" for source, names in groups.items()]
         others = [
             f"{self.form.asks[name].name} {value:.4g}" + " µm" * name.endswith("_um")

@@ -204,8 +204,8 @@ class StackPanel(FormPanel):
         self._show_step(layer)
         self._suggested = planes = self.suggested(layer)
         self.planes.setText(", ".join(map(str, planes)))
-        if self._known_step is not None:
-            self.spacing.set_value(float(f"{self._known_step * count / len(planes):.2g}"))
+        apart = (self._known_step or 0.0) * count / len(planes)
+        self.spacing.set_value(float(f"{apart:.2g}") if apart else None)
         self.how.setCurrentIndex(_LIST)
         self._show_how()
 
