@@ -20,7 +20,7 @@ from napari_recurrent_mz.engine.check import (
     OwnSampleCheck,
     range_warnings,
 )
-from napari_recurrent_mz.engine.cost import estimate_cost
+from napari_recurrent_mz.engine.cost import Cost, estimate_cost, time_of_all
 from napari_recurrent_mz.engine.inference import Plane, iter_planes, notes_before
 from napari_recurrent_mz.engine.provenance import methods_paragraph, provenance
 from napari_recurrent_mz.engine.recipe import Recipe
@@ -341,18 +341,66 @@ def test_points_take_the_longer_the_farther_apart_scans_are() -> None:
     assert roughly.seconds < cost.seconds
 
 
-def test_the_expected_time_leaves_the_start_out(
+def test_the_expected_time_follows_the_planes_before_without_the_first(
     scans: list[Scan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tiles_module, "_measured", {})
+    monkeypatch.setattr(tiles_module, "_pace", {})
     model, device = load_model(), choose_device("cpu")
+
+    own, large = scans[0].pixels.shape, (256, 256)
+
+    def expected(shape: tuple[int, int], planes: int = 1, method: str = "recurrent-mz") -> Cost:
+        return estimate_cost(shape, len(scans), planes, method, device)
+
+    def of_a_plane(shape: tuple[int, int]) -> float:
+        return expected(shape, 2).seconds - expected(shape).seconds
+
+    counted, of_large = of_a_plane(own), of_a_plane(large)
+    assert expected(own).start_seconds > 1 > expected(own, method="lmmse").start_seconds
     maker = NetworkPlanes(scans, OPTICS, model, device, reach_um=(0, 1), on_message=print)
-    pixels = 1000
-    expected = {9.0: 9.0, 1.0: 1.0, 2.0: 1.3}  # the first stands in, the second replaces it
-    for seconds, seconds_a_plane in expected.items():
-        maker._remember_speed(pixels, seconds)
-        found = NetworkPlanes.seconds_per_pixel(model, device, len(scans))
-        assert found * pixels == pytest.approx(seconds_a_plane)
+    maker._remember_pace(1, 100 * counted)  # in which the scans were prepared
+    assert of_a_plane(own) == pytest.approx(counted)
+    assert expected(own).start_seconds == 0
+    for _ in range(20):
+        maker._remember_pace(1, 3 * counted)
+    assert of_a_plane(own) == pytest.approx(3 * counted, rel=0.01)
+    assert of_a_plane(large) == pytest.approx(3 * of_large, rel=0.01)  # larger images learn of it
+
+
+@pytest.mark.parametrize(
+    ("side", "scans", "seconds"),  # of the check alone, processor time of one core
+    [(128, 3, 1.0), (256, 3, 0.9), (256, 5, 3.2), (512, 5, 5.9), (1024, 3, 4.3), (1024, 5, 19.8)],
+)
+def test_the_expected_time_of_auto_counts_the_check(side: int, scans: int, seconds: float) -> None:
+    """Whose prediction is wrong by less than a factor of three on any number of cores up to two."""
+    cpu, shape = Device("cpu", "another CPU", half=True), (side, side)
+    auto, network, linear = (
+        estimate_cost(shape, scans, 10, method, cpu) for method in ("auto", "recurrent-mz", "lmmse")
+    )
+    check = auto.seconds - network.seconds
+    assert seconds / 2 / 3 < check < 3 * seconds
+    assert auto.least_seconds == pytest.approx(check + linear.seconds)
+
+
+def test_what_auto_makes_of_two_scans_is_known_before() -> None:
+    cpu = Device("cpu", "another CPU", half=True)
+
+    def seconds(method: str, gap_um: float) -> float:
+        z_um = (0.0, gap_um)
+        cost = estimate_cost((256, 256), 2, 10, method, cpu, optics=OPTICS, scan_z_um=z_um)
+        assert cost.least_seconds is None
+        return cost.seconds
+
+    assert seconds("auto", 2.0) == seconds("recurrent-mz", 2.0)
+    assert seconds("auto", 40.0) == seconds("lmmse", 40.0)  # no network was trained for that
+
+
+def test_the_time_of_many_volumes_has_one_start() -> None:
+    one = Cost(1.0, 10.0, start_seconds=2.0)
+    either = Cost(1.0, 20.0, least_seconds=5.0, start_seconds=2.0)
+    assert one.time_in_words(3) == "about 32 s"
+    assert either.time_in_words(2) == "12 to 42 s"
+    assert time_of_all([(one, 3), (either, 2)]) == "42 to 72 s"
 
 
 @pytest.mark.parametrize(

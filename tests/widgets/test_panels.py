@@ -12,7 +12,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel
 
 from napari_recurrent_mz.core.device import gpu_memory_limit, limit_gpu_memory
-from napari_recurrent_mz.core.progress import time_in_words
+from napari_recurrent_mz.core.progress import expected_in_words, time_in_words
 from napari_recurrent_mz.core.scans import InputError, ZGrid, nice_step
 from napari_recurrent_mz.docks.shared import guard as _guard
 from napari_recurrent_mz.docks.shared import (
@@ -180,6 +180,21 @@ def test_an_empty_grid_field_is_named(qtbot) -> None:
 )
 def test_durations_in_words(seconds, words) -> None:
     assert time_in_words(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "least", "words"),
+    [
+        (0.4, 0.1, "less than a second"),
+        (8.4, None, "about 8 s"),
+        (8.4, 7, "about 8 s"),
+        (8.4, 0.2, "up to 8 s"),
+        (40, 5, "5 to 40 s"),
+        (600, 50, "50 s to 10 min"),
+    ],
+)
+def test_expected_times_in_words(seconds, least, words) -> None:
+    assert expected_in_words(seconds, least) == words
 
 
 def test_a_preset_sets_na_and_index(qtbot) -> None:

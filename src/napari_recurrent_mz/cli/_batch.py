@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from ..core.device import choose_device
-from ..core.progress import expected_in_words, time_in_words
 from ..core.scans import InputError, ZGrid, counted
 from ..io._zarr import NGFF
 from ._common import (
@@ -27,6 +26,7 @@ from ._terminal import Progress, clock, columns, note
 
 if TYPE_CHECKING:
     from ..engine.batch import BatchSettings, Job, Outcome, Report
+    from ..engine.cost import Cost
 
 _SHOWN_FAILURES = 20
 _BAR = 24  # characters
@@ -189,8 +189,10 @@ def _end(report: Report) -> None:
 def _listed(jobs: list[Job], settings: BatchSettings, output: Path, again: bool) -> str:
     """A table of what would be done, a row for each position."""
     from ..engine.batch import digest_of, is_done
+    from ..engine.cost import time_of_all
 
-    digest, seconds, left = digest_of(settings), 0.0, 0
+    digest, left = digest_of(settings), 0
+    costs: list[tuple[Cost, int]] = []
     rows = [("position", "scans at z (µm)", "result", "time", "state")]
     positions: dict[str, list[Job]] = {}
     for job in jobs:
@@ -203,10 +205,11 @@ def _listed(jobs: list[Job], settings: BatchSettings, output: Path, again: bool)
             rows.append((position, "", result, "", f"cannot: {scans}"))
             continue
         left += len(own) - done
-        seconds += cost * (len(own) - done)
-        needed = time_in_words(cost * (len(own) - done)) if done < len(own) else ""
+        costs.append((cost, len(own) - done))
+        own_time = replace(cost, start_seconds=0.0).time_in_words(len(own) - done)
+        needed = own_time if done < len(own) else ""
         rows.append((position, scans, result, needed, _state(done, len(own))))
-    needed = f", {expected_in_words(seconds)}" if left else ""
+    needed = f", {time_of_all(costs)}" if left else ""
     return f"{columns(rows)}\n{left} of {len(jobs)} volumes to do{needed}"
 
 
@@ -216,8 +219,8 @@ def _state(done: int, points: int) -> str:
     return f"{done} of {points} time points done"
 
 
-def _scans_and_cost(job: Job, settings: BatchSettings) -> tuple[str, float | None]:
-    """Heights of the scans and the expected seconds; why it cannot be done and None."""
+def _scans_and_cost(job: Job, settings: BatchSettings) -> tuple[str, Cost | None]:
+    """Heights of the scans and the cost of a volume; why it cannot be done and None."""
     from ..engine.batch import plan_of, sentence_of
     from ..engine.cost import estimate_cost
     from ..engine.inference import model_for
@@ -239,4 +242,4 @@ def _scans_and_cost(job: Job, settings: BatchSettings) -> tuple[str, float | Non
         optics=plan.optics,
         scan_z_um=plan.z_um,
     )
-    return " ".join(heights), cost.seconds
+    return " ".join(heights), cost

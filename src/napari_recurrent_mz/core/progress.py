@@ -41,9 +41,16 @@ def time_in_words(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def expected_in_words(seconds: float) -> str:
-    """How long something will take, by an estimate: ``about 8 s``."""
-    return f"{'about ' if seconds >= 1 else ''}{time_in_words(seconds)}"
+def expected_in_words(seconds: float, least: float | None = None) -> str:
+    """How long something will take, by an estimate: ``about 8 s``, or ``5 to 40 s``."""
+    if seconds < 1:
+        return time_in_words(seconds)
+    if least is None or seconds < 1.5 * least:
+        return f"about {time_in_words(seconds)}"
+    if least < 1:
+        return f"up to {time_in_words(seconds)}"
+    (low, unit), most = time_in_words(least).split(), time_in_words(seconds)
+    return f"{low} to {most}" if most.endswith(unit) else f"{low} {unit} to {most}"
 
 
 def nobody(_words: str, _done: int, _total: int) -> None:

@@ -35,11 +35,13 @@ MARGIN_DB = 1.0
 """How much better linear MMSE must be before it is used, dB: found on simulated fields alone,
 as what loses little both with the bundled network and with one that is wrong in one of five."""
 
+MOST_LEFT_OUT = 5
+"""How many scans are left out, at most."""
+
 _OTHER_KIND = (
     "The network makes another kind of image than the scans are, which they cannot check: "
     "Recurrent-MZ is used."
 )
-_MOST_LEFT_OUT = 5
 _SMALLEST = 48  # pixels on a side below which scans are not halved
 _UNKNOWN_DOF = 20.0  # from the scans: farther than any gap that the network was trained for
 _MOST_UNEXPLAINED = 0.15  # of scans of points; simulated ones leave 0.02 to 0.08
@@ -97,8 +99,8 @@ def check_on_scans(
     stack = ScanStack.of(rising)
     small = _halved(ScanStack(in_ordinary_units(stack.images)[1], stack.z_um), optics)
     inner = np.arange(1, len(rising) - 1)
-    if len(inner) > _MOST_LEFT_OUT:
-        inner = inner[np.linspace(0, len(inner) - 1, _MOST_LEFT_OUT).round().astype(int)]
+    if len(inner) > MOST_LEFT_OUT:
+        inner = inner[np.linspace(0, len(inner) - 1, MOST_LEFT_OUT).round().astype(int)]
     return _by_figures(
         tuple(
             _leave_out(rising[number], small, int(number), optics, model, device, stopped)

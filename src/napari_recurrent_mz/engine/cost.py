@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from ..core.arrays import Array
 from ..core.device import Device
 from ..core.methods import method_of
 from ..core.optics import Optics
+from ..core.progress import expected_in_words
 from ..estimates.deconvolution import object_seconds
 from ..estimates.point_fit import pixels_of_sheets
 from ..estimates.points import points_seconds
 from ..networks.weights import Model
+from .check import MOST_LEFT_OUT, range_warnings
 from .inference import model_for
-from .tiles import NetworkPlanes
+from .tiles import has_run, seconds_of_plane
 
 _COMPUTING_MB = {  # by the kind of method: once, for each scan, and for each megapixel of a plane
     "auto": (0, 70, 655),
@@ -24,6 +29,7 @@ _COMPUTING_MB = {  # by the kind of method: once, for each scan, and for each me
 }
 _POINTS_MB = 45, 5e-6  # once, and for each pixel of a sheet in which points are looked for
 _TYPICAL_SHEETS = 30, 20  # in which they are: once, and for each scan
+_START_S = 2.0  # of a network: its fastest form is looked for, and tables are made
 _MOST_MEGAPIXELS = 1.2  # beyond what was measured, images are cut into tiles
 
 
@@ -32,10 +38,26 @@ class Cost:
     """What a reconstruction is expected to take."""
 
     megabytes: float  #: of the finished volume
-    #: an estimate: from the last run of this kind on this device, else from operation counts
+    #: an estimate: from the last runs on this device, else from operation counts; where the method
+    #: auto may use the network or linear MMSE, by the network
     seconds: float
     #: of main memory, beside the volume, while planes are made; None where it was not measured
     computing_megabytes: float | None = None
+    least_seconds: float | None = None  #: where auto may use either: by linear MMSE
+    start_seconds: float = 0.0  #: before the first volume of a session
+
+    def time_in_words(self, volumes: int = 1) -> str:
+        """How long so many volumes take, for a person."""
+        return time_of_all([(self, volumes)])
+
+
+def time_of_all(costs: Sequence[tuple[Cost, int]]) -> str:
+    """How long volumes take in all, so many of each kind, for a person."""
+    seconds = least = max((cost.start_seconds for cost, _ in costs), default=0.0)
+    for cost, volumes in costs:
+        seconds += volumes * cost.seconds
+        least += volumes * (cost.seconds if cost.least_seconds is None else cost.least_seconds)
+    return expected_in_words(seconds, least)
 
 
 def estimate_cost(
@@ -61,27 +83,68 @@ def estimate_cost(
     model : Model, optional
     optics : Optics, optional
     scan_z_um : array_like, optional
-        Heights of the scans in micrometres: with the optics, they tell how long points take.
+        Heights of the scans in micrometres: with the optics, they tell how long points take, and
+        what auto makes of two scans.
     """
-    pixels = shape[0] * shape[1] * n_planes
-    megabytes = pixels * 4 / 1e6
-    model = model_for(method, model)
-    if model is not None:
-        seconds = pixels * NetworkPlanes.seconds_per_pixel(model, device, n_scans)
-    else:
-        # Measured on two cores: about 8 ms for a filtered 1024 × 1024 plane, 2 ms interpolated.
-        per_plane = 0.008 if method_of(method).needs_optics else 0.002
-        seconds = per_plane * pixels / 2**20
-    kind, network = method_of(method).kind, model.network.config if model else None
-    once, each = _TYPICAL_SHEETS
-    sheets = (once + each * n_scans) * (shape[0] + 128) * (shape[1] + 128)
-    if optics is not None and np.size(scan_z_um) > 1:
-        sheets = pixels_of_sheets(shape, np.asarray(scan_z_um, float), optics)
-    if kind == "points" or (network and network.points):
-        seconds += points_seconds(shape, sheets, n_scans, device)
-    if kind == "nonnegative" or (network and network.nonnegative):
-        seconds += object_seconds(shape, n_scans, device)
-    return Cost(megabytes, seconds, _computing_megabytes(shape, n_scans, method, device, sheets))
+    z_um, model = np.asarray(scan_z_um, float), model_for(method, model)
+    work, kind = _Work(shape, n_scans, device, optics, z_um), method_of(method).kind
+    seconds, least = work.seconds(kind, model, n_planes), None
+    if kind == "auto" and model and model.network.config.target == "widefield":
+        linear = work.seconds("lmmse", None, n_planes)
+        if n_scans > 2:
+            check = work.check_seconds(model)
+            seconds, least = check + seconds, check + linear
+        elif optics and z_um.size and range_warnings(z_um.tolist(), optics, model):
+            seconds = linear
+    start = 0.0 if model is None or has_run(model, device) else _START_S
+    megabytes = math.prod(shape) * n_planes * 4 / 1e6
+    computing = _computing_megabytes(shape, n_scans, method, device, work.sheets)
+    return Cost(megabytes, seconds, computing, least, start)
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """Scans that planes are made from, and the device that makes them."""
+
+    shape: tuple[int, int]
+    n_scans: int
+    device: Device
+    optics: Optics | None
+    z_um: Array  # of the scans; empty where they are not known
+
+    @property
+    def sheets(self) -> int:
+        """Pixels of all sheets in which points are looked for."""
+        if self.optics is not None and self.z_um.size > 1:
+            return pixels_of_sheets(self.shape, self.z_um, self.optics)
+        once, each = _TYPICAL_SHEETS
+        return (once + each * self.n_scans) * (self.shape[0] + 128) * (self.shape[1] + 128)
+
+    def seconds(self, kind: str, model: Model | None, n_planes: int) -> float:
+        """Expected time of planes, and of what is fitted to the scans before them."""
+        network = model.network.config if model else None
+        megapixels = math.prod(self.shape) / 2**20
+        if model is not None:
+            each = seconds_of_plane(model, self.device, self.shape, self.n_scans)
+        elif kind == "interpolation":
+            each = 0.002 * megapixels  # these and those of linear MMSE: measured on two cores
+        else:
+            each = 0.001 + 0.008 * self.n_scans * megapixels
+        seconds = n_planes * each
+        if kind == "points" or (network and network.points):
+            seconds += points_seconds(self.shape, self.sheets, self.n_scans, self.device)
+        if kind == "nonnegative" or (network and network.nonnegative):
+            seconds += object_seconds(self.shape, self.n_scans, self.device)
+        return seconds
+
+    def check_seconds(self, model: Model) -> float:
+        """Expected time of the check on the scans: some left out in turn, at half the size."""
+        y, x = self.shape
+        others = replace(
+            self, shape=(y // 2, x // 2), n_scans=self.n_scans - 1, z_um=self.z_um[1:] / 2
+        )
+        # A first plane takes as long as two: memory is asked for.
+        return min(self.n_scans - 2, MOST_LEFT_OUT) * others.seconds("network", model, 2)
 
 
 def _computing_megabytes(

@@ -38,8 +38,9 @@ LARGEST_TILE = {"cuda": 2048, "mps": 1024, "cpu": 2112}
 _SMALLEST_TILE = 128
 _PLANES_AT_ONCE = 4  # on a GPU, so that the deep levels fill it too …
 _PIXELS_AT_ONCE = 2**22  # … as one plane of this size does alone
-_SPEED = {"cuda": 2e13, "mps": 2e12, "cpu": 5e10}  # operations a second; a CPU's per core
-_measured: dict[tuple[str, str, int], float] = {}
+_SPEED = {"cuda": 2e13, "mps": 2e12, "cpu": 3.5e10}  # operations a second; a CPU's per core
+_FIXED_S = {"cuda": 0.01, "mps": 0.02, "cpu": 0.04}  # of a plane, however small
+_pace: dict[tuple[str, str], float] = {}  # by model and device: seconds taken for each expected
 
 
 @dataclass(frozen=True)
@@ -207,7 +208,7 @@ class NetworkPlanes:
             self.runner = runner_for(self.model, self.device, half=False, fast=self.fast)
             return self._collect(self._start(pending.requests))
         if all(memory is None for _, memory in pending.requests):
-            self._remember_speed(normal.size, pending.seconds + time.monotonic() - began)
+            self._remember_pace(len(normal), pending.seconds + time.monotonic() - began)
         return [self.inputs.normalisation.undo(plane) for plane in normal]
 
     def _start(self, requests: Sequence[PlaneRequest]) -> _PendingPlanes:
@@ -299,23 +300,33 @@ class NetworkPlanes:
                 "close other programs or crop the scans."
             )
 
-    def _remember_speed(self, pixels: int, seconds: float) -> None:
-        if seconds > 0:
-            key = (self.model.sha256, self.device.name, self.n_scans)
-            now = seconds / pixels
-            self._timed += 1
-            if self._timed == 1:  # includes the start-up: only better than nothing
-                _measured.setdefault(key, now)
-                return
-            before = _measured.get(key, now) if self._timed > 2 else now
-            _measured[key] = 0.7 * before + 0.3 * now  # single planes scatter on a busy machine
+    def _remember_pace(self, planes: int, seconds: float) -> None:
+        key = _key(self.model, self.device)
+        before = _pace.setdefault(key, 1.0)
+        self._timed += 1
+        if self._timed > 1:  # the first planes include the preparing of the scans
+            expected = _counted_seconds(self.model, self.device, self.shape, self.n_scans)
+            now = seconds / (planes * expected)
+            _pace[key] = 0.7 * before + 0.3 * now  # single planes scatter on a busy machine
 
-    @staticmethod
-    def seconds_per_pixel(model: Model, device: Device, n_scans: int) -> float:
-        """Expected seconds for one pixel of one plane, measured if there was a run."""
-        measured = _measured.get((model.sha256, device.name, n_scans))
-        if measured is not None:
-            return measured
-        speed = _SPEED[device.kind] * (available_cores() if device.kind == "cpu" else 1)
-        speed *= 2 if device.half and device.kind == "cpu" else 1
-        return operations_per_pixel(model.network.config, n_scans) / speed
+
+def _key(model: Model, device: Device) -> tuple[str, str]:
+    return model.sha256, device.name
+
+
+def has_run(model: Model, device: Device) -> bool:
+    """Whether a model made planes on a device in this session."""
+    return _key(model, device) in _pace
+
+
+def seconds_of_plane(model: Model, device: Device, shape: tuple[int, int], n_scans: int) -> float:
+    """Expected seconds of one plane (Y, X), by the pace of planes before it if there were any."""
+    counted = _counted_seconds(model, device, shape, n_scans)
+    return _pace.get(_key(model, device), 1.0) * counted
+
+
+def _counted_seconds(model: Model, device: Device, shape: tuple[int, int], n_scans: int) -> float:
+    speed = _SPEED[device.kind] * (available_cores() if device.kind == "cpu" else 1)
+    speed *= 2 if device.half and device.kind == "cpu" else 1
+    operations = math.prod(shape) * operations_per_pixel(model.network.config, n_scans)
+    return _FIXED_S[device.kind] + operations / speed

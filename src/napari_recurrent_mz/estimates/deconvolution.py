@@ -31,7 +31,8 @@ ITERATIONS = 30
 """Enough for isolated structure to draw together, few enough that noise does not."""
 
 # Of one pixel of one sheet in one iteration; the CPU's, per core, was measured.
-_SECONDS_PER_VALUE = {"cuda": 1e-10, "mps": 2e-9, "cpu": 7e-9}
+_SECONDS_PER_VALUE = {"cuda": 1e-10, "mps": 2e-9, "cpu": 9e-9}
+_FIXED_S = 0.6  # of an object, however small; measured on a CPU
 
 _SLACK = 0.25  # see _background
 _FLOOR = 0.005  # of the bright signal: keeps quotients tame where there is no light
@@ -279,7 +280,8 @@ def object_seconds(shape: tuple[int, int], n_scans: int, device: Device) -> floa
     """Expected time to fit an object to scans of (Y, X) pixels, from operation counts."""
     pixels = (shape[0] + 128) * (shape[1] + 128)
     cores = available_cores() if device.kind == "cpu" else 1
-    return ITERATIONS * (20 + 0.8 * n_scans**2) * pixels * _SECONDS_PER_VALUE[device.kind] / cores
+    each = (20 + 0.8 * n_scans**2) * pixels * _SECONDS_PER_VALUE[device.kind] / cores
+    return _FIXED_S + ITERATIONS * each
 
 
 def _dot(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:

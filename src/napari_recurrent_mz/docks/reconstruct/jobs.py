@@ -17,7 +17,6 @@ from ...core.device import check_memory, choose_device
 from ...core.errors import if_possible, size_in_words, together
 from ...core.methods import ERROR_IMAGE, method_of
 from ...core.optics import Optics
-from ...core.progress import expected_in_words
 from ...core.scans import InputError, ZGrid, counted
 from ...engine.recipe import Recipe
 from ...io import check_disk, disk_bytes
@@ -251,10 +250,7 @@ def cost_in_words(ui: ReconstructLayout, viewer: Any, planned: Sequence[Planned]
         words += f" · {size} of memory for the volume, {more}more while computing"
     else:
         words += f" · up to {size_in_words(disk_bytes((volumes * count, y, x)))} of disk"
-    if cost is None:
-        return words
-    seconds = cost.seconds * volumes
-    return f"{words} · {expected_in_words(seconds)}"
+    return words if cost is None else f"{words} · {cost.time_in_words(volumes)}"
 
 
 def _coarser(ui: ReconstructLayout, recipe: Recipe, grid: ZGrid) -> ZGrid:
