@@ -333,7 +333,7 @@ def test_samples_that_memory_cannot_hold_are_refused_at_once(
     monkeypatch.chdir(tmp_path)
     assert main(["simulate", *words.split(), *(["--device", "cpu"] * ("stack" not in words))]) == 1
     said = capsys.readouterr().err
-    memory = r"takes [\d,.]+ GB of memory but this computer has [\d,.]+ GB: use"
+    memory = r"needs [\d,.]+ GB but this computer has [\d,.]+ GB of memory for it: use"
     assert re.search(memory if "stack" in words else "may need .* but its disk has", said)
     assert not Path("v.ome.tif").exists()
 

@@ -126,7 +126,7 @@ def test_a_disk_without_room_is_told_before_anything_is_made(
     usage = shutil.disk_usage(tmp_path)._replace(free=10_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     assert simulate(tmp_path / "examples", "--groups", "2") == 1
-    words = r"/examples' may need \S+ MB but its disk has 1 MB free: .* smaller --examples-gb\.$"
+    words = r"/examples' may need \S+ MB but its disk has 0.1 MB free: .* smaller --examples-gb\.$"
     assert re.search(words, capsys.readouterr().err)
     assert not list((tmp_path / "examples").glob("*.safetensors"))
     usage = usage._replace(free=4 * 56 * 192**2)  # one field, with its confocal counterpart

@@ -13,13 +13,14 @@ import tifffile
 import torch
 from safetensors import SafetensorError
 
-from napari_recurrent_mz import Optics, Scan, cli
+from napari_recurrent_mz import Optics, Scan, ZGrid, cli
 from napari_recurrent_mz.core import device, errors
 from napari_recurrent_mz.core.errors import (
     NotEnoughMemoryError,
     is_out_of_memory,
     memory_sentence,
     size_in_words,
+    sizes_in_words,
 )
 from napari_recurrent_mz.core.progress import Stopped
 from napari_recurrent_mz.core.scans import InputError, ScanStack
@@ -181,3 +182,30 @@ def test_windows_commands_and_batches_say_what_to_do(
 )
 def test_sizes_in_words(size_bytes: float, words: str) -> None:
     assert size_in_words(size_bytes) == words
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "words"),
+    [
+        (2.6e6, 1e6, ("3 MB", "1 MB")),
+        (1_280_000, 1_100_000, ("1.3 MB", "1.1 MB")),
+        (6_830_000_000, 6_829_000_000, ("6.830 GB", "6.829 GB")),
+        (1_000_001, 1_000_000, ("1.000001 MB", "1.000000 MB")),
+        (400_000, 40_000, ("0.4 MB", "0.1 MB")),
+        (5e6, 5e6, ("5 MB", "5 MB")),
+    ],
+)
+def test_sizes_that_differ_read_differently(
+    one: float, other: float, words: tuple[str, str]
+) -> None:
+    assert sizes_in_words(one, other) == words
+
+
+def test_a_volume_that_does_not_fit_is_told_beside_what_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nine tenths of the memory were refused as less than there is."""
+    grid, shape = ZGrid(0, 99, 1), (1000, 1000)  # 400 MB
+    monkeypatch.setattr(device, "memory_bytes", lambda: 440_000_000)
+    with pytest.raises(InputError, match="needs 400 MB but this computer has 352 MB of memory for"):
+        device.check_memory(grid, shape)

@@ -720,7 +720,7 @@ def no_na(viewer, dock, layer) -> None:
         (other_pixel, "differ in pixel size"),
         (no_pixel_size, "pixel size is missing"),
         (backwards, "runs backwards"),
-        (too_large, "of memory: use a larger step"),
+        (too_large, "of memory for it: use a larger step"),
         (no_step, "must be above 0"),
         (a_million, "planes, more than"),
         (empty_grid, "stop of the target grid is missing"),

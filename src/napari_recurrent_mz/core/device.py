@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
-from .errors import check_choice, counted, size_in_words
+from .errors import check_choice, counted, sizes_in_words
 from .progress import check_stopped, stoppable
 from .scans import FloatArray, InputError, ZGrid
 
@@ -39,6 +39,7 @@ GPU_MEMORY = "RECURRENT_MZ_GPU_MEMORY_GB"
 """Environment variable: the most memory of a GPU that is used, in GB."""
 
 _SMALLEST_GB = 0.5
+_PART_OF_MEMORY = 0.8  # of this computer's: the rest is for others
 _given_gb: list[float] = []  # the last is in force
 
 
@@ -209,12 +210,20 @@ def _cpu_info(key: str) -> str:
 
 def check_memory(grid: ZGrid, shape: tuple[int, ...]) -> None:
     """Refuse a volume (``grid``, scans of (Y, X)) that this computer's memory cannot hold."""
-    needed, total = 4 * len(grid) * math.prod(shape), memory_bytes()
-    if needed > 0.8 * total:
+    check_room_in_memory(
+        4 * len(grid) * math.prod(shape),
+        f"The volume of {len(grid):,} planes needs",
+        "use a larger step, a smaller range or a crop",
+    )
+
+
+def check_room_in_memory(needed: float, what_needs: str, remedy: str) -> None:
+    """Refuse what needs more bytes than this computer's memory has for one thing."""
+    most = _PART_OF_MEMORY * memory_bytes()
+    if needed > most:
+        needs, has = sizes_in_words(needed, most)
         raise InputError(
-            f"The volume of {len(grid):,} planes needs {size_in_words(needed)} but this "
-            f"computer has {size_in_words(total)} of memory: use a larger step, a smaller "
-            "range or a crop."
+            f"{what_needs} {needs} but this computer has {has} of memory for it: {remedy}."
         )
 
 

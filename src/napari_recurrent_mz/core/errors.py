@@ -57,11 +57,18 @@ def memory_sentence(
     return f"There is not enough memory: {advice}."
 
 
-def size_in_words(size_bytes: float) -> str:
+def size_in_words(size_bytes: float, more_digits: int = 0) -> str:
     """An amount of memory or of disk: ``12 MB``, ``3.4 GB``."""
     if size_bytes >= 999.5e6:
-        return f"{size_bytes / 1e9:,.1f} GB"
-    return f"{max(size_bytes / 1e6, bool(size_bytes)):.0f} MB"
+        return f"{size_bytes / 1e9:,.{1 + more_digits}f} GB"
+    least = bool(size_bytes) * 0.1**more_digits
+    return f"{max(size_bytes / 1e6, least):.{more_digits}f} MB"
+
+
+def sizes_in_words(one: float, other: float) -> tuple[str, str]:
+    """Two amounts that a sentence compares, with digits enough to tell one from the other."""
+    pairs = ((size_in_words(one, more), size_in_words(other, more)) for more in range(9))
+    return next((pair for pair in pairs if pair[0] != pair[1]), (size_in_words(one),) * 2)
 
 
 class InputError(ValueError):

@@ -24,7 +24,7 @@ from ..core.arrays import (
     real_values,
     with_axes,
 )
-from ..core.errors import size_in_words
+from ..core.errors import sizes_in_words
 from ..core.scans import Heights, InputError, check_heights, counted
 from ._channels import Channel, NewImage, OnPlane, Place
 from ._facts import PLAUSIBLE
@@ -106,9 +106,9 @@ def check_room(folder: Path, needed: float, what: str, remedy: str) -> None:
     with refusals_of(folder):
         free = shutil.disk_usage(folder).free
     if needed > free:
+        needs, has = sizes_in_words(needed, free)
         raise InputError(
-            f"{what} may need {size_in_words(needed)} but its disk has {size_in_words(free)} "
-            f"free: {remedy}.",
+            f"{what} may need {needs} but its disk has {has} free: {remedy}.",
             NOT_WRITTEN,
         ) from OSError(errno.ENOSPC, "")
 

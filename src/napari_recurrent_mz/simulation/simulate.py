@@ -17,8 +17,8 @@ import numpy.typing as npt
 import torch
 
 from ..core.arrays import Array
-from ..core.device import memory_bytes
-from ..core.errors import check_choice, size_in_words
+from ..core.device import check_room_in_memory
+from ..core.errors import check_choice
 from ..core.optics import Optics, confocal_psf, widefield_psf
 from ..core.progress import tell
 from ..core.scans import InputError
@@ -155,13 +155,12 @@ def planned(
     """A microscope without its point spread functions; InputError if memory cannot hold them."""
     margin = (math.ceil(_MARGIN_DOF * optics.depth_of_field_um / z_step_um), lateral_margin)
     model = Imaging(optics, planes, size, z_step_um, margin, torch.empty(0), None)
-    total = memory_bytes()
-    if model.memory_bytes > 0.8 * total:
-        raise InputError(
-            f"To simulate {planes:,} planes of {size:,} × {size:,} pixels, {z_step_um:g} µm apart, "
-            f"takes {size_in_words(model.memory_bytes)} of memory but this computer has "
-            f"{size_in_words(total)}: use fewer pixels or planes, or a larger z step."
-        )
+    check_room_in_memory(
+        model.memory_bytes,
+        f"A sample of {planes:,} planes of {size:,} × {size:,} pixels, {z_step_um:g} µm apart, "
+        "needs",
+        "use fewer pixels or planes, or a larger z step",
+    )
     return model
 
 
