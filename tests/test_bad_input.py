@@ -103,6 +103,12 @@ TABLE = [
         ("reconstruct", "s.tif", "--planes", "1", "--z-step-um", "1", *FULL),
         "One scan only",
     ),
+    Bad("z in m", ("reconstruct", "a.tif", "b.tif", "--z", "2e-6", "5e-6", *FULL), "are in µm"),
+    Bad(
+        "grid in m",
+        (*RECONSTRUCT, *FULL, "--grid", "1e-6:3e-6:1e-7"),
+        "z-step of the target grid is 1e-07 µm, .* in µm .not mm or m",
+    ),
     Bad("same z", ("reconstruct", "a.tif", "b.tif", "--z", "2", "2", *FULL), "both at z = 2 µm"),
     one_bad_file(
         "shapes", "all scans must show the same field", lambda: write("bad.tif", STACK[0, :20])

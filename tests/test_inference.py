@@ -252,6 +252,9 @@ def test_a_grid_that_leaves_the_scans_is_told_or_refused(method: str) -> None:
     pair = [Scan(blobs((48, 48), n), 5000.0 + 3 * n) for n in range(2)]
     with pytest.raises(InputError, match=r"The grid \(0 to 6 µm\) lies 4994 µm away"):
         reconstruct(pair, ZGrid(0, 6, 3), optics=OPTICS, method=method)
+    far = [Scan(scan.image, 1e3 * n) for n, scan in enumerate(pair, 1)]  # in nm
+    with pytest.raises(InputError, match=r"1000 and 2000 µm are .* depths of field apart"):
+        reconstruct(far, ZGrid(1000, 2000, 10), optics=OPTICS, method=method)
     with pytest.warns(UserWarning, match=r"4\.0 µm beyond the outer scans \(5000 to 5003") as told:
         volume = reconstruct(pair, ZGrid(5000, 5007, 7), optics=OPTICS, method=method)
     assert told[0].filename == __file__  # it points at who asked

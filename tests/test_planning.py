@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from napari_recurrent_mz import InputError, Optics, Scan, ZGrid
 from napari_recurrent_mz.core.optics import WIDEST_GAP_DOF
 from napari_recurrent_mz.core.scans import ScanStack
-from napari_recurrent_mz.engine.check import gap_notes
+from napari_recurrent_mz.engine.check import gap_notes, reach_notes
 from napari_recurrent_mz.estimates.covariance import linear_table
 from napari_recurrent_mz.estimates.expectation import Expectation, prior_power
 from napari_recurrent_mz.estimates.lmmse import SIGMA2, LinearEstimate
@@ -319,6 +319,34 @@ def test_a_wide_gap_is_named_with_the_scans_that_would_do() -> None:
     assert sentence.startswith("The scans at 4 and 9 µm are 12 depths of field apart")
     assert "4 evenly spaced scans over the same 9 µm" in sentence
     assert gap_notes([0.0, 3.0, 6.0], OPTICS) == gap_notes([1.0], OPTICS) == []
+
+
+@pytest.mark.parametrize(
+    ("um", "words"),
+    [
+        (1e-3, "All scans lie within 0.01 depths of field (0.006 µm), and show the same plane"),
+        (1.0, None),
+        (100.0, "are 748 depths of field apart: check the heights, which are in µm (not nm)"),
+    ],
+)
+def test_heights_in_another_unit_are_questioned(um: float, words: str | None) -> None:
+    """Scans at 2, 5 and 8 µm, typed as if they were something else."""
+    notes = gap_notes([2 * um, 5 * um, 8 * um], OPTICS)
+    assert (words in notes[0]) if words else notes == []
+
+
+@pytest.mark.parametrize("optics", [OPTICS, None], ids=["optics", "none"])
+def test_heights_that_no_sample_has_are_refused(optics: Optics | None) -> None:
+    with pytest.raises(InputError, match=r"2000 and 5000 µm are .* apart.* in µm \(not nm\)"):
+        gap_notes([2000, 5000, 8000], optics)
+    grid = "The grid reaches 7992.0 µm beyond .* in µm"
+    with pytest.raises(InputError, match=grid):
+        reach_notes([2, 5, 8], (0, 8000), optics, "grid")
+
+
+def test_a_macroscope_may_look_millimetres_deep() -> None:
+    low_na = Optics(na=0.05, wavelength_um=0.52, immersion_index=1.0, pixel_um=5.0)
+    assert gap_notes([0, 1500, 3000], low_na) == []
 
 
 def test_the_middle_of_large_scans_says_enough() -> None:

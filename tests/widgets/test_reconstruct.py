@@ -687,7 +687,7 @@ def backwards(viewer, dock, layer) -> None:
 
 
 def too_large(viewer, dock, layer) -> None:
-    dock.ui.grid.step.setText("0.0005")
+    dock.ui.grid.step.setText("0.001")
     dock.patch.setattr(device, "memory_bytes", lambda: 1_000_000)
 
 
@@ -697,6 +697,12 @@ def no_step(viewer, dock, layer) -> None:
 
 def a_million(viewer, dock, layer) -> None:
     dock.ui.grid.step.setText("0.000003")
+
+
+def in_nm(viewer, dock, layer) -> None:
+    for row in dock.ui.table.scans.rows:
+        row.z_um *= 1000
+    dock.set_grid(ZGrid(2500, 5500, 100))
 
 
 def empty_grid(viewer, dock, layer) -> None:
@@ -723,6 +729,7 @@ def no_na(viewer, dock, layer) -> None:
         (too_large, "of memory for it: use a larger step"),
         (no_step, "must be above 0"),
         (a_million, "planes, more than"),
+        (in_nm, "depths of field apart, and nothing can be known between them"),
         (empty_grid, "stop of the target grid is missing"),
         (no_na, "numerical aperture (NA) is missing"),
     ],

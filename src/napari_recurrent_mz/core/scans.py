@@ -49,6 +49,9 @@ MAX_PLANES = 10_000
 LEAST_SIDE = 16
 """Pixels that a scan has along y and x, at least."""
 
+IN_UM = "in µm (not nm)"
+"""What heights are, for who typed them far too large."""
+
 SAME_HEIGHT_UM = 1e-3
 """Heights that are nearer than this are one, in micrometres: no stage tells them apart."""
 
@@ -197,9 +200,15 @@ def check_scans(scans: Iterable[Scan]) -> tuple[Scan, ...]:
     for low, high in pairwise(order):
         lower, higher = checked[low], checked[high]
         if higher.z_um - lower.z_um < SAME_HEIGHT_UM:
+            both = f"Scans {_label(lower, low + 1)} and {_label(higher, high + 1)} are"
+            if f"{lower.z_um:g}" == f"{higher.z_um:g}":
+                raise InputError(
+                    f"{both} both at z = {lower.z_um:g} µm: correct one height or leave one of "
+                    "them out."
+                )
             raise InputError(
-                f"Scans {_label(lower, low + 1)} and {_label(higher, high + 1)} are both "
-                f"at z = {lower.z_um:g} µm: correct one height or leave one of them out."
+                f"{both} at z = {lower.z_um:g} and {higher.z_um:g} µm, nearer than any stage can "
+                "tell: correct the heights, which are in µm (not mm or m), or leave one out."
             )
     return checked
 
@@ -322,6 +331,11 @@ class ZGrid:
                 f"The target grid has {self._count:,} planes, more than {MAX_PLANES:,}: "
                 "use a larger z-step or a smaller range."
             )
+        if self.step_um < SAME_HEIGHT_UM and self.stop_um > self.start_um:
+            raise InputError(
+                f"The z-step of the target grid is {self.step_um:g} µm, less than a nanometre: "
+                "correct its heights, which are in µm (not mm or m)."
+            )
 
     @classmethod
     def parse(cls, text: str) -> ZGrid:
@@ -400,8 +414,8 @@ def _fitting_steps(above_um: Array, wanted_um: float) -> int:
     if fewest >= MAX_PLANES:
         raise InputError(
             f"The scans lie {span:g} µm apart, which is more than {MAX_PLANES:,} planes "
-            f"{wanted_um:.3g} µm from each other: correct the heights, which are in µm (not nm), "
-            "or type the target grid."
+            f"{wanted_um:.3g} µm from each other: correct the heights, which are {IN_UM}, or type "
+            "the target grid."
         )
     finest = min(_FINEST * wanted_um, span / (len(above_um) - 1))
     most = min(max(math.floor(span / finest + 1e-6), fewest), MAX_PLANES - 1)

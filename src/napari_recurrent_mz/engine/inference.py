@@ -303,9 +303,9 @@ def plane_maker(
         As :func:`run` does.
     """
     recipe = loaded(recipe)
-    make = _MAKERS[recipe.chosen.kind]
+    make, notes = _MAKERS[recipe.chosen.kind], notes_before(recipe)  # heights may be refused
     maker = make(_Task(recipe, on_message, on_check, stopped or never))
-    for sentence in notes_before(recipe):
+    for sentence in notes:
         on_message(sentence)
     return maker
 
@@ -314,9 +314,8 @@ def notes_before(recipe: Recipe) -> list[str]:
     """Sentences for a person before a run; those on a network where its weights are loaded."""
     scans, optics, z_um = recipe.scans, recipe.optics, [scan.z_um for scan in recipe.scans]
     what = "grid" if isinstance(recipe.target, ZGrid) else "surface"
-    notes = saturation_notes(scans) + reach_notes(z_um, recipe.ends_um, optics, what)
-    if optics is not None:
-        notes += gap_notes(z_um, optics)
+    notes = saturation_notes(scans) + gap_notes(z_um, optics)
+    notes += reach_notes(z_um, recipe.ends_um, optics, what)
     if not isinstance(recipe.model, str | Path | None):
         notes += [] if optics is None else range_warnings(z_um, optics, recipe.model)
         notes += kind_notes(recipe.model)
