@@ -25,7 +25,9 @@ from napari_recurrent_mz.engine.batch import BatchSettings, Report, find_jobs, p
 from napari_recurrent_mz.engine.batch._pool import Shares, bytes_of, share_out
 from napari_recurrent_mz.engine.inference import reconstruct
 from napari_recurrent_mz.engine.tiles import LARGEST_TILE
-from napari_recurrent_mz.io import _tiff, read_image, write_volume
+from napari_recurrent_mz.io import Place, _tiff, read_image, write_volume
+from napari_recurrent_mz.io._channels import first_point_of
+from napari_recurrent_mz.io._time_lapse import TimePoint, make_time_lapse
 from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.networks.weights import save_model
 
@@ -295,6 +297,23 @@ def test_a_time_lapse_keeps_its_time_axis(tmp_path: Path, kind: str) -> None:
         tmp_path / "out" / "t.ome.zarr", tmp_path / "again", replace(settings, channel=None)
     )
     assert all("made from scans, and is no scan itself" in one.message for one in again.outcomes)
+
+
+def test_a_time_lapse_that_was_cropped_in_time_keeps_its_place_along_t(tmp_path: Path) -> None:
+    source = tmp_path / "cropped.ome.zarr"
+    place = Place(0.1, 0.5 * np.arange(len(stack(0))), time_step_s=30)
+    make_time_lapse(source, (2, *stack(0).shape), place, {"first_time_point": 3.0})
+    for time in range(2):
+        with TimePoint(source, time, stack(0).shape) as planes:
+            for z, plane in enumerate(stack(time)):
+                planes[z] = plane
+    report = batch(source, tmp_path / "out", LINEAR)
+    assert states(report) == ["done"] * 2, report.table()
+    made = zarr.open_group(tmp_path / "out" / source.name, mode="r")
+    (dataset,) = made.attrs["ome"]["multiscales"][0]["datasets"]  # type: ignore[index, call-overload]
+    assert dataset["coordinateTransformations"][1]["translation"][0] == 90  # type: ignore[index, call-overload]
+    image = read_image(tmp_path / "out" / source.name, time=0)
+    assert first_point_of(image.provenance) == 3
 
 
 def test_a_channel_is_chosen_by_its_name_wherever_it_stands_in_a_file(tmp_path: Path) -> None:

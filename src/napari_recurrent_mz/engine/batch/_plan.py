@@ -11,6 +11,7 @@ from ...core.optics import Optics
 from ...core.region import Region
 from ...core.scans import InputError, Scan, ZGrid, check_scans, default_grid, require_several
 from ...io import ImageFile, scan_heights, scans_from_files, scans_from_stack
+from ...io._channels import first_point_of
 from ...io._optics import optics_for, overridden
 from ...io._parts import read_part
 from ...io._scans import check_measured, unlike_notes
@@ -28,6 +29,7 @@ class Plan:
     pixel_um: float
     origin_um: tuple[float, float]  #: position (y, x) of the first pixel, in micrometres
     time_step_s: float | None = None  #: from one time point to the next, where it is stated
+    first_point: float = 0.0  #: where a time-lapse begins along t, in its steps
     region: Region | None = None  #: the part of the field that is wanted
     remarks: tuple[str, ...] = ()  #: what the files contradict themselves about
 
@@ -99,6 +101,7 @@ def _plan(
         *(tuple(z_um), grid, (y, x), optics, pixel_um),
         origin_um=origin_um,
         time_step_s=first.time_step_s,
+        first_point=first_point_of(first.provenance),
         region=region,
         remarks=remarks,
     )

@@ -21,6 +21,7 @@ from ...core.methods import method_of
 from ...core.progress import Stopped
 from ...core.scans import InputError, Scan, ZGrid
 from ...io import Place, PlaneWriter, VolumeWriter
+from ...io._channels import FIRST_POINT
 from ...io._time_lapse import TimePoint, lengthen_time_lapse, make_time_lapse, read_time_lapse
 from ...io._whole import in_turn, refusals_of, remove_left_behind
 from ..check import check_on_scans, fault_notes
@@ -170,6 +171,7 @@ def _prepare(job: Job, plan: Plan, orders: Orders) -> None:
             "method": method,
             "check": check,
             "optics": plan.optics.as_dict() if plan.optics else None,
+            FIRST_POINT: plan.first_point,
             BATCH_KEY: {
                 "settings": orders.digest,
                 "grid": [plan.grid.start_um, plan.grid.stop_um, plan.grid.step_um],
