@@ -250,6 +250,15 @@ TABLE = [
         ),
         "'magic' is unknown",
     ),
+    Bad(
+        "evaluate nan",
+        (
+            *("evaluate", "bad.tif", "--planes", "0", "4", "--z-step-um", "1"),
+            *("--methods", "linear", *FULL[:8]),
+        ),
+        "'bad.tif' has 1 pixel that is NaN",
+        lambda: write("bad.tif", np.stack([*STACK[:2], with_pixel(np.nan), *STACK[3:]])),
+    ),
     Bad("evaluate without planes", ("evaluate", "s.tif"), "choose its scans with --planes"),
     Bad(
         "json nowhere",

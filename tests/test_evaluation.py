@@ -132,8 +132,8 @@ def test_a_dark_truth_plane_has_no_nrmse(stack: np.ndarray) -> None:
     [
         ({"methods": []}, "No method is named"),
         ({"methods": ["magic"]}, "'magic' is unknown: choose one of auto, recurrent-mz"),
-        ({"planes": [4]}, "One scan only"),
-        ({"planes": [4, 9]}, "no plane 9.*0 to 8"),
+        ({"planes": [4]}, "One scan only, 'plane 4'"),
+        ({"planes": [4, 9], "names": ("'s.tif'", "")}, "'s.tif' has no plane 9.*0 to 8"),
         ({"planes": range(9)}, "leave some out"),
         ({"z_um": np.r_[Z_UM[:-1], 99]}, "not evenly spaced"),
         ({"z_um": np.zeros(9)}, "not evenly spaced"),

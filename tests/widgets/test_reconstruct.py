@@ -717,7 +717,7 @@ def no_na(viewer, dock, layer) -> None:
 @pytest.mark.parametrize(
     ("mistake", "words"),
     [
-        (one_scan, "One scan only"),
+        (one_scan, "One scan only, 'stack, plane 1'"),
         (no_height, "z position of 'stack, plane 4' is missing"),
         (same_height, "are both at z = 2.5 µm"),
         (nan_pixel, "'stack, plane 4' has 1 pixel that is NaN"),

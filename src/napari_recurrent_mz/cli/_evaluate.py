@@ -111,11 +111,13 @@ def _read(
     resolved = optics.of_channel(channel).of([image], methods)[0]
     notes = saturation_notes(scans) + scatter_note(heights, f"'{image.name}'")
     note(*notes, *chain(*fault_notes(scans, resolved, planes)))
+    compare = partial(evaluate, image.stack, heights, optics=resolved)
     if not reference:
-        return image, partial(evaluate, image.stack, heights, optics=resolved)
+        return image, partial(compare, names=(f"'{image.name}'", ""))
     other = files.read(reference, channel=channel)
     _check_same_planes(image, other)
-    return image, partial(evaluate, image.stack, heights, optics=resolved, reference=other.stack)
+    names = f"'{image.name}'", f"'{other.name}'"
+    return image, partial(compare, reference=other.stack, names=names)
 
 
 def _check_same_planes(image: ImageFile, other: ImageFile) -> None:

@@ -278,8 +278,9 @@ def check_heights(heights_um: npt.ArrayLike, shape: tuple[int, ...], label: str 
 def require_several(scans: Sequence[Scan]) -> None:
     """Raise :class:`InputError` when there are fewer than two scans."""
     if len(scans) < 2:
+        there = f"One scan only, {named(scans[0])}" if scans else "There is no scan"
         raise InputError(
-            "One scan only: a volume needs at least two scans at different heights; add another."
+            f"{there}: a volume needs at least two scans at different heights; add another."
         )
 
 

@@ -109,6 +109,7 @@ def evaluate(
     on_progress: Callable[[int, int], None] | None = None,
     on_plane: Callable[[str, Plane], None] | None = None,
     reference: AnyArray | None = None,
+    names: tuple[str, str] = ("The stack", "The reference"),
 ) -> Evaluation:
     """Rebuild a stack from some of its planes by every method, and compare with the truth.
 
@@ -135,6 +136,8 @@ def evaluate(
         Given the method and every plane that it made, to keep it.
     reference : numpy.ndarray, shape (Z, Y, X), optional
         Another truth than ``stack``: see :func:`evaluate_against`.
+    names : tuple of str, optional
+        How error messages call the two.
 
     Raises
     ------
@@ -145,13 +148,13 @@ def evaluate(
         raise InputError(f"No method is named: choose some of {', '.join(METHODS)}.")
     for method in methods:
         method_of(method)
-    stack = real_array(stack, "The stack")
+    stack, (name, other) = real_array(stack, names[0]), names
     if reference is not None:
-        reference = real_array(reference, "The reference")
-        same_shape(reference, stack, "The reference and the stack")
+        reference = real_array(reference, other)
+        same_shape(reference, stack, f"{other} and {name[0].lower()}{name[1:]}")
     heights = real_values(z_um, "The list of heights")
-    measured, grid, chosen = _rising(stack, heights, planes)
-    truth = measured if reference is None else _rising(reference, heights, planes)[0]
+    measured, grid, chosen = _rising(stack, heights, planes, name)
+    truth = measured if reference is None else _rising(reference, heights, planes, other)[0]
     scans = [Scan(measured[p], float(grid.z_um[p]), f"plane {p}") for p in chosen]
     require_several(scans)
     targets = [i for i in range(len(grid)) if reference is not None or i not in chosen]
@@ -215,7 +218,6 @@ def evaluate_against(
     InputError
         As in :func:`evaluate`, and if the stacks differ in shape.
     """
-    reference = real_array(reference, "The reference")
     return evaluate(
         stack, z_um, planes, optics=optics, methods=methods, model=model, device=device,
         on_progress=on_progress, reference=reference,
@@ -240,30 +242,27 @@ def _scores(
 
 
 def _rising(
-    stack: AnyArray, z_um: Array, planes: Sequence[int]
+    stack: AnyArray, z_um: Array, planes: Sequence[int], name: str
 ) -> tuple[AnyArray, ZGrid, list[int]]:
     """The stack from its lowest plane up, its even grid, and the planes in that order."""
     if stack.ndim != 3:
         raise InputError(
-            f"The truth has the shape {stack.shape}: evaluation needs a fully sampled "
-            "stack (Z, Y, X)."
+            f"{name} has the shape {stack.shape}: evaluation needs a fully sampled stack (Z, Y, X)."
         )
     n = stack.shape[0]
     if z_um.shape != (n,):
-        raise InputError(f"The stack has {n} planes but {z_um.size} heights: give one a plane.")
+        raise InputError(f"{name} has {n} planes but {z_um.size} heights: give one a plane.")
     missing = [p for p in planes if not 0 <= real_number(p) < n]
     if missing:
-        raise InputError(
-            f"The stack has no plane {missing[0]}: its planes are numbered 0 to {n - 1}."
-        )
+        raise InputError(f"{name} has no plane {missing[0]}: its planes are numbered 0 to {n - 1}.")
     chosen = sorted({int(p) for p in planes})
     if n > 1 and z_um[-1] < z_um[0]:
         stack, z_um, chosen = stack[::-1], z_um[::-1], sorted(n - 1 - p for p in chosen)
     step = float(z_um[-1] - z_um[0]) / max(n - 1, 1)
     if n < 3 or even_step(z_um) is None:
         raise InputError(
-            "The planes of the stack are not evenly spaced along z: evaluation needs at least "
-            "three planes with one z step (--z-step-um)."
+            f"{name} is not evenly spaced along z: evaluation needs at least three planes with one "
+            "z step (--z-step-um)."
         )
     return stack, ZGrid(float(z_um[0]), float(z_um[0]) + step * (n - 1), step), chosen
 
