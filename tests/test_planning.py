@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from napari_recurrent_mz import InputError, Optics, Scan, ZGrid
 from napari_recurrent_mz.core.optics import WIDEST_GAP_DOF
 from napari_recurrent_mz.core.scans import ScanStack
-from napari_recurrent_mz.engine.check import gap_notes, reach_notes
+from napari_recurrent_mz.engine.heights import gap_notes, reach_notes
 from napari_recurrent_mz.estimates.covariance import linear_table
 from napari_recurrent_mz.estimates.expectation import Expectation, prior_power
 from napari_recurrent_mz.estimates.lmmse import SIGMA2, LinearEstimate

@@ -42,11 +42,9 @@ from .check import (
     NETWORK,
     OwnSampleCheck,
     check_on_scans,
-    gap_notes,
     kind_notes,
     points_notes,
     range_warnings,
-    reach_notes,
     saturation_notes,
 )
 from .recipe import HeightMap, Recipe
@@ -303,9 +301,9 @@ def plane_maker(
         As :func:`run` does.
     """
     recipe = loaded(recipe)
-    make, notes = _MAKERS[recipe.chosen.kind], notes_before(recipe)  # heights may be refused
+    make = _MAKERS[recipe.chosen.kind]
     maker = make(_Task(recipe, on_message, on_check, stopped or never))
-    for sentence in notes:
+    for sentence in notes_before(recipe):
         on_message(sentence)
     return maker
 
@@ -313,9 +311,7 @@ def plane_maker(
 def notes_before(recipe: Recipe) -> list[str]:
     """Sentences for a person before a run; those on a network where its weights are loaded."""
     scans, optics, z_um = recipe.scans, recipe.optics, [scan.z_um for scan in recipe.scans]
-    what = "grid" if isinstance(recipe.target, ZGrid) else "surface"
-    notes = saturation_notes(scans) + gap_notes(z_um, optics)
-    notes += reach_notes(z_um, recipe.ends_um, optics, what)
+    notes = saturation_notes(scans) + recipe.height_notes()
     if not isinstance(recipe.model, str | Path | None):
         notes += [] if optics is None else range_warnings(z_um, optics, recipe.model)
         notes += kind_notes(recipe.model)

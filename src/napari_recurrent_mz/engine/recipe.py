@@ -31,6 +31,7 @@ from ..core.scans import (
     same_height,
     scan_at,
 )
+from .heights import gap_notes, reach_notes
 
 if TYPE_CHECKING:
     from ..core.device import Device
@@ -106,6 +107,14 @@ class Recipe:
                 raise InputError("A surface has no region: crop the scans and the heights.")
             heights = check_heights(self.target.heights_um, self.shape)
             object.__setattr__(self, "target", replace(self.target, heights_um=heights))
+        self.height_notes()
+
+    def height_notes(self) -> list[str]:
+        """Sentences on heights that little can come out of; raises where nothing can."""
+        z_um = [scan.z_um for scan in self.scans]
+        what = "grid" if isinstance(self.target, ZGrid) else "surface"
+        reach = reach_notes(z_um, self.ends_um, self.optics, what)
+        return gap_notes(z_um, self.optics) + reach
 
     @property
     def _field(self) -> tuple[int, int]:
