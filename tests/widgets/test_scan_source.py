@@ -264,7 +264,8 @@ def test_what_was_typed_for_another_stack_is_called_so_and_gives_way(
     assert fields(dock)["na"] == "1.2"
     assert fields(dock)["wavelength_um"] == "0.519"
     assert (
-        dock.ui.optics.note.text() == "NA, pixel size from the image; emission wavelength as before"
+        dock.ui.optics.note.text()
+        == "NA and pixel size from the image; emission wavelength as before (check it)"
     )
 
 

@@ -242,7 +242,7 @@ def test_adapt_stop_and_the_new_model(
     shown = set[str]()
     format_of = dock.footer.bar.format
     qtbot.waitUntil(lambda: shown.add(format_of()) or bool(dock.curve), timeout=180_000)
-    assert any(words.startswith("Judging the model as it is: ") for words in shown)
+    assert any(words.startswith("Testing the network as it is: ") for words in shown)
     qtbot.waitUntil(lambda: len(dock.curve) >= 2, timeout=180_000)
     lines = [
         line for line in dock.plot.figure.axes[0].lines if len(line.get_xdata()) == len(dock.curve)

@@ -272,6 +272,9 @@ def _number(kind: type[float]) -> Callable[[str], float]:
     return number
 
 
+_MARKUP = re.compile(r"``?([^`]+)``?")  # of the documentation, which nobody reads in a terminal
+
+
 def _described(source: Callable[..., Any]) -> dict[str, str]:
     """What a docstring says of each parameter (numpydoc; ``a, b : type`` names two)."""
     descriptions: dict[str, str] = {}
@@ -281,8 +284,9 @@ def _described(source: Callable[..., Any]) -> dict[str, str]:
         if head:
             names = head[1].split(", ")
         elif names and line.startswith("    "):
+            words = _MARKUP.sub(r"\1", line.strip())
             for name in names:
-                descriptions[name] = f"{descriptions.get(name, '')} {line.strip()}".strip()
+                descriptions[name] = f"{descriptions.get(name, '')} {words}".strip()
         elif line.strip():
             names = []
     return descriptions

@@ -36,36 +36,38 @@ NEW_SLOPE = 0.01
 class Adapting(Fields):
     """Adapting to a microscope.
 
-    With --stack, the weights of --from go on learning from full stacks of your own; the last
-    quarter of the field is held out and chooses the best weights.
+    With --stack, the network of --from goes on learning from full stacks of your own. The last
+    quarter of the field is kept for testing: the network that rebuilds it best is saved.
     """
 
     stack: Annotated[
         tuple[str, ...] | None, Option("a fully sampled z-stack; may be repeated", repeats=True)
     ] = None
     simulated_share: Annotated[
-        float, Option("share of the steps taken on the simulated --fields, if these are given")
+        float, Option("share of the learning done on simulated --fields too, if these are given")
     ] = 0.3
     optics: OpticsOptions
 
 
 def train(
     *,
-    run_folder: Annotated[str, Argument("folder for checkpoints, log and curves", "RUN")],
+    run_folder: Annotated[
+        str, Argument("folder for the run: where it stands, its log and curves", "RUN")
+    ],
     fields: Annotated[str | None, Option("simulated fields to train on", "FOLDER")] = None,
     held_out: Annotated[
         str | None,
         Option(
-            "simulated fields, or a folder of examples with a check, by which the best weights "
-            "are chosen (default: the check of --examples)",
+            "simulated fields, or a folder of examples with a check, that the network is tested "
+            "on: the best one is kept (default: the check of --examples)",
             "FOLDER",
         ),
     ] = None,
     examples: Annotated[
         str | None,
         Option(
-            "sets of scans to train on, instead of --fields; the default network is then that of "
-            "the bundled weights (16 base channels, no normalisation, non-negative object)",
+            "sets of scans to train on, instead of --fields; unless the network is said, it is "
+            "then like the bundled one (16 base channels, no normalisation, non-negative object)",
             "FOLDER",
         ),
     ] = None,
@@ -75,14 +77,14 @@ def train(
     output: Annotated[
         str | None,
         Option(
-            "file for the weights and their card, .safetensors (default: RUN/weights.safetensors)",
+            "file for the network, .safetensors, and its card (default: RUN/weights.safetensors)",
             names=OUTPUT,
         ),
     ] = None,
     start_from: Annotated[
         str | None,
         Option(
-            "weights to start from: bundled, the name of a bundled model, or a file",
+            "network to start from: bundled, the name of a bundled model, or a file",
             "MODEL",
             ("--from", "--start-from"),
         ),
@@ -90,7 +92,7 @@ def train(
     revive: Annotated[
         bool,
         Option(
-            "give dead channels of --from new weights, without changing what the network makes; "
+            "give parts of --from that do nothing (dead channels) new weights; its images stay; "
             "goes with --slope"
         ),
     ] = False,
@@ -110,14 +112,14 @@ def train(
     """Train a network on simulated samples.
 
     Train on the examples that 'recurrent-mz simulate examples' makes, also while it makes them, or
-    on the fields that 'recurrent-mz simulate fields' has made. Run again with the same RUN folder,
-    it goes on from the last checkpoint.
+    on the fields that 'recurrent-mz simulate fields' has made, or adapt a network to stacks of your
+    own (--stack). Run again with the same RUN folder, it goes on from where it was.
     """
     folder = Path(run_folder)
     weights = Path(output or folder / "weights.safetensors")
     if weights.suffix != ".safetensors":
         raise InputError(
-            f"'{weights.name}' must end in .safetensors: weights are kept in nothing else."
+            f"'{weights.name}' must end in .safetensors: networks are kept in nothing else."
         )
     if output:
         folder_of(weights)
@@ -292,7 +294,7 @@ def _adapt(adapter: Adapter, output: Path) -> None:
     except KeyboardInterrupt:
         if not adapter.has_best:
             raise
-        note(f"Stopped at step {adapter.step}: the best weights so far are written.")
+        note(f"Stopped at step {adapter.step}: the network that was best so far is written.")
     sha256 = write_adapted(adapter, output)
     print(
         f"held out, over linear MMSE: {gain_at_start(adapter.folder):+.3f} dB before, "

@@ -52,7 +52,7 @@ class NetworkConfig:
     Parameters
     ----------
     base_channels : int
-        c_1. The paper's 20 · 2^(k−1) channels at level k mean 20.
+        Channels of the finest level; each coarser one has twice as many (paper: 20).
     levels : int
         Number of encoder and decoder blocks (paper: 5, Fig. 1b).
     norm : {"batch", "none"}
@@ -66,19 +66,19 @@ class NetworkConfig:
     linear_skip : bool
         The linear MMSE estimate is one more channel of the first decoder block.
     dpm_unit_dof : float
-        The distance, in depths of field, that the DPM calls 1. (The paper does not say
-        how its DPM is scaled.)
+        The distance, in depths of field, that the map of distances (DPM) calls 1. (The paper
+        does not say how its DPM is scaled.)
     contrast : {"asinh", "linear"}
         How the network sees intensities: "linear" as normalised (paper), "asinh" as
         asinh((I - median) / spread), which lifts dim blur to order one beside bright
         structure, in sparse samples as in dense ones.
     nonnegative : bool
-        What a non-negative object that explains the scans adds to the linear estimate
-        (:mod:`~.deconvolution`) joins the output through a learned gate,
-        and every decoder block sees it. Goes with ``correction`` and ``linear_skip``.
+        What a non-negative object that explains the scans adds to the linear estimate joins
+        the output through a learned gate, and every decoder block sees it. Goes with
+        ``correction`` and ``linear_skip``.
     points : bool
-        What points of light that explain the scans (:mod:`~.points`) add joins it in the same
-        way, through a gate of its own. Goes with ``nonnegative``, and with a wide-field target.
+        What points of light that explain the scans add joins it in the same way, through a
+        gate of its own. Goes with ``nonnegative``, and with a wide-field target.
     object_share : float
         What an open gate lets through of it, 0 to 1: below 1 the network is more careful
         than the mean gain alone would make it.
@@ -87,7 +87,7 @@ class NetworkConfig:
         confocal would give (the paper's Recurrent-MZ+). The estimates that it corrects are
         of the same.
     slope : float
-        Of the rectifier below zero; 0 is the paper's ReLU. Without normalisation a ReLU can
+        Slope of the rectifier below zero; 0 is the paper's ReLU. Without normalisation a ReLU can
         die, at zero for every input and without a gradient: a little slope keeps it in play.
     fade_dof : float
         Distance from the nearest scan, in depths of field, at which three quarters of the

@@ -27,18 +27,20 @@ class ExampleConfig:
     Parameters
     ----------
     crop : int
-        Lateral pixels of an example.
+        Pixels of an example along y and x.
     targets : int
         Target planes taken from one set of scans.
     scans : tuple of float
-        Relative frequency of M = 1, 2, 3, …
+        How often an example has 1, 2, 3, … scans, in relation to each other.
     spacing_dof : tuple of float
         Smallest and largest spacing of neighbouring scans, in depths of field.
     photons : tuple of float
-        Fewest and most photons at a signal of 1, drawn log-uniformly.
-    wrong_optics, wrong_step : float
-        Relative standard deviation of the wavelength and of the z-step that the network is
-        told, in half of the examples.
+        Fewest and most photons at a signal of 1; each tenfold range is drawn as often.
+    wrong_optics : float
+        How wrong the wavelength is that the network is told, in half of the examples: the
+        relative standard deviation.
+    wrong_step : float
+        The same of the z-step.
     sparse_share : float
         Share of the examples that are drawn from the sparse kinds of sample, where more
         than the linear estimate can be had; the others come from all fields.

@@ -30,31 +30,36 @@ class TrainConfig:
     Parameters
     ----------
     steps : int
-        Length of the run, in optimiser steps.
+        Length of the run: how often the network is corrected.
     batch : int
-        Examples a step.
+        Examples that each step learns from.
     learning_rate : float
-        AdamW's (the paper starts at 1e-5 and trains for three days; see docs/training.md).
+        How much a step changes the weights (of AdamW; the paper starts at 1e-5 and trains for
+        three days).
     weight_decay : float
-        AdamW's.
+        How strongly weights are drawn towards nil (of AdamW).
     warm_up : int
         Steps over which the learning rate rises from nil.
     decay_from : float
         Share of the run after which the learning rate falls to nil along a cosine.
     average : float
-        Decay of the moving average of the weights, which is what is validated and kept.
+        Share of its past that the moving average of the weights keeps at each step; that
+        average is tested and kept.
     clip : float
-        Largest norm of the gradient.
-    validate_every, checkpoint_every : int
-        In steps.
+        Largest norm of the gradient that a step follows: more is cut.
+    validate_every : int
+        Steps from one test of the network to the next.
+    checkpoint_every : int
+        Steps after which the run is kept, to go on from there.
     questions : int
-        At least so many are asked of held-out fields, up to 8 of each.
+        Planes that a test asks for, at least: up to 8 of each field that is kept for testing.
     re_estimate : bool
-        Whether the averaged weights get batch statistics of their own before they are
-        validated; otherwise the running ones of the training.
+        With batch normalisation: whether the averaged weights get statistics of their own
+        before they are tested; otherwise the running ones of the training.
     validate_raw : bool
-        Validate the weights without their moving average too, for the log.
+        Test the weights without their moving average too, for the log.
     seed : int
+        Of the random numbers: the same one gives the same run.
     """
 
     steps: int = 20000

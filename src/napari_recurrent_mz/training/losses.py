@@ -26,15 +26,19 @@ class LossConfig:
 
     Parameters
     ----------
-    berhu, ms_ssim, adversarial : float
-        α, β and γ of the paper.
+    berhu : float
+        Weight of the differences of pixels (BerHu; α of the paper).
+    ms_ssim : float
+        Weight of the likeness of structure (MS-SSIM; β of the paper).
+    adversarial : float
+        Weight of a second network that tells made planes from measured ones (γ of the paper).
     log_ratio : float
-        Half the mean of log(MSE of the network / MSE of the linear MMSE estimate): every
-        example counts by the decibels gained on it, whatever its brightness.
+        Weight of the gain over linear MMSE in decibels, which counts dim and bright examples
+        alike: half the mean of log(MSE of the network / MSE of linear MMSE).
     care : float
         How much more an example counts in it that is answered worse than by linear MMSE.
     adversarial_start : int
-        First step with the adversarial part.
+        First step with the second network.
     """
 
     berhu: float = 0.0

@@ -221,7 +221,11 @@ class OpticsPanel(FormPanel):
                 source = _BEFORE
             if source not in (_TYPED, _PRESET):
                 groups.setdefault(source, []).append(name)
-        parts = [f"{', '.join(self._titles(names))} {source}" for source, names in groups.items()]
+        parts = [
+            f"{listed(self._titles(names))} {source}"
+            + f" (check {'them' if len(names) > 1 else 'it'})" * (source in (_LAST_USED, _BEFORE))
+            for source, names in groups.items()
+        ]
         others = [
             f"{self.form.asks[name].name} {value:.4g}" + " µm" * name.endswith("_um")
             for name, value in sorted(self._stated.items(), key=lambda item: _NAMES.index(item[0]))

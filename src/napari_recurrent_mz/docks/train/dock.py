@@ -47,6 +47,8 @@ from ..shared.worker import Outcome
 
 ENDING = ".safetensors"
 _FULL = "A full z-stack, finely sampled: the network learns to rebuild its planes"
+_TESTING = "Testing the network as it is", "Testing the network"  # at first, and later
+_GAIN = "Gain over linear MMSE, on the quarter kept for testing"
 _GROUP = "train"
 
 
@@ -81,7 +83,7 @@ def _path(text: str, agreed: str) -> Path:
         raise InputError(f"The file to save as is missing: name one, for instance mine{ENDING}.")
     path = typed_path(text)
     if path.suffix != ENDING:
-        raise InputError(f"'{path.name}' must end in {ENDING}: weights are kept in nothing else.")
+        raise InputError(f"'{path.name}' must end in {ENDING}: networks are kept in nothing else.")
     if not path.parent.is_dir():
         raise InputError(f"The folder '{path.parent}' does not exist: choose another one.")
     if path.exists() and text != agreed:
@@ -111,14 +113,15 @@ def outcome_words(outcome: dict[str, Any], path: Path) -> tuple[str, str]:
     before, best = outcome["start"], outcome["best"]
     if best <= before:
         return (
-            f"Nothing was gained in {outcome['step']} steps: “{path.name}” holds the weights of "
-            f"“{outcome['from']}” as they were ({before:+.2f} dB over linear MMSE).",
+            f"Nothing was gained in {outcome['step']} steps: “{path.name}” holds the network "
+            f"“{outcome['from']}” as it was ({before:+.2f} dB better than linear MMSE).",
             "warning",
         )
     digits = 2 if best - before >= 0.01 else 4
     return (
-        f"“{path.name}” is saved and among the models of the Reconstruct dock: {best:+.{digits}f} "
-        f"dB over linear MMSE on the held-out quarter, {before:+.{digits}f} dB before.",
+        f"“{path.name}” is saved and among the models of the Reconstruct dock. On the quarter of "
+        f"the field kept for testing it is {best:+.{digits}f} dB better than linear MMSE; before, "
+        f"{before:+.{digits}f} dB.",
         "done",
     )
 
@@ -152,7 +155,7 @@ class Result:
         unit="min",
         limits=(1, 24 * 60, 1),
     )
-    path: str = asked("Save as", "The file for the adapted weights, .safetensors", "")
+    path: str = asked("Save as", "The file for the adapted network, .safetensors", "")
 
 
 def adapt_steps(
@@ -203,22 +206,26 @@ class TrainDock(Dock):
     judged = Signal(str, int, int)  # what is done, how many questions are answered, and of how many
 
     def __init__(self, napari_viewer: Any) -> None:
-        super().__init__(napari_viewer, "Adapt", "Train on the stacks; the stacks stay as they are")
-        name_button(self.footer.cancel, "Stop", "Stop and keep the best weights so far (Esc)")
+        super().__init__(
+            napari_viewer, "Adapt", "Let the network learn from the stacks, which stay as they are"
+        )
+        name_button(
+            self.footer.cancel, "Stop", "Stop and keep the network that was best so far (Esc)"
+        )
         self.footer.bar.setToolTip("Training steps that are done, and the time left")
         self.stacks, self.result = DataForm(Stacks, self._viewer), DataForm(Result, group=_GROUP)
         self.optics, self.method = OpticsPanel(), MethodPanel()
         self.method.only_model("Start from")
-        self.browse = push_button("…", "Choose the file for the adapted weights")
+        self.browse = push_button("…", "Choose the file for the adapted network")
         self.browse.setAccessibleName("Choose the file to save as")
         self.browse.setMaximumWidth(32)
         self.result.put_beside("path", self.browse)
-        self.plot = PlotCanvas(self.palette_, "Gain over linear MMSE on the held-out quarter")
+        self.plot = PlotCanvas(self.palette_, _GAIN)
         self.plot.setFixedHeight(150)
         self.inputs = self.stacks.native, self.optics, self.method, self.result.native
         self.add_parts("Full stacks to learn from", self.stacks.native, "Optics", self.optics)
         self.add_parts("Network", self.method, "Result", self.result.native)
-        self.add_parts("Gain over the linear estimate, held-out quarter", self.plot)
+        self.add_parts(_GAIN, self.plot)
         self.form.addStretch(1)
         self._job: AdaptJob | None = None
         self.curve: list[tuple[int, float]] = []
@@ -272,10 +279,10 @@ class TrainDock(Dock):
         self._job, self.curve, self._notes = job, [], []
         self._draw_curve()
         judging = partial(emit_alive, self, "judged")
-        self.start(adapt_steps, job, judging, title="Judging the model as it is")
+        self.start(adapt_steps, job, judging, title=_TESTING[0])
 
     def cancel(self) -> None:
-        """Stop after this step; the best weights so far are kept."""
+        """Stop after this step; the network that was best so far is kept."""
         super().cancel()
         if self.run is not None:
             self.say("Stopping after this step…")
@@ -302,10 +309,9 @@ class TrainDock(Dock):
                 self.say("")
 
     def _judging(self, _words: str, done: int, total: int) -> None:
-        """The weights are judged, which takes as long as many steps."""
+        """The network is tested, which takes as long as many steps."""
         if self.run is not None and not self.run.is_cancelled:
-            words = "Judging the weights" if self.curve else "Judging the model as it is"
-            self.footer.progress(done, total, words, math.nan)
+            self.footer.progress(done, total, _TESTING[bool(self.curve)], math.nan)
 
     def _draw_curve(self) -> None:
         if self.curve:
@@ -368,7 +374,7 @@ class TrainDock(Dock):
 
     def _browse(self) -> None:
         path, _ = QFileDialog.getSaveFileName(
-            self, "Save the adapted weights", self.result.path.value, f"Weights (*{ENDING})"
+            self, "Save the adapted network", self.result.path.value, f"Networks (*{ENDING})"
         )
         if path:
             path = path if path.endswith(ENDING) else path + ENDING
