@@ -39,8 +39,9 @@ _SMALLEST_TILE = 128
 _PLANES_AT_ONCE = 4  # on a GPU, so that the deep levels fill it too …
 _PIXELS_AT_ONCE = 2**22  # … as one plane of this size does alone
 _SPEED = {"cuda": 2e13, "mps": 2e12, "cpu": 3.5e10}  # operations a second; a CPU's per core
-_FIXED_S = {"cuda": 0.01, "mps": 0.02, "cpu": 0.04}  # of a plane, however small
-_pace: dict[tuple[str, str], float] = {}  # by model and device: seconds taken for each expected
+_FIXED_S = {"cuda": 0.01, "mps": 0.02, "cpu": 0.06}  # of a plane, however small
+# Seconds taken for each expected, by model, device and how often the side of an image doubles.
+_pace: dict[tuple[str, str, int], float] = {}
 
 
 @dataclass(frozen=True)
@@ -301,7 +302,7 @@ class NetworkPlanes:
             )
 
     def _remember_pace(self, planes: int, seconds: float) -> None:
-        key = _key(self.model, self.device)
+        key = _key(self.model, self.device, self.shape)
         before = _pace.setdefault(key, 1.0)
         self._timed += 1
         if self._timed > 1:  # the first planes include the preparing of the scans
@@ -310,19 +311,20 @@ class NetworkPlanes:
             _pace[key] = 0.7 * before + 0.3 * now  # single planes scatter on a busy machine
 
 
-def _key(model: Model, device: Device) -> tuple[str, str]:
-    return model.sha256, device.name
+def _key(model: Model, device: Device, shape: tuple[int, int]) -> tuple[str, str, int]:
+    # On a busy machine small images wait longer, in relation, than large ones.
+    return model.sha256, device.name, round(math.log2(math.prod(shape)) / 2)
 
 
 def has_run(model: Model, device: Device) -> bool:
     """Whether a model made planes on a device in this session."""
-    return _key(model, device) in _pace
+    return any(key[:2] == (model.sha256, device.name) for key in _pace)
 
 
 def seconds_of_plane(model: Model, device: Device, shape: tuple[int, int], n_scans: int) -> float:
     """Expected seconds of one plane (Y, X), by the pace of planes before it if there were any."""
     counted = _counted_seconds(model, device, shape, n_scans)
-    return _pace.get(_key(model, device), 1.0) * counted
+    return _pace.get(_key(model, device, shape), 1.0) * counted
 
 
 def _counted_seconds(model: Model, device: Device, shape: tuple[int, int], n_scans: int) -> float:
