@@ -65,9 +65,10 @@ def test_heights_of_the_planes_that_are_scans(
 
 def test_a_grid_that_is_given_is_the_only_one_made(tmp_path: Path) -> None:
     """Scans so far apart that a grid of half depths of field would have ten thousands of planes."""
-    path = write_ome(tmp_path / "a.ome.tif", STACK, PhysicalSizeZ=300.0)
-    out = made(path, *PLANES, *OPTICS, "--method", "lmmse", "--grid", "300:304:2")
-    assert z_of(out) == [300, 302, 304]
+    path = write_ome(tmp_path / "a.ome.tif", STACK, PhysicalSizeZ=390.0)
+    planes = ("--planes", *map(str, range(N)))
+    out = made(path, *planes, *OPTICS, "--method", "lmmse", "--grid", "390:394:2")
+    assert z_of(out) == [390, 392, 394]
 
 
 def test_uneven_heights_are_used_and_both_are_said(

@@ -32,6 +32,7 @@ from superqt import QElidingLabel
 from superqt.utils import signals_blocked
 
 from ...measure.plots import SERIES, SERIES_ON_DARK, Ink
+from .guard import on
 
 DRAWN = "#ff9f1c"  # the colour of what a person draws over scans
 _BAR_EDGES = 12  # pixels
@@ -279,7 +280,7 @@ class MessageLabel(Words):
         super().__init__()
         self._palette = palette
         self.kind = "hint"
-        self.linkActivated.connect(self._toggle)
+        on(self, self.linkActivated, self._toggle)
         policy = QSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
         policy.setHeightForWidth(True)
         self.setSizePolicy(policy)
