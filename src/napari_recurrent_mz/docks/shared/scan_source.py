@@ -348,7 +348,8 @@ class ScanSource(Dock):
         if len(planes) != len(before):
             stack.choose(layer)
             table.take_stack(layer, rows_of(layer, planes))
-            self.say(_about_suggested(layer.name, table.used(), 0), "hint")
+            why = " now, for this depth of field"
+            self.say(_about_suggested(layer.name, table.used(), 0, why), "hint")
 
     def _images_changed(self) -> None:
         """The optics are those of the images whose rows are ticked."""
@@ -422,9 +423,9 @@ def _place(row: Row) -> tuple[object, ...]:
     return row.layer, row.plane, row.z_um, row.use
 
 
-def _about_suggested(name: str, rows: Sequence[Row], others: int) -> str:
+def _about_suggested(name: str, rows: Sequence[Row], others: int, why: str = "") -> str:
     """What was done with a stack of this name, and what may be left to do."""
-    text = f"{_WORDS[len(rows)]} planes of '{name}' are the scans: "
+    text = f"{_WORDS[len(rows)]} planes of '{name}' are the scans{why}: "
     if any(row.z_um is None for row in rows):
         text += "type the z-step below the table, then “Use planes”."
     else:
