@@ -128,9 +128,11 @@ def test_ctrl_c_stops_even_where_its_exception_is_lost(folder: Path, tmp_path: P
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is another thing there")
-def test_ctrl_c_keeps_what_is_done(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM], ids=lambda one: one.name)
+def test_ctrl_c_keeps_what_is_done(folder: Path, tmp_path: Path, ending: int) -> None:
+    """So does the end that a cluster gives to what runs too long."""
     process = started(folder, tmp_path / "out")
-    process.send_signal(signal.SIGINT)
+    process.send_signal(ending)
     printed, told = process.communicate(timeout=60)
     assert process.returncode == 1
     assert f"{FILES} volumes: " in printed

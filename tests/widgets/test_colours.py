@@ -258,6 +258,15 @@ def test_both_volumes_are_saved_as_one_file(
         np.testing.assert_array_equal(image.data, layer.data)
         assert image.wavelength_um == pytest.approx(WAVELENGTHS_UM[number])
         assert image.channel == layer.name
+    dock.copy_methods()
+    written = QApplication.clipboard().text()
+    viewer = dock._viewer
+    viewer.layers.clear()
+    dock.copy_methods()
+    assert "select one from a file" in dock.footer.message.text()
+    viewer.layers.selection = viewer.open(str(path), plugin=PLUGIN)
+    dock.copy_methods()
+    assert QApplication.clipboard().text() == written
 
 
 def test_a_wavelength_that_no_file_says_is_asked_for(

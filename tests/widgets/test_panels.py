@@ -12,6 +12,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel
 
 from napari_recurrent_mz.core.device import gpu_memory_limit, limit_gpu_memory
+from napari_recurrent_mz.core.optics import Optics
 from napari_recurrent_mz.core.progress import expected_in_words, time_in_words
 from napari_recurrent_mz.core.scans import InputError, ZGrid, nice_step
 from napari_recurrent_mz.docks.shared import guard as _guard
@@ -309,6 +310,16 @@ def test_the_objective_is_remembered(qtbot) -> None:
 )
 def test_suggested_planes_lie_in_the_middles_of_thirds(count, planes) -> None:
     assert spread_planes(count) == planes
+
+
+@pytest.mark.parametrize("count", range(4, 140, 9))
+def test_suggested_planes_leave_no_gap_that_is_warned_of(count) -> None:
+    optics = Optics(na=1.2, wavelength_um=0.455, immersion_index=1.333, pixel_um=0.5)
+    planes = spread_planes(count, optics, 0.5)
+    gap_dof = 0.5 * max(np.diff(planes)) / (1.333 * 0.455 / 1.2**2)
+    assert gap_dof <= 10 or len(planes) == 9
+    fewer_um = 0.5 * (count / max(len(planes) - 1, 1) + 1)
+    assert len(planes) == 3 or fewer_um > 4.2  # no more than it takes
 
 
 @pytest.mark.parametrize(

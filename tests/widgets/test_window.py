@@ -35,6 +35,7 @@ from napari_recurrent_mz.core.progress import Step
 from napari_recurrent_mz.docks.files import samples as _samples
 from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
 from napari_recurrent_mz.docks.shared.dock import Dock
+from napari_recurrent_mz.docks.shared.file_names import last_folder
 from napari_recurrent_mz.docks.shared.insides import camera
 from napari_recurrent_mz.docks.shared.layer_choice import LayerChoice
 from napari_recurrent_mz.engine import inference
@@ -440,6 +441,7 @@ def test_files_dropped_on_the_dock(dock, viewer, qtbot, tmp_path, stack) -> None
     drop = QDropEvent(QPointF(5, 5), Qt.DropAction.CopyAction, mime, buttons, keys)
     dock.dropEvent(drop)
     qtbot.waitUntil(lambda: len(dock.ui.table.scans.rows) == 2)
+    assert last_folder() == str(tmp_path)  # where what is made of them is saved
     dock.check()
     assert "pixel size is missing" in dock.ui.footer.state.text()
     assert dock.ui.footer.state.kind == "hint"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 from typing import Annotated, Any
 
 import numpy as np
@@ -52,6 +53,7 @@ def demo(
             "The demo's window needs napari with Qt: pip install 'napari-recurrent-mz[all]', "
             "or use --no-show."
         ) from error
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which the loop of a window would not hear
     picture = folder_of(screenshot) if screenshot else None
     model, device = network.model, network.device
     if live:

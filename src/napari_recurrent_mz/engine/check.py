@@ -383,7 +383,8 @@ def order_notes(scans: Sequence[Scan], optics: Optics) -> list[str]:
     ]
 
 
-_MOST_SCANS = 9  # that were seen to do no harm, docs/measurements.md
+MOST_SCANS = 9
+"""As many scans as were seen to do a network no harm; see docs/measurements.md."""
 
 
 def range_warnings(scan_z_um: Sequence[float], optics: Optics, model: Model) -> list[str]:
@@ -404,7 +405,7 @@ def range_warnings(scan_z_um: Sequence[float], optics: Optics, model: Model) -> 
         ),
         ("spacing_dof", gap / dof, "a gap of {:.1f} µm between scans", dof),
     ]
-    if len(z) > _MOST_SCANS:
+    if len(z) > MOST_SCANS:
         facts.append(("scans", len(z), "{:g} scans", 1.0))
     warnings = []
     for key, value, text, unit in facts:

@@ -16,7 +16,8 @@ from ...core.errors import if_possible
 from ...core.progress import Step, time_in_words
 from ...core.scans import InputError, ZGrid, listed
 from ..shared.guard import on, telling
-from ..shared.layers import HIDDEN, METADATA_KEY, known_metadata
+from ..shared.layer_choice import selected
+from ..shared.layers import HIDDEN, METADATA_KEY, is_reconstruction, known_metadata
 from ..shared.pace import Turns
 from ..shared.scan_source import ScanSource
 from ..shared.scan_table import is_incomplete, layers_of, planes_of_one_stack
@@ -374,9 +375,11 @@ class ReconstructDock(ScanSource):
         """Put on the clipboard how the volumes were made, a paragraph for each."""
         from ...engine.provenance import methods_paragraph
 
-        layers = self.ui.save.layers
+        layers = self.ui.save.layers or list(filter(is_reconstruction, selected(self._viewer)))
         if not layers:
-            self.say("There is no finished volume yet: reconstruct first.", "hint")
+            self.say(
+                "There is no finished volume yet: reconstruct, or select one from a file.", "hint"
+            )
             return
         clipboard = QApplication.clipboard()
         assert clipboard is not None  # an application always has one

@@ -35,6 +35,7 @@ from ...core.progress import Step, time_in_words
 from ...core.scans import InputError, listed
 from .drop import doubts_about, dropped_paths, said_of
 from .file_layers import Mislabelled, Opened, open_files
+from .file_names import remember_folder
 from .form import NumberEdit, tab_in_order
 from .guard import Tells, on, one_shot, reported, telling
 from .insides import is_open, talk_to_canvas, unwrapped, window_of
@@ -539,7 +540,9 @@ class Dock(QWidget, Tells, metaclass=_Kept):
             under = self.childAt(event.position().toPoint())
             with telling(self):
                 at = under if isinstance(under, LayerChoice) else None
-                self.drop(dropped_paths(event.mimeData()), at)
+                paths = dropped_paths(event.mimeData())
+                remember_folder(paths[0])
+                self.drop(paths, at)
 
     # wiring ---------------------------------------------------------------------------
     def viewer_gone(self) -> None:

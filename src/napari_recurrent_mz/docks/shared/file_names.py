@@ -50,6 +50,11 @@ def last_folder() -> str:
     return settings.remembered("files", ("folder",)).get("folder", str(Path.home()))
 
 
+def remember_folder(path: Path) -> None:
+    """The folder of a file is where the next one is saved, or opened from."""
+    settings.remember("files", {"folder": str(path.parent)})
+
+
 def ask_for_file(
     parent: QWidget,
     title: str,
@@ -76,5 +81,5 @@ def chosen_file(
     if not re.fullmatch(r"\.[A-Za-z]\w*", path.suffix):  # what follows a decimal point is no ending
         ending = re.search(r"\*([^ )]*)", kind)
         path = path.with_name(path.name + (ending[1] if ending else ""))
-    settings.remember("files", {"folder": str(path.parent)})
+    remember_folder(path)
     return path, kind

@@ -608,7 +608,7 @@ def contradict(some: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
 
 def is_reconstruction(layer: Layer) -> bool:
     """Whether a layer was made from scans, by what its metadata says."""
-    return is_reconstructed(own_metadata(layer))
+    return isinstance(layer, Image) and is_reconstructed(known_metadata(layer))
 
 
 def check_scan_layer(layer: Layer, *, times: bool = False) -> Image:

@@ -15,7 +15,8 @@ from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 from superqt.utils import signals_blocked
 
 from ...core.errors import InputError, if_possible
-from ...core.optics import Optics
+from ...core.optics import WIDEST_GAP_DOF, Optics
+from ...engine.check import MOST_SCANS
 from ...io import spaced_heights
 from . import layers as _layers
 from .dock import Dock
@@ -32,21 +33,22 @@ from .scan_table import Row, ScanTable, layers_of, rows_of
 
 _LIST = 1  # of the two ways to choose planes
 _ALL_PLANES_UP_TO = 6
-_WORDS = {3: "Three", 4: "Four", 5: "Five"}
+_WORDS = dict(enumerate("Three Four Five Six Seven Eight Nine".split(), 3))
 _UNTICKED = "The scans before are unticked."
 
 
 def spread_planes(
     count: int, optics: Optics | None = None, z_step_um: float | None = None
 ) -> list[int]:
-    """Planes in the middles of equal parts of a stack of ``count`` planes: three, or up to five."""
-    # It is as many as leave no wide gap: fewer give no scan to check with, and the bundled networks
-    # were trained for up to five.
-    number = 3
-    if optics is not None and z_step_um is not None:
-        number = optics.scans_without_gaps(count * z_step_um) - 1  # half a gap stays at either end
-    number = min(max(number, 3), 5, count)
-    return [int((k + 0.5) * count / number) for k in range(number)]
+    """Planes in the middles of equal parts of a stack of ``count`` planes: three, or up to nine."""
+    # As many as leave no wide gap: fewer than three give no scan to check with.
+    for number in range(min(3, count), min(MOST_SCANS, count) + 1):
+        planes = [int((k + 0.5) * count / number) for k in range(number)]
+        if optics is None or z_step_um is None or number == 1:
+            break
+        if max(np.diff(planes)) * z_step_um <= WIDEST_GAP_DOF * optics.depth_of_field_um:
+            break
+    return planes
 
 
 def parse_planes(text: str, count: int) -> list[int]:

@@ -48,7 +48,7 @@ from ..shared.worker import Outcome
 ENDING = ".safetensors"
 _FULL = "A full z-stack, finely sampled: the network learns to rebuild its planes"
 _TESTING = "Testing the network as it is", "Testing the network"  # at first, and later
-_GAIN = "Gain over linear MMSE, on the quarter kept for testing"
+_GAIN = "Gain over linear MMSE, on the test quarter"
 _GROUP = "train"
 
 

@@ -206,21 +206,24 @@ def run_batch(
 @contextmanager
 def _heard(stop: Path) -> Iterator[None]:
     """Have Ctrl-C leave the stop file: an exception alone may be lost in somebody's finaliser."""
-    before = signal.getsignal(signal.SIGINT)
-    in_main = threading.current_thread() is threading.main_thread()
-    if not in_main or before is not signal.default_int_handler:
-        yield
-        return
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         stop.touch()
         signal.default_int_handler(number, frame)
 
-    signal.signal(signal.SIGINT, interrupt)
+    in_main = threading.current_thread() is threading.main_thread()
+    heard = [
+        number
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if in_main and signal.getsignal(number) is signal.default_int_handler
+    ]
+    for number in heard:
+        signal.signal(number, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number in heard:
+            signal.signal(number, signal.default_int_handler)
 
 
 def _orders(out: Path, settings: BatchSettings) -> Orders:
