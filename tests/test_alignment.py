@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from scipy import ndimage
 from skimage.transform import EuclideanTransform, warp
 
 from napari_recurrent_mz.core.scans import InputError
+from napari_recurrent_mz.io import read_image
 from napari_recurrent_mz.measure.preparation import (
     Alignment,
     Place,
@@ -24,6 +26,7 @@ from napari_recurrent_mz.measure.preparation import (
     resampling,
 )
 
+SAMPLES = files("napari_recurrent_mz") / "docks" / "files" / "sample_data"
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SIZE = (120, 136)
 MARGIN = 24
@@ -55,6 +58,18 @@ def stack_of(motions: list[tuple[float, float, float]], *, fading: bool = True) 
         gain = 300 * 0.9**i if fading else 300
         planes.append(1500 + gain * plane + RNG.normal(scale=6, size=SIZE))
     return np.array(planes)
+
+
+def test_the_shape_of_a_sample_is_not_called_drift() -> None:
+    """The planes of a real nucleus, which leans; its stage did not move."""
+    stack = read_image(str(SAMPLES / "nucleus.ome.tif")).data[8:36:3]
+    found = align(stack, transform="translation")
+    assert np.abs(found.shift_px).max() > 0.5
+    words, is_worth_it = found.verdict
+    assert words.startswith("No clear drift found: ")
+    assert not is_worth_it
+    moved = [ndimage.shift(plane, (k, -k), mode="mirror") for k, plane in enumerate(stack)]
+    assert align(np.array(moved), transform="translation").verdict[1]
 
 
 def relative(found: Alignment) -> tuple[np.ndarray, np.ndarray]:

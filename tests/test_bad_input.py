@@ -110,6 +110,11 @@ TABLE = [
         "z-step of the target grid is 1e-07 µm, .* in µm .not mm or m",
     ),
     Bad("same z", ("reconstruct", "a.tif", "b.tif", "--z", "2", "2", *FULL), "both at z = 2 µm"),
+    Bad(
+        "same image",
+        ("reconstruct", "a.tif", "b.tif", "a.tif", "--z", "2", "4", "6", *FULL),
+        "Scans 'a.tif' and 'a.tif' have the very same pixels, but z = 2 and 6 µm",
+    ),
     one_bad_file(
         "shapes", "all scans must show the same field", lambda: write("bad.tif", STACK[0, :20])
     ),
@@ -165,8 +170,8 @@ TABLE = [
         ("reconstruct", "p.tif", "q.tif", "--z", "1", "3", *FULL[2:]),
         "0.1 in 'p.tif' but 0.2 in 'q.tif'.*--pixel-um",
         lambda: [
-            ome(n, STACK[0], "YX", PhysicalSizeX=size, PhysicalSizeY=size)
-            for n, size in (("p.tif", 0.1), ("q.tif", 0.2))
+            ome(n, plane, "YX", PhysicalSizeX=size, PhysicalSizeY=size)
+            for n, plane, size in (("p.tif", STACK[0], 0.1), ("q.tif", STACK[1], 0.2))
         ],
     ),
     # grids

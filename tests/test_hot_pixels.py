@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from napari_recurrent_mz.estimates.faults import hot_pixels
 from napari_recurrent_mz.io import read_image
 from napari_recurrent_mz.measure.comparison import Volume, compare
 
+SAMPLES = files("napari_recurrent_mz") / "docks" / "files" / "sample_data"
+NUCLEUS = Path(str(SAMPLES / "nucleus.ome.tif"))
 OPTICS = Optics(na=1.2, wavelength_um=0.52, immersion_index=1.333, pixel_um=0.1)
 HEIGHTS = (0.0, 2.0, 4.0)
 
@@ -72,6 +75,21 @@ def test_no_hot_pixel_is_left_that_a_brighter_one_hid(brighter: float) -> None:
 def test_through_coarse_pixels_a_bead_may_be_one_pixel() -> None:
     coarse = replace(OPTICS, pixel_um=0.6)
     assert not len(hot_pixels(np.pad([[900.0]], 20).astype(np.float32), coarse))
+    assert hot_pixel_notes(beads(coarse), coarse) == []
+
+
+def test_what_outshines_a_real_sample_in_coarse_pixels_is_asked_about() -> None:
+    optics = Optics(na=1.2, wavelength_um=0.455, immersion_index=1.33, pixel_um=0.512)
+    images = read_image(NUCLEUS).data[[10, 22, 34]].astype(np.float32)
+    scans = [Scan(image, float(z), f"z{z}") for z, image in enumerate(images)]
+    assert hot_pixel_notes(scans, optics) == []
+    spoilt = images[1].copy()
+    spoilt[60, 70], spoilt[20, 30] = 12 * spoilt.max(), 10 * spoilt.max()
+    given = [scans[0], replace(scans[1], image=spoilt), scans[2]]
+    (note,) = hot_pixel_notes(given, optics)
+    assert "'z1' (2) are more than 8 times as bright" in note
+    mended, _ = repaired(given, optics)
+    assert mended[1].pixels.max() == images[1].max()
 
 
 def test_the_empty_part_of_a_mosaic_hides_no_noise() -> None:

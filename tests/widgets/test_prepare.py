@@ -69,7 +69,22 @@ def said(dock: PrepareDock) -> tuple[str, str]:
     return dock.footer.message.text(), dock.footer.message.kind
 
 
+def test_the_stack_that_can_only_be_meant_is_chosen(make, viewer) -> None:
+    viewer.layers.insert(0, Image(STACK[:1], name="one plane", **IN_UM))
+    viewer.add_image(STACK + 1, name="another", **IN_UM)
+    viewer.layers.selection = [viewer.layers["another"]]
+    assert make(viewer).stack.layer() is viewer.layers["another"]
+
+
 # --- align ---
+
+
+def test_planes_that_did_not_move_are_said_to_be_as_well_as_they_were(make, viewer, qtbot) -> None:
+    still = np.array([ndimage.gaussian_filter(GROUND, 1 + k) for k in range(5)])
+    viewer.layers["mine"].data = still + RNG.normal(scale=3, size=still.shape)
+    dock = make(viewer)
+    assert finish(qtbot, dock, dock.footer.action.click) == "done"
+    assert said(dock)[0].startswith(("No drift found: ", "No clear drift found: "))
 
 
 def test_alignment_adds_a_layer_and_shows_the_drift(make, viewer, qtbot: Any, tmp_path) -> None:

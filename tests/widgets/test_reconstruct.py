@@ -597,7 +597,7 @@ def test_how_the_volume_was_made_is_copied_as_a_paragraph(dock, run_to_end) -> N
     text = QApplication.clipboard().text()
     assert "A volume of 7 planes from 2.5 to 5.5 µm, 0.5 µm apart" in text
     assert "from 3 wide-field images at z = 2.5, 4 and 5.5 µm by linear interpolation" in text
-    assert "3 are measured and 4 planes inferred" in text
+    assert "Of the 7 planes, 3 are images as measured; the other planes are inferred." in text
 
 
 def add_deep_stack(dock: ReconstructDock) -> None:

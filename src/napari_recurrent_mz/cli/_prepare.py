@@ -438,12 +438,10 @@ def _region_text(region: tuple[slice, slice]) -> str:
 
 def _align_lines(output: str, alignment: Alignment, table: Any, region: tuple[slice, slice]) -> str:
     y, x = (float(abs(table[f"shift_{axis}_um"]).max()) for axis in "yx")
-    before, after = (float(table[f"correlation_{when}"].mean()) for when in ("before", "after"))
     return (
         f"{output}: {len(table)} planes aligned, shifts up to {y:.2f} µm in y and {x:.2f} µm in x, "
         f"rotations up to {abs(alignment.rotation_deg).max():.2f}°\n"
-        f"correlation with the reference {before:.4f} before, {after:.4f} after; field that all "
-        f"planes show: --region {_region_text(region)}"
+        f"{alignment.verdict[0]}\nfield that all planes show: --region {_region_text(region)}"
     )
 
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -185,7 +185,7 @@ def scan_at(scans: Iterable[Scan], z_um: float) -> Scan | None:
 
 
 def check_scans(scans: Iterable[Scan]) -> tuple[Scan, ...]:
-    """Return the scans as a tuple once they have one shape and heights of their own."""
+    """Return the scans as a tuple once they have one shape, and heights and pixels of their own."""
     checked = tuple(scans)
     if not checked:
         raise InputError("There is no scan: give at least two images with their z positions.")
@@ -209,6 +209,14 @@ def check_scans(scans: Iterable[Scan]) -> tuple[Scan, ...]:
             raise InputError(
                 f"{both} at z = {lower.z_um:g} and {higher.z_um:g} µm, nearer than any stage can "
                 "tell: correct the heights, which are in µm (not mm or m), or leave one out."
+            )
+    for (low, lower), (high, higher) in combinations(enumerate(checked, 1), 2):
+        first_rows = lower.pixels[0], higher.pixels[0]  # which tell nearly all apart, fast
+        if np.array_equal(*first_rows) and np.array_equal(lower.pixels, higher.pixels):
+            raise InputError(
+                f"Scans {_label(lower, low)} and {_label(higher, high)} have the very same pixels, "
+                f"but z = {lower.z_um:g} and {higher.z_um:g} µm: give each height its own image, "
+                "or leave one of them out."
             )
     return checked
 

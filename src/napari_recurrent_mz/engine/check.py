@@ -21,7 +21,7 @@ from ..core.optics import Optics
 from ..core.progress import never
 from ..core.scans import FloatArray, Scan, ScanStack, in_ordinary_units, named
 from ..estimates.agreement import exchanged_heights, lateral_shifts
-from ..estimates.faults import hot_pixels, uneven_light
+from ..estimates.faults import OUTSHINES, hot_pixels, is_fine, uneven_light
 from ..estimates.lmmse import LinearEstimate
 from ..estimates.normalisation import noise_of
 from ..estimates.points import PointImages, PointsAndLinear
@@ -316,9 +316,16 @@ def hot_pixel_notes(scans: Sequence[Scan], optics: Optics) -> list[str]:
     hot = [f"{named(scan)} ({count})" for scan, count in counts if count]
     if not hot:
         return []
+    replaces = "replace each by the median of its neighbours first."
+    if is_fine(optics):
+        return [
+            f"Single pixels stand out in {listed(hot)} as no light through this objective can (hot "
+            f"pixels, cosmic rays): {replaces}"
+        ]
     return [
-        f"Single pixels stand out in {listed(hot)} as no light through this objective can (hot "
-        "pixels, cosmic rays): replace each by the median of its neighbours first."
+        f"Single pixels of {listed(hot)} are more than {OUTSHINES:g} times as bright as all "
+        "others: if they are hot pixels or cosmic rays, and no points of light smaller than a "
+        f"pixel, {replaces}"
     ]
 
 

@@ -69,52 +69,111 @@ def methods_paragraph(record: Mapping[str, Any]) -> str:
     """
     if not {"software", "method", "scans", "grid"} <= set(record):
         raise InputError("This is no finished volume of ours: choose one that has its record.")
-    grid, method = record["grid"], record.get("used", record["method"])
-    heights = listed([f"{scan['z_um']:.4g}" for scan in record["scans"]])
-    title, network = METHOD_NAMES[method], method_of(method).needs_model
+    return " ".join(filter(None, (say(record) for say in _SENTENCES)))
+
+
+def _what_was_made(record: Mapping[str, Any]) -> str:
+    grid, scans, times = record["grid"], record["scans"], record.get("time_points")
+    heights = listed([f"{scan['z_um']:.4g}" for scan in scans])
+    title = METHOD_NAMES[_method(record)]
     by = title[0].lower() + title[1:]
-    if network:
+    if _network(record):
         by = f"the neural network {title} (Huang et al., Light Sci. Appl. 10:62, 2021)"
-    sentences = [
+    each = f" at each of {counted(times, 'time point')}" if times else ""
+    return (
         f"A volume of {counted(grid['planes'], 'plane')} from {grid['start_um']:.4g} to "
-        f"{grid['stop_um']:.4g} µm, {grid['step_um']:.4g} µm apart, was reconstructed from "
-        f"{counted(len(record['scans']), 'wide-field image')} at z = {heights} µm by "
-        f"{by}, as implemented in {record['software']}."
-    ]
-    if region := Region.of_record(record):
-        (top, stop), (left, end) = region.rows, region.columns
-        sentences.append(
-            f"It is a part of the field, rows {top} to {stop - 1} and columns {left} to {end - 1} "
-            "of the images, counted from 0."
-        )
+        f"{grid['stop_um']:.4g} µm, {grid['step_um']:.4g} µm apart, was reconstructed{each} from "
+        f"{counted(len(scans), 'wide-field image')} at z = {heights} µm by {by}, as implemented in "
+        f"{record['software']}."
+    )
+
+
+def _which_part(record: Mapping[str, Any]) -> str:
+    region = Region.of_record(record)
+    if region is None:
+        return ""
+    (top, stop), (left, end) = region.rows, region.columns
+    return (
+        f"It is a part of the field, rows {top} to {stop - 1} and columns {left} to {end - 1} "
+        "of the images, counted from 0."
+    )
+
+
+def _what_was_repaired(record: Mapping[str, Any]) -> str:
     repairs = []
     for task, words in _REPAIRED.items():
         of = [f"{scan['z_um']:.4g}" for scan in record["scans"] if task in _tasks(scan)]
         if of:
             repairs.append(f"{words} in {counted(len(of), 'image')} (z = {listed(of)} µm)")
-    if repairs:
-        sentences.append(f"Beforehand, {listed(repairs)}.")
-    if network and record.get("model"):
-        model = record["model"]
-        sentences.append(f"The weights were {model['name']} (SHA-256 {model['sha256'][:16]}).")
-    if record.get("optics"):
-        optics = record["optics"]
-        sentences.append(
-            f"The optics given were an NA of {optics['na']:g}, an emission wavelength of "
-            f"{optics['wavelength_um']:g} µm, an immersion index of {optics['immersion_index']:g} "
-            f"and a pixel size of {optics['pixel_um']:g} µm."
-        )
-    measured = len(record.get("measured_planes", ()))
-    inferred = counted(grid["planes"] - measured, "plane")
-    sentences.append(f"Of these planes {measured} are measured and {inferred} inferred.")
-    error = record.get("expected_error")
-    if error:
-        mean, most = (100 * value for value in (sum(error) / len(error), max(error)))
-        sentences.append(
-            f"The linear estimate from the optics alone is expected to be off by {mean:.0f} % of a "
-            f"plane's standard deviation on average, and by at most {most:.0f} %."
-        )
-    return " ".join(sentences)
+    return f"Beforehand, {listed(repairs)}." if repairs else ""
+
+
+def _why_this_method(record: Mapping[str, Any]) -> str:
+    check = record.get("check", {})
+    network, linear = check.get("network_db"), check.get("linear_db")
+    if network is None or linear is None:
+        return ""
+    left_out = counted(len(check["per_scan"]), "image")
+    is_near = abs(network - linear) < check.get("margin_db", 0)
+    return (
+        f"It was chosen by predicting {left_out} from the others: the mean PSNR was {network:.1f} "
+        f"dB with the network and {linear:.1f} dB with linear MMSE"
+        f"{', too near to tell apart' * is_near}."
+    )
+
+
+def _which_weights(record: Mapping[str, Any]) -> str:
+    model = record.get("model")
+    if not (_network(record) and model):
+        return ""
+    return f"The network's weights are '{model['name']}' (SHA-256 {model['sha256'][:16]}…)."
+
+
+def _which_optics(record: Mapping[str, Any]) -> str:
+    optics = record.get("optics")
+    if not optics:
+        return ""
+    return (
+        f"The computation assumes an NA of {optics['na']:g}, an emission wavelength of "
+        f"{optics['wavelength_um']:g} µm, a refractive index of {optics['immersion_index']:g} "
+        f"and a pixel size of {optics['pixel_um']:g} µm."
+    )
+
+
+def _what_is_measured(record: Mapping[str, Any]) -> str:
+    measured, planes = len(record.get("measured_planes", ())), record["grid"]["planes"]
+    if record.get("image"):
+        return f"All planes are {record['image']}."
+    if not measured:
+        return "All planes are inferred."
+    are = "is an image" if measured == 1 else "are images"
+    return f"Of the {planes} planes, {measured} {are} as measured; the other planes are inferred."
+
+
+def _how_far_off(record: Mapping[str, Any]) -> str:
+    error, method = record.get("expected_error"), _method(record)
+    if not error or method not in ("lmmse", "recurrent-mz"):
+        return ""
+    mean, most = (100 * value for value in (sum(error) / len(error), max(error)))
+    estimate = "Its" if method == "lmmse" else "The network corrects a linear MMSE estimate, whose"
+    return (
+        f"{estimate} expected error is {mean:.0f} % of a plane's standard deviation on average "
+        f"and {most:.0f} % at most."
+    )
+
+
+def _method(record: Mapping[str, Any]) -> str:
+    return str(record.get("used", record["method"]))
+
+
+def _network(record: Mapping[str, Any]) -> bool:
+    return method_of(_method(record)).needs_model
+
+
+_SENTENCES = (
+    _what_was_made, _which_part, _what_was_repaired, _why_this_method, _which_weights,
+    _which_optics, _what_is_measured, _how_far_off,
+)  # fmt: skip
 
 
 def what_to_believe(record: Mapping[str, Any]) -> str:

@@ -93,18 +93,41 @@ def _of_one(stack: ScanStack, number: int, gain: float, dark: float) -> UnevenLi
 
 _FINE = 1.3  # of the Nyquist pixel: through a coarser one a bead can light a single pixel
 _ALONE = 3.0  # times as far above its surroundings as the brightest pixel beside it
+OUTSHINES = 8.0  # times as far above the middle of all pixels as all others: a bead in focus is 5
 _STANDS_OUT = 8.0  # standard deviations of the noise above the pixels around it
 
 
 def hot_pixels(pixels: FloatArray, optics: Optics) -> npt.NDArray[np.intp]:
-    """Rows and columns (N, 2) of pixels that stand out as no light through the objective can."""
-    if optics.pixel_um > _FINE * optics.resolution_um / 2 or min(pixels.shape) < 5:
+    """Rows and columns (N, 2) of pixels that stand out as no light through the objective can.
+
+    Where pixels are coarse a bead can do so, and those that outshine all others are meant.
+    """
+    if min(pixels.shape) < 5:
         return np.empty((0, 2), np.intp)
     beside = maximum_filter(pixels, footprint=BESIDE, mode="mirror")
     noise = max(noise_of(pixels, is_empty_counted=False), 1e-6 * float(np.ptp(pixels)))
     peaks = np.argwhere(pixels > beside + _STANDS_OUT * noise)
     alone = [_is_alone(pixels, beside, row, column) for row, column in peaks]
-    return np.asarray(peaks[np.array(alone, bool)])
+    found = peaks[np.array(alone, bool)]
+    return found if is_fine(optics) else _outshining(pixels, found, noise)
+
+
+def is_fine(optics: Optics) -> bool:
+    """Whether pixels are so small that even a bead lights several."""
+    return optics.pixel_um <= _FINE * optics.resolution_um / 2
+
+
+def _outshining(
+    pixels: FloatArray, peaks: npt.NDArray[np.intp], noise: float
+) -> npt.NDArray[np.intp]:
+    """Those of some single bright pixels that are far brighter than a sample that is seen, too."""
+    others = pixels.copy()
+    others[tuple(peaks.T)] = pixels.min()
+    level = float(np.median(pixels))
+    sample = float(others.max()) - level
+    if sample < _STANDS_OUT * noise:
+        return peaks[:0]
+    return peaks[pixels[tuple(peaks.T)] - level > OUTSHINES * sample]
 
 
 def without_hot_pixels(pixels: FloatArray, optics: Optics) -> tuple[FloatArray, int]:

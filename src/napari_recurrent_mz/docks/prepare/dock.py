@@ -21,7 +21,7 @@ from ..shared import layers as _layers
 from ..shared.dock import Dock
 from ..shared.form import DataForm, faint
 from ..shared.guard import on, telling
-from ..shared.layer_choice import LayerChoice, is_any_image, selected
+from ..shared.layer_choice import LayerChoice, is_measured_stack, selected
 from ..shared.plot import PlotPanel
 from . import job as _job
 from . import pages as _pages
@@ -123,7 +123,7 @@ class PrepareDock(Dock):
 
         def add(result: tuple[Alignment, AnyArray]) -> None:
             self._add_aligned(*result, source, images, abouts, step)
-            self._done(_pages.ALIGN, *_job.correlation_words(result[0], is_apart))
+            self._done(_pages.ALIGN, *_job.alignment_words(result[0], is_apart))
 
         self.start(_job.align_job, source, form, then=add, title="Aligning")
 
@@ -291,10 +291,11 @@ class PrepareDock(Dock):
         return []
 
     def _choose_what_is_there(self) -> None:
-        """Take the first stack, and for the confocal one the layer that is called so."""
+        """Take the stack that is selected, or the first; as confocal the one called so."""
         if self.stack.layer() is not None or self.run is not None:
             return
-        stacks = [x for x in self._viewer.layers if is_any_image(x) and x.ndim >= 3 and not x.rgb]
+        layers = dict.fromkeys([*selected(self._viewer), *self._viewer.layers])
+        stacks = list(filter(is_measured_stack, layers))
         confocal = [x for x in stacks if "confocal" in x.name.lower()]
         others = [x for x in stacks if x not in confocal]
         if others or stacks:

@@ -29,7 +29,6 @@ from ..shared.layer_choice import check_stack, frame_of, heights_in
 from .pages import Align, Register
 
 _SAME_PLACE_PX = 0.5
-_NO_DRIFT_PX, _NO_DRIFT_DEG = 0.25, 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,18 +196,12 @@ def field_words(alignment: Alignment, crop: bool) -> str:
     )
 
 
-def correlation_words(alignment: Alignment, apart: bool) -> tuple[str, str]:
-    """How alike the planes were and are, and the kind of the sentence; ``apart`` is a warning."""
-    before = float(np.nanmean(alignment.correlation_before))
-    after = float(np.nanmean(alignment.correlation_after))
-    moved, turned = (np.abs(v).max() for v in (alignment.shift_px, alignment.rotation_deg))
-    if moved < _NO_DRIFT_PX and turned < _NO_DRIFT_DEG:
-        words, after = f"No drift found: the planes are within {_NO_DRIFT_PX:g} pixels.", before
-    else:
-        words = f"Mean correlation with the reference {before:.3f} before, {after:.3f} after."
+def alignment_words(alignment: Alignment, apart: bool) -> tuple[str, str]:
+    """What was found, and the kind of the sentence; layers ``apart`` are a warning."""
+    words, is_worth_it = alignment.verdict
     if apart:
         words += " The layers lie at different places: shifts are from pixel to pixel."
-    return words, "warning" if apart or after < before else "done"
+    return words, "done" if is_worth_it and not apart else "warning"
 
 
 def normalisation_words(measured: EdfNormalisation) -> str:

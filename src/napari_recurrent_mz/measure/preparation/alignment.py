@@ -23,6 +23,9 @@ from ._warp import TRANSFORMS, Matrix, Region
 REFERENCES = ("previous", "first", "mean")
 """The target of each plane: its neighbour below it, the first one, or their mean."""
 
+_NO_DRIFT_PX, _NO_DRIFT_DEG = 0.25, 0.05
+_UNCHANGED = 0.93  # of what correlation lacks of 1; real stacks without drift keep 0.95 and more
+
 _Motion = tuple[Matrix, float, float]
 """The matrix of a plane, and its correlation with its reference before and after."""
 
@@ -68,6 +71,25 @@ class Alignment:
                 "leave out those that do not belong together."
             )
         return region
+
+    @property
+    def verdict(self) -> tuple[str, bool]:
+        """What was found, in a sentence, and whether it is worth applying."""
+        moved, turned = (np.abs(v).max() for v in (self.shift_px, self.rotation_deg))
+        if moved < _NO_DRIFT_PX and turned < _NO_DRIFT_DEG:
+            return f"No drift found: the planes are within {_NO_DRIFT_PX:g} pixels.", True
+        before, after = map(np.nanmean, (self.correlation_before, self.correlation_after))
+        if 1 - after > _UNCHANGED * (1 - before):
+            return (
+                "No clear drift found: the mean correlation with the reference only goes from "
+                f"{before:.3f} to {after:.3f}, as where nothing drifts and the sample changes from "
+                "plane to plane. Compare, or use the planes as they were.",
+                False,
+            )
+        return (
+            f"Mean correlation with the reference {before:.3f} before, {after:.3f} after.",
+            True,
+        )
 
     def table(self, z_um: npt.ArrayLike | None = None, pixel_um: float | None = None) -> Any:
         """The motion of every plane.
