@@ -1007,3 +1007,29 @@ def test_many_channels_are_no_flood_of_layers(
     button.click()
     qtbot.waitUntil(lambda: len(dock._viewer.layers) == 1)
     assert dock._viewer.layers[0].data.shape == (27, 24, 32)
+
+
+def test_planes_are_close_enough_for_the_shortest_wavelength_that_is_ticked(
+    dock: ReconstructDock, tmp_path: Path
+) -> None:
+    """Also where another colour is in the table, and of what no plane suggestion can close."""
+    light = {"Name": ["DAPI", "CY3"], "EmissionWavelength": [455.0, 600.0]}
+    light["EmissionWavelengthUnit"] = ["nm"] * 2
+    deep = np.random.default_rng(0).integers(200, 4000, (2, 45, 16, 16), dtype=np.uint16)
+    path = write_ome(tmp_path / "deep.ome.tif", deep, "CZYX", Channel=light, PhysicalSizeZ=0.6)
+    _, cy3 = dock._viewer.open(str(path), plugin=PLUGIN)
+    dock.add_layers([cy3])
+    scans = dock.ui.table.scans
+
+    def widest_um() -> float:
+        return float(max(np.diff([row.z_um for row in scans.used()])))
+
+    assert len(scans.used()) == 7
+    assert widest_um() <= 10 * 1.333 * 0.455 / 1.2**2
+    tick_others(dock, Qt.CheckState.Unchecked)
+    assert len(scans.used()) == 5
+    assert 10 * 1.333 * 0.455 / 1.2**2 < widest_um() <= 10 * 1.333 * 0.6 / 1.2**2
+    scans.remove([2])
+    tick_others(dock, Qt.CheckState.Checked)
+    dock.check()
+    assert "26 depths of field apart" in dock.footer.warnings.text()

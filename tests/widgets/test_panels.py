@@ -305,6 +305,23 @@ def test_the_objective_is_remembered(qtbot) -> None:
     assert again.preset.currentText() == "40×/1.3 oil"
 
 
+def test_an_image_that_says_its_optics_does_not_take_the_objective_away(qtbot) -> None:
+    """An image that says only the NA keeps the pair, which is of one objective."""
+    water, air = {"na": 1.2, "immersion_index": 1.333}, {"na": 0.95, "immersion_index": 1.0}
+    for values, source in (
+        (water, "typed"),
+        (air, "from the image"),
+        ({"na": 0.95}, "from the image"),
+    ):
+        panel = OpticsPanel()
+        qtbot.addWidget(panel)
+        panel.set_values(values, source)
+        panel.remember()
+    again = OpticsPanel()
+    qtbot.addWidget(again)
+    assert {name: again.fields[name].value() for name in water} == water
+
+
 @pytest.mark.parametrize(
     ("count", "planes"), [(104, [17, 52, 86]), (9, [1, 4, 7]), (3, [0, 1, 2]), (2, [0, 1])]
 )

@@ -15,8 +15,8 @@ from napari.utils import progress
 from napari.utils.theme import get_theme
 from npe2 import PluginManager, PluginManifest
 from qtpy.compat import isalive
-from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
-from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtCore import QEvent, QMimeData, QPoint, QPointF, Qt, QUrl
+from qtpy.QtGui import QDragEnterEvent, QDropEvent, QEnterEvent
 from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractSpinBox,
@@ -538,3 +538,18 @@ def test_the_sample_scans_fill_the_dock(dock, viewer, monkeypatch, small_sample)
     assert [row.z_um for row in dock.ui.table.scans.rows] == pytest.approx([2.0, 5.0, 8.0])
     assert dock.ui.optics.optics() == OPTICS
     assert dock.ui.footer.action.isEnabled()
+
+
+def test_nothing_moves_under_the_mouse_as_messages_get_shorter(dock, viewer, qtbot) -> None:
+    viewer.window._qt_window.resize(1280, 800)
+    footer, form = dock.footer, dock.ui
+    QApplication.sendEvent(form, QEnterEvent(QPointF(5, 5), QPointF(5, 5), QPointF(5, 5)))
+    footer.say("One sentence that is long enough for three lines. " * 3)
+    qtbot.waitUntil(lambda: footer.message.height() > 2 * footer.fontMetrics().height())
+    top = footer.mapToGlobal(QPoint(0, 0)).y()
+    footer.say("")
+    qtbot.waitUntil(lambda: not footer.message.isVisible())
+    QApplication.processEvents()
+    assert footer.mapToGlobal(QPoint(0, 0)).y() == top
+    QApplication.sendEvent(form, QEvent(QEvent.Type.Leave))
+    qtbot.waitUntil(lambda: footer.mapToGlobal(QPoint(0, 0)).y() > top)

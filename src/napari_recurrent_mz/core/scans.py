@@ -52,6 +52,9 @@ LEAST_SIDE = 16
 IN_UM = "in µm (not nm)"
 """What heights are, for who typed them far too large."""
 
+MOST_SCANS = 9
+"""As many scans as were seen to do a network no harm; see docs/measurements.md."""
+
 SAME_HEIGHT_UM = 1e-3
 """Heights that are nearer than this are one, in micrometres: no stage tells them apart."""
 

@@ -19,7 +19,7 @@ from ..core.errors import if_possible, listed
 from ..core.metrics import Normalisation
 from ..core.optics import Optics
 from ..core.progress import never
-from ..core.scans import FloatArray, Scan, ScanStack, in_ordinary_units, named
+from ..core.scans import MOST_SCANS, FloatArray, Scan, ScanStack, in_ordinary_units, named
 from ..estimates.agreement import exchanged_heights, lateral_shifts
 from ..estimates.faults import OUTSHINES, hot_pixels, is_fine, uneven_light
 from ..estimates.lmmse import LinearEstimate
@@ -385,13 +385,9 @@ def order_notes(scans: Sequence[Scan], optics: Optics) -> list[str]:
         return []
     one, other = (f"{named(scans[number])} ({scans[number].z_um:.4g} µm)" for number in pair)
     return [
-        f"The scans agree far better with the heights of {one} and {other} exchanged: check the "
-        "height of both."
+        f"The scans agree far better with the heights of {one} and {other} exchanged: check both "
+        "heights, and the optics."
     ]
-
-
-MOST_SCANS = 9
-"""As many scans as were seen to do a network no harm; see docs/measurements.md."""
 
 
 def range_warnings(scan_z_um: Sequence[float], optics: Optics, model: Model) -> list[str]:

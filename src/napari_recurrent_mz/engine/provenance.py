@@ -116,8 +116,9 @@ def _why_this_method(record: Mapping[str, Any]) -> str:
     left_out = counted(len(check["per_scan"]), "image")
     is_near = abs(network - linear) < check.get("margin_db", 0)
     return (
-        f"It was chosen by predicting {left_out} from the others: the mean PSNR was {network:.1f} "
-        f"dB with the network and {linear:.1f} dB with linear MMSE"
+        f"{'The network' if _network(record) else 'Linear MMSE'} was chosen by predicting "
+        f"{left_out} from the others: the mean PSNR was {network:.1f} dB with the network and "
+        f"{linear:.1f} dB with linear MMSE"
         f"{', too near to tell apart' * is_near}."
     )
 

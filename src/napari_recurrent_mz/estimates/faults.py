@@ -127,7 +127,7 @@ def _outshining(
     sample = float(others.max()) - level
     if sample < _STANDS_OUT * noise:
         return peaks[:0]
-    return peaks[pixels[tuple(peaks.T)] - level > OUTSHINES * sample]
+    return np.asarray(peaks[pixels[tuple(peaks.T)] - level > OUTSHINES * sample])
 
 
 def without_hot_pixels(pixels: FloatArray, optics: Optics) -> tuple[FloatArray, int]:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image
 from qtpy.QtWidgets import QApplication
 
-from ...core.errors import if_possible
 from ...core.progress import Step, time_in_words
 from ...core.scans import InputError, ZGrid, listed
 from ..shared.guard import on, telling
@@ -28,6 +27,7 @@ from .result import Planned, ResultLayer
 from .steps import FinishedPlane, VolumeJob, reconstruct_steps
 
 if TYPE_CHECKING:
+    from ...core.optics import Optics
     from ...engine.check import OwnSampleCheck
 
 _BEFORE = {  # what comes before the first plane, by the kind of method
@@ -94,13 +94,13 @@ class ReconstructDock(ScanSource):
         self._look_at_channels()
         rows = [row for row in self.used() if row.z_um is not None]
         heights = [row.z_um for row in rows if row.z_um is not None]
-        self.ui.grid.follow(heights, self._depth_um(), planes_of_one_stack(rows))
+        optics = self.known_optics()
+        depth_um = None if optics is None else optics.depth_of_field_um
+        self.ui.grid.follow(heights, depth_um, planes_of_one_stack(rows))
 
-    def _depth_um(self) -> float | None:
-        """The depth of field; of several channels, that of the finest detail."""
-        used = self.ui.channels.used()
-        optics = [if_possible(_jobs.channel_optics, self.ui, channel) for channel in used]
-        return min((one.depth_of_field_um for one in optics if one is not None), default=None)
+    def known_optics(self) -> Optics | None:
+        """The optics, if they are known; of several channels, those of the finest detail."""
+        return _jobs.finest_optics(self.ui) or super().known_optics()
 
     def _look_at_channels(self) -> None:
         wavelength_um = self.ui.optics.fields["wavelength_um"].value()
@@ -388,7 +388,8 @@ class ReconstructDock(ScanSource):
             if len(paragraphs) > 1:
                 paragraphs = {name: f"{name}: {text}" for name, text in paragraphs.items()}
             clipboard.setText("\n\n".join(paragraphs.values()))
-            self.say("The paragraph is on the clipboard.", "done")
+            names = listed([f"“{name}”" for name in paragraphs])
+            self.say(f"How {names} came to be is on the clipboard, as a paragraph.", "done")
 
     # wiring -------------------------------------------------------------------------
     def _connect(self) -> None:
@@ -397,7 +398,8 @@ class ReconstructDock(ScanSource):
         on(self, self._turns.changed, lambda is_on: self.rest.want(is_on))
         on(self, ui.table.scans.changed, self._scans_changed)
         on(self, ui.optics.changed, self._scans_changed)
-        on(self, ui.optics.changed, self.suggest_anew)  # it says more
+        for signal in (ui.optics.changed, ui.channels.changed):
+            on(self, signal, self.suggest_anew)  # it says more
         on(self, ui.grid.changed, self._scans_changed)
         on(self, ui.channels.changed, self._scans_changed)
         on(self, self._viewer.dims.events.point, self._in_view_changed)

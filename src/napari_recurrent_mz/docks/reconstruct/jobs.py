@@ -181,6 +181,13 @@ def channel_optics(ui: ReconstructLayout, channel: Channel) -> Optics:
     return replace(optics, wavelength_um=wavelength_um)
 
 
+def finest_optics(ui: ReconstructLayout) -> Optics | None:
+    """The optics of the channel of the finest detail, among those that are known."""
+    optics = [if_possible(channel_optics, ui, channel) for channel in ui.channels.used()]
+    known = [one for one in optics if one is not None]
+    return min(known, key=lambda one: one.depth_of_field_um, default=None)
+
+
 def frame_in_view(viewer: Any, channels: ChannelsPanel) -> int:
     """The time point of the scans that the viewer shows."""
     first, dims = channels.channels[0].first if channels.channels else None, viewer.dims
@@ -222,7 +229,7 @@ def warnings_about(ui: ReconstructLayout, recipe: Recipe) -> list[str]:
     """What to mind: outside the trained range, far beyond the scans, scans that lie apart."""
     from ...engine.inference import notes_before
 
-    notes = notes_before(recipe)
+    notes = notes_before(replace(recipe, optics=finest_optics(ui) or recipe.optics))
     rows, pixel_um = ui.table.scans.used(), ui.optics.pixel_um()
     channels = [scan_warnings(one.rows(rows), pixel_um) for one in ui.channels.used()]
     return list(dict.fromkeys(chain(notes, *channels)))

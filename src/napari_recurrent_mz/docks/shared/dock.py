@@ -17,7 +17,9 @@ from qtpy.QtGui import (  # type: ignore[attr-defined]
     QDragEnterEvent,
     QDragLeaveEvent,
     QDropEvent,
+    QEnterEvent,
     QKeySequence,
+    QResizeEvent,
     QShortcut,
     QShowEvent,
 )
@@ -135,6 +137,8 @@ class InstrumentFooter(QWidget):
         self._line.addWidget(self.cancel, 1)
         labels = self.earlier, self.state, self.warnings, self.message
         self._column = column_of(self, *labels, self.bar, self._line, margins=(6, 4, 6, 6))
+        self._column.insertStretch(0, 1)
+        self._is_held = False
 
     def add_on_top(self, widget: QWidget) -> None:
         """Put something over the status, in sight whatever the form shows."""
@@ -144,12 +148,26 @@ class InstrumentFooter(QWidget):
         """Put something where it is always in sight, and never moves."""
         self._column.insertWidget(self._column.count() - 1, widget)
 
+    def add_offer(self, widget: QWidget) -> None:
+        """Put what answers a warning under the warnings, so that the form stays where it is."""
+        self._column.insertWidget(self._column.indexOf(self.message), widget)
+
     def add_button(self, text: str, tooltip: str) -> QPushButton:
         """Another button that starts a job, before the main one."""
         button = push_button(text, tooltip)
         self._tips[button] = tooltip
         self._line.insertWidget(0, button, 1)
         return button
+
+    def hold_height(self, *, is_held: bool) -> None:
+        """Shrink no more while the mouse is there, so that nothing moves away under it."""
+        self._is_held = is_held
+        self.setMinimumHeight(self.height() if is_held else 0)
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
+        super().resizeEvent(event)
+        if self._is_held:
+            self.setMinimumHeight(self.height())
 
     def say(self, sentence: str, kind: str = "hint") -> None:
         """The answer to what the user did last; what is warned of already is not said again."""
@@ -280,6 +298,14 @@ class Form(QWidget):
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802
         super().showEvent(event)
         self.fit()
+
+    def enterEvent(self, event: QEnterEvent | None) -> None:  # noqa: N802
+        super().enterEvent(event)
+        self._footer.hold_height(is_held=True)
+
+    def leaveEvent(self, event: QEvent | None) -> None:  # noqa: N802
+        super().leaveEvent(event)
+        self._footer.hold_height(is_held=False)
 
 
 class _Kept(type(QWidget)):  # type: ignore[misc]

@@ -325,10 +325,12 @@ class DataForm(ContainerWidget[Any], Generic[T]):
         self._lines.add_under(name, widget)
         tab_in_order(self.native)
 
-    def remember(self, without: Collection[str] = ()) -> None:
-        """Keep what is to be remembered for the next run; the fields ``without`` as empty."""
+    def remember(self, without: Collection[str] = (), as_before: Collection[str] = ()) -> None:
+        """Keep what is set for the next run: fields ``without`` empty, and some ``as_before``."""
         texts = {
-            key: "" if name in without else _text(self[name]) for name, key in self._stored.items()
+            key: "" if name in without else _text(self[name])
+            for name, key in self._stored.items()
+            if name not in as_before
         }
         settings.remember(self._group, texts)
 

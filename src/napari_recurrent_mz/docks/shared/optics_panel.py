@@ -89,6 +89,7 @@ class OpticsFields:
 
 
 _NAMES = ("na", "wavelength_um", "immersion_index", "pixel_um")
+_LENS = {"objective", "na", "immersion_index"}
 
 _IMAGE, _LAST_USED, _BEFORE = "from the image", "as last used", "as before"
 _TYPED, _PRESET = "typed", "from the preset"
@@ -189,7 +190,9 @@ class OpticsPanel(FormPanel):
 
     def remember(self) -> None:
         """Keep what a person set for the next run; what an image says, the next one must say."""
-        self.form.remember([n for n, source in self._source.items() if source == _IMAGE])
+        said = {name for name, source in self._source.items() if source == _IMAGE}
+        lens = _LENS if said & _LENS else set()  # whole: NA and index are of one objective
+        self.form.remember(said - lens, as_before=lens)
 
     # inside -----------------------------------------------------------------------
     def _titles(self, names: list[str]) -> list[str]:

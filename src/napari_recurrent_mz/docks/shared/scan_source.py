@@ -16,7 +16,7 @@ from superqt.utils import signals_blocked
 
 from ...core.errors import InputError, if_possible
 from ...core.optics import WIDEST_GAP_DOF, Optics
-from ...engine.check import MOST_SCANS
+from ...core.scans import MOST_SCANS
 from ...io import spaced_heights
 from . import layers as _layers
 from .dock import Dock
@@ -252,13 +252,12 @@ class ScanParts:
         self.stack.hide()
 
     def laid_out(self, *more: QWidget) -> QVBoxLayout:
-        """Table, buttons, stack and ``more`` under one another, and what is offered for scans."""
+        """Table, buttons, stack and ``more`` under one another."""
         column, line = QVBoxLayout(), QHBoxLayout()
         column.setSpacing(4)
         for button in self.buttons:
             line.addWidget(button)
-        add_parts(column, self.table, line, self.heights, self.stack, *more)
-        add_parts(column, self.give_size, self.repairs)
+        add_parts(column, self.table, line, self.stack, *more)
         return column
 
 
@@ -284,9 +283,15 @@ class ScanSource(Dock):
         on_list_changes(self, self._viewer, self._layers_changed)
         on(self, layers, self._layer_event)
         parts.repairs.serve(self)
+        for part in (parts.heights, parts.give_size, parts.repairs):
+            self.footer.add_offer(part)
 
     def set_optics(self, optics: Optics, objective: str = "") -> None:
         self.scan_parts.optics.set_values(optics.as_dict(), "from the sample", objective)
+
+    def known_optics(self) -> Optics | None:
+        """The optics, if they are complete and make sense."""
+        return self.scan_parts.optics.known()
 
     def used(self) -> list[Row]:
         return self.scan_parts.table.scans.used()
@@ -326,7 +331,7 @@ class ScanSource(Dock):
         present = [row for row in table.rows if row.layer is layer]
         if not present:
             self.follow_images(_layers.optics_by_image([layer]))
-        stack.optics = parts.optics.known()
+        stack.optics = self.known_optics()
         stack.choose(layer)
         parts.planes_button.setChecked(True)
         rows = present or rows_of(layer, stack.suggested(layer))
@@ -335,11 +340,12 @@ class ScanSource(Dock):
             self.say(f"The scans are those of '{layer.name}' again. {_UNTICKED}", "hint")
         elif not present:
             self.say(_about_suggested(layer.name, rows, others), "hint")
+            self.suggest_anew()  # for the colours beside it, too
 
     def suggest_anew(self) -> None:
         """As many planes of a stack as the optics ask for, if they are still those suggested."""
         stack, table = self.scan_parts.stack, self.scan_parts.table.scans
-        optics, layer, before = self.scan_parts.optics.known(), stack.layer(), stack.untouched()
+        optics, layer, before = self.known_optics(), stack.layer(), stack.untouched()
         if optics is None or layer is None or not before:
             return
         used = [row for row in table.rows if row.use or row.layer is layer]
