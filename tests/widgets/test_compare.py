@@ -123,6 +123,26 @@ def test_what_is_there_is_chosen(make) -> None:
     assert dock.options.scans.native.placeholderText() == "2 5 8"  # they disagree
 
 
+def test_what_is_of_another_colour_is_not_compared_unasked(make) -> None:
+    viewer = ViewerModel()
+    for name, wavelength_um in (("green", 0.509), ("blue", 0.455)):
+        told = {METADATA_KEY: {"wavelength_um": wavelength_um}}
+        viewer.add_image(TRUTH, name=name, metadata=told, **IN_UM)
+        record = provenance(*SCANS, optics={"wavelength_um": wavelength_um})
+        viewer.add_image(MADE, name=f"{name} · mine", metadata=record, **IN_UM)
+    other = viewer.add_image(MADE, name="of no known colour", **IN_UM)
+    dock = make(viewer)
+    dock.layers.tick(other)
+    for name in ("blue", "green"):
+        dock.reference.choose(viewer.layers[name])
+        assert dock.layers.ticked() == [viewer.layers[f"{name} · mine"], other]
+    dock.check()
+    assert not dock.footer.warnings.text()
+    tick(dock, "blue · mine")
+    dock.check()
+    assert "'blue · mine' is of 0.455 µm light" in dock.footer.warnings.text()
+
+
 def test_the_dock_shows_what_the_function_finds(compared) -> None:
     viewer = ViewerModel()
     dock = compared(viewer)

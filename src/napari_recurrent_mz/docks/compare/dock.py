@@ -47,6 +47,7 @@ from ..shared.places import plane_at, show_plane_of
 from ..shared.plot import PlotPanel
 from .parts import LayerList, MeansTable, Options, Reference
 
+_ONE_CHANNEL = 0.03  # by so much may its emission wavelength be given differently
 _COLOURS = "RdBu_r"  # blue where darker than the reference, white, red where brighter
 _SHOWN_PERCENTILE = 99.8
 _GROUP = "compare"
@@ -160,7 +161,7 @@ class CompareDock(Dock):
         )
         self.chosen = DataForm(Reference, self._viewer)
         self.reference: LayerChoice = self.chosen.reference.native
-        self.layers = LayerList(self._viewer, self._is_offered, _layers.is_reconstruction)
+        self.layers = LayerList(self._viewer, self._is_offered, self._is_meant)
         self.options = DataForm(Options, group=_GROUP)
         self.optics = OpticsPanel()
         self.options.put_under("scans", self.optics)
@@ -226,6 +227,7 @@ class CompareDock(Dock):
         self.options.scans.native.setPlaceholderText(f"{scans} (layers)" if scans else "2 5 8")
         self._offer_difference()
         if self.run is None:
+            self.footer.warn(self._colour_warnings())
             self._check_chosen()
             self.footer.ready()
 
@@ -243,6 +245,27 @@ class CompareDock(Dock):
         record = _layers.own_metadata(layer)
         is_map = "difference" in record or record.get("image") == ERROR_IMAGE
         return isinstance(layer, Image) and not is_map and layer is not self.reference.layer()
+
+    def _is_meant(self, layer: Layer) -> bool:
+        """Whether a layer is ticked by itself: a reconstruction, of the reference's colour."""
+        return _layers.is_reconstruction(layer) and not self._colours_apart(layer)
+
+    def _colours_apart(self, layer: Image) -> tuple[float, float] | None:
+        """The emission wavelengths of a layer and the reference, where they are of two channels."""
+        reference = self.reference.layer()
+        if reference is None:
+            return None
+        known = _layers.optics_by_image([layer, reference])
+        own, its = (known.get(weakref.ref(x), {}).get("wavelength_um") for x in (layer, reference))
+        return (own, its) if own and its and abs(own / its - 1) > _ONE_CHANNEL else None
+
+    def _colour_warnings(self) -> list[str]:
+        return [
+            f"'{layer.name}' is of {apart[0]:.4g} µm light and the reference of {apart[1]:.4g} µm: "
+            "untick it, unless both are of one channel."
+            for layer in self.layers.ticked()
+            if (apart := self._colours_apart(layer))
+        ]
 
     def _layers(self) -> list[Image]:
         """The reference and what is compared with it."""
@@ -387,7 +410,7 @@ class CompareDock(Dock):
         return []
 
     def _reference_chosen(self) -> None:
-        self.layers.offer()
+        self.layers.look_again()
         self._layers_changed()
 
     def _layers_changed(self) -> None:

@@ -62,6 +62,7 @@ class LayerList(QListWidget):
         super().__init__()
         self._viewer, self._accepts, self._ticks = viewer, accepts, ticks
         self._ticked: weakref.WeakSet[Layer] = weakref.WeakSet()
+        self._meant: weakref.WeakSet[Layer] = weakref.WeakSet()  # by itself, not by a person
         self._known: weakref.WeakSet[Layer] = weakref.WeakSet()
         self._shown: list[weakref.ref[Layer]] = []
         tip = "Reconstructions, or any other stacks: tick those to compare (Space)"
@@ -84,6 +85,12 @@ class LayerList(QListWidget):
         self._ticked.add(layer)
         self.offer()
 
+    def look_again(self) -> None:
+        """Tick what is meant from now on, and untick what no longer is."""
+        before, self._meant = self._meant, weakref.WeakSet(filter(self._ticks, self._known))
+        self._ticked = (self._ticked - (before - self._meant)) | (self._meant - before)
+        self.offer()
+
     def sizeHint(self) -> QSize:  # noqa: N802
         return QSize(200, _ROW * min(max(self.count(), 2), 5) + 4)
 
@@ -94,7 +101,9 @@ class LayerList(QListWidget):
         """List what is accepted now."""
         new = [layer for layer in self._viewer.layers if layer not in self._known]
         self._known.update(new)
-        self._ticked.update(filter(self._ticks, new))
+        meant = list(filter(self._ticks, new))
+        self._meant.update(meant)
+        self._ticked.update(meant)
         offered = list(filter(self._accepts, self._viewer.layers))
         row = self.currentRow()
         with signals_blocked(self):
