@@ -115,6 +115,12 @@ TABLE = [
         ("reconstruct", "a.tif", "b.tif", "a.tif", "--z", "2", "4", "6", *FULL),
         "Scans 'a.tif' and 'a.tif' have the very same pixels, but z = 2 and 6 µm",
     ),
+    Bad(
+        "not ours",
+        (*RECONSTRUCT, *FULL[:-2], "-o", "raw.ome.tif"),
+        "'raw.ome.tif' is there already and was not written by this program",
+        lambda: ome("raw.ome.tif", STACK, "ZYX"),
+    ),
     one_bad_file(
         "shapes", "all scans must show the same field", lambda: write("bad.tif", STACK[0, :20])
     ),

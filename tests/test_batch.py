@@ -17,6 +17,7 @@ import torch
 import zarr
 from scipy.interpolate import interp1d
 
+from files import write_ome
 from napari_recurrent_mz.acquisition.pattern import NamePattern
 from napari_recurrent_mz.cli import main
 from napari_recurrent_mz.core.optics import Optics
@@ -472,12 +473,6 @@ def _lost_output(_folder: Path, out: Path) -> BatchSettings:
     return LINEAR
 
 
-def _cut_output(_folder: Path, out: Path) -> BatchSettings:
-    with (out / "s1.ome.tif").open("r+b") as stream:
-        stream.truncate(1000)
-    return LINEAR
-
-
 def _broken_record(_folder: Path, out: Path) -> BatchSettings:
     (out / ".recurrent-mz" / "s1.ome.tif" / "volume.json").write_text("{")
     return LINEAR
@@ -493,7 +488,6 @@ def _other_grid(_folder: Path, _out: Path) -> BatchSettings:
         (_other_input, [1]),
         (_touched_input, [1]),
         (_lost_output, [1]),
-        (_cut_output, [1]),
         (_broken_record, [1]),
         (_other_grid, [0, 1, 2]),
     ],
@@ -508,6 +502,35 @@ def test_what_changed_is_made_again(
     assert [i for i, state in enumerate(states(report)) if state == "done"] == again
     assert report.is_complete
     assert states(batch(folder, out, settings)) == ["kept"] * 3
+
+
+@pytest.mark.parametrize("kind", ["raw", "cut", "zarr"])
+def test_what_a_batch_did_not_write_stays(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    """Raw data of the same name, say; ``--list`` says so beforehand."""
+    out, source = tmp_path / "out", folder
+    out.mkdir()
+    there = out / "s1.ome.tif"
+    if kind == "raw":
+        write_ome(there, stack(9))
+    elif kind == "cut":
+        batch(folder, out)
+        os.truncate(there, 1000)
+    else:
+        source = tmp_path / "t.ome.zarr"
+        for path in (source, out / "t.ome.zarr"):
+            ngff(path, np.stack([stack(k) for k in range(2)]), "tzyx")
+        there = out / "t.ome.zarr" / "0" / "zarr.json"
+    before = there.read_bytes(), there.stat().st_mtime_ns
+    settings = "--planes 1 3 5 --grid 0.5:2.5:0.25 --method linear --pixel-um 0.2".split()
+    assert main(["batch", str(source), "-o", str(out), *settings, "--list"]) == 0
+    assert "cannot: " in capsys.readouterr().out
+    failed = batch(source, out).of("failed")
+    assert failed
+    for outcome in failed:
+        assert "is there already and was not written by this program" in outcome.message
+    assert (there.read_bytes(), there.stat().st_mtime_ns) == before
 
 
 def test_a_time_lapse_that_grew_gets_the_new_points_only(tmp_path: Path) -> None:

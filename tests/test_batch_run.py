@@ -69,7 +69,8 @@ def started(folder: Path, out: Path) -> subprocess.Popen[str]:
     words = ["batch", str(folder), "-o", str(out), *OPTIONS]
     code = (
         "import os, sys; hasattr(os, 'nice') and os.nice(19); "  # it must not outrun who watches it
-        f"from napari_recurrent_mz.cli import main; sys.exit(main({words!r}))"
+        f"sys.argv[1:] = {words!r}; "
+        "from napari_recurrent_mz.__main__ import main; sys.exit(main())"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -444,6 +444,9 @@ def test_the_time_point_in_view_is_reconstructed(lapse: ReconstructDock, run_to_
     (layer,) = results(lapse)
     assert layer.ndim == 3
     np.testing.assert_allclose(layer.data, alone(MOVIE[2, 1], 0.6), rtol=1e-6)
+    assert "(time point 2)" in layer.name
+    lapse.copy_methods()
+    assert "at time point 2 (the first is 0) from 3" in QApplication.clipboard().text()
 
 
 def test_the_time_point_in_view_is_found_beside_a_layer_in_milliseconds(

@@ -401,6 +401,7 @@ def test_hot_pixels_are_replaced_by_one_press_in_new_layers(
     viewer = ViewerModel()
     layer = add_stack(viewer, scale=(0.5, 0.1, 0.1))
     layer.data[4, 10, 12] = 4000
+    layer.contrast_limits = (0, 4000)
     before = layer.data.copy()
     dock = ReconstructDock(viewer)
     docks.append(dock)
@@ -415,6 +416,7 @@ def test_hot_pixels_are_replaced_by_one_press_in_new_layers(
     around = np.delete(before[4, 9:12, 11:14].ravel(), 4)
     assert replaced.data[0, 10, 12] == pytest.approx(np.median(around))
     assert (replaced.data[0] != before[4]).sum() == 1
+    assert replaced.contrast_limits[1] == pytest.approx(replaced.data.max())
     assert replaced.metadata[METADATA_KEY]["prepared"] == [{"task": "hot pixels", "replaced": 1}]
     np.testing.assert_array_equal(layer.data, before)
     used = dock.ui.table.scans.used()

@@ -34,7 +34,7 @@ def time_in_words(seconds: float) -> str:
     """A duration as a person says it: ``8 s``, ``3 min``, ``1.5 h``."""
     if seconds < 1:
         return "less than a second"
-    if seconds < 90:
+    if seconds < 120:
         return f"{seconds:.0f} s"
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"

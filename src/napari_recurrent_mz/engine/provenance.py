@@ -79,7 +79,9 @@ def _what_was_made(record: Mapping[str, Any]) -> str:
     by = title[0].lower() + title[1:]
     if _network(record):
         by = f"the neural network {title} (Huang et al., Light Sci. Appl. 10:62, 2021)"
+    at = record.get("time_point")
     each = f" at each of {counted(times, 'time point')}" if times else ""
+    each = each if at is None else f" at time point {at} (the first is 0)"
     return (
         f"A volume of {counted(grid['planes'], 'plane')} from {grid['start_um']:.4g} to "
         f"{grid['stop_um']:.4g} µm, {grid['step_um']:.4g} µm apart, was reconstructed{each} from "

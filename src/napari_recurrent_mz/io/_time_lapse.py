@@ -14,7 +14,7 @@ from ..core.scans import InputError
 from . import _zarr
 from ._channels import NewImage, Place
 from ._whole import read_json, refusals_of, write_whole
-from ._write import PlaneWriter, check_disk
+from ._write import PlaneWriter, check_disk, check_own
 
 
 def make_time_lapse(
@@ -34,9 +34,8 @@ def make_time_lapse(
 
 
 def _make_room(path: Path) -> None:
-    """Make the folder that a file will lie in; refuse what is in its place but no OME-Zarr."""
-    if path.exists() and not _zarr.is_zarr(path):
-        raise InputError(f"'{path.name}' is in the way, which is no OME-Zarr: move it away.")
+    """Make the folder that a file will lie in; refuse what is in its place and not from here."""
+    check_own(path)
     with refusals_of(path):
         path.parent.mkdir(parents=True, exist_ok=True)
 
@@ -45,12 +44,10 @@ def read_time_lapse(path: Path) -> tuple[dict[str, Any], tuple[int, ...]]:
     """Record and shape of a time-lapse; empty when there is none."""
     # Its files are read as the JSON that they are: this is asked for every time point.
     try:
-        if (path / ".zattrs").is_file():  # NGFF 0.4
-            record = read_json(path / ".zattrs")[_zarr.PROVENANCE_KEY]
-            shape = read_json(path / "0" / ".zarray")["shape"]
-        else:
-            record = read_json(path / "zarr.json")["attributes"][_zarr.PROVENANCE_KEY]
-            shape = read_json(path / "0" / "zarr.json")["shape"]
+        record = _zarr.root_attributes(path)[_zarr.PROVENANCE_KEY]
+        level = path / "0"
+        old = level / ".zarray"  # of NGFF 0.4
+        shape = read_json(old if old.is_file() else level / "zarr.json")["shape"]
         return dict(record), tuple(int(length) for length in shape)
     except (OSError, KeyError, ValueError, TypeError):
         return {}, ()
@@ -113,6 +110,7 @@ def make_plate(source: Path, target: Path, ngff: str = _zarr.NGFF[0]) -> None:
             well.setdefault(f"{key}Index", values.index(name) if name in values else 0)
     with refusals_of(target):
         group = _zarr.open_new(target, "a", ngff)
+        group.attrs.setdefault(_zarr.PROVENANCE_KEY, {})
         _zarr.put_ome(group, ngff, {"plate": plate})
         for row in {str(well["path"]).split("/")[0] for well in plate["wells"]}:
             group.require_group(row)

@@ -6,13 +6,14 @@ import errno
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+import tifffile
 
 from ..core.arrays import (
     AnyArray,
@@ -28,9 +29,10 @@ from ..core.errors import sizes_in_words
 from ..core.scans import Heights, InputError, check_heights, counted
 from ._channels import Channel, NewImage, OnPlane, Place
 from ._facts import PLAUSIBLE
+from ._ome import NAMESPACE
 from ._ome_tiff import OmeTiffWriter, write_ome_surface, write_ome_tiff
 from ._whole import NOT_WRITTEN, Workplace, refusals_of, write_whole
-from ._zarr import NGFF, OmeZarrWriter, is_zarr
+from ._zarr import NGFF, PROVENANCE_KEY, OmeZarrWriter, is_zarr, root_attributes
 
 _TIFF_ENDINGS = (".tif", ".tiff")
 _ZARR_ENDING = ".zarr"
@@ -66,7 +68,7 @@ def _check_place(path: Path, inputs: Iterable[str | os.PathLike[str]]) -> None:
     if not folder.is_dir():
         raise InputError(f"The folder '{folder}' for the result does not exist: make it first.")
     if not os.access(folder, os.W_OK):
-        raise InputError(f"The folder '{folder}' for the result is closed to writing.")
+        raise InputError(f"You may not write to the folder '{folder}': choose another one.")
     if path.exists() and any(Path(i).exists() and path.samefile(i) for i in inputs):
         raise InputError(
             f"'{path.name}' is one of the input files: choose another name for the result."
@@ -75,6 +77,25 @@ def _check_place(path: Path, inputs: Iterable[str | os.PathLike[str]]) -> None:
         raise InputError(f"'{path.name}' is a folder that is no OME-Zarr: choose another name.")
     if path.is_file() and is_folder:
         raise InputError(f"'{path.name}' is a file, not an OME-Zarr folder: choose another name.")
+    check_own(path)
+
+
+def check_own(path: Path) -> None:
+    """Refuse to replace an image that was not written from here: it may be raw data."""
+    if path.exists() and not _is_own(path):
+        raise InputError(
+            f"'{path.name}' is there already and was not written by this program, or is damaged, "
+            "so it stays: choose another name or folder, or move it away."
+        )
+
+
+def _is_own(path: Path) -> bool:
+    """Whether an image holds the record that is written with each; nothing is lost of no bytes."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        if path.is_dir():
+            return PROVENANCE_KEY in root_attributes(path)
+        return path.stat().st_size == 0 or NAMESPACE in str(tifffile.tiffcomment(path))
+    return False
 
 
 def check_surface_output(

@@ -45,6 +45,13 @@ def is_zarr(path: Path) -> bool:
     return any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zattrs"))
 
 
+def root_attributes(path: Path) -> dict[str, Any]:
+    """The attributes of a Zarr group, of either format, read as the JSON that they are."""
+    if (path / ".zattrs").is_file():  # NGFF 0.4
+        return dict(read_json(path / ".zattrs"))
+    return dict(read_json(path / "zarr.json")["attributes"])
+
+
 def ome_attributes(path: Path) -> dict[str, Any]:
     """The OME metadata of an OME-Zarr group, of NGFF 0.4 or 0.5; empty when there is none."""
     import zarr

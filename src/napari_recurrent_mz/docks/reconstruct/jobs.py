@@ -51,7 +51,11 @@ def build_jobs(ui: ReconstructLayout, viewer: Any, *, preview: bool) -> list[Pla
         meant = used if preview else [channel]  # a preview stands in for all of them
         layers = [layer for one in meant for layer in layers_of(one.rows(rows))]
         title = ui.method.title(job.recipe.method)
-        name = f"Preview ({title})" if preview else layers_name(ui, layers, job.recipe.method)
+        name = (
+            f"Preview ({title})"
+            if preview
+            else _name(ui, layers, job.recipe.method, job.time_point)
+        )
         prefix = f"{channel.name} ({number}/{len(channels)}), " if several else ""
         about = name, layers[0], look_of(layers[0]), title
         planned.append(Planned(job, *about, layers, prefix))
@@ -116,6 +120,7 @@ def _job(
     """The job of one channel."""
     frame = frame_in_view(viewer, ui.channels)
     lapse = not preview and ui.channels.takes_all_times
+    time_point = None if lapse or ui.channels.frames < 2 else frame
     rows = channel.rows(rows)
     _check_frames(layers_of(rows))
     scans = scans_of(rows, 0 if lapse else frame)
@@ -135,7 +140,8 @@ def _job(
     frames = ui.channels.frames if lapse else 1
     output = None
     if not preview and ui.result.is_on_disk:
-        output = ui.result.output(layers_name(ui, layers_of(rows), method.key), taken)
+        name = _name(ui, layers_of(rows), method.key, time_point)
+        output = ui.result.output(name, taken)
         y, x = recipe.shape
         check_disk(output, (frames * len(grid), y, x))
     lapse_rows = tuple(map(_pixels, rows)) if lapse else ()
@@ -144,7 +150,7 @@ def _job(
     if region is not None:
         origin_um = region.place_um(recipe.pixel_size_um, origin_um)
     about = ui.result.ngff, origin_um, _layers.time_step_s(lowest), _layers.first_point(lowest)
-    return VolumeJob(recipe, order, output, lapse_rows, frames, *about)
+    return VolumeJob(recipe, order, output, lapse_rows, frames, *about, time_point)
 
 
 def _check_frames(layers: Sequence[Image]) -> None:
@@ -214,10 +220,13 @@ def _check_memory(planned: Sequence[Planned], *, is_preview: bool = False) -> No
         raise InputError(f"{str(error).removesuffix('.')}, or tick “Write to disk”.") from error
 
 
-def layers_name(ui: ReconstructLayout, layers: Sequence[Image], method: str) -> str:
-    """What the volume is called: what the scans' names have in common, and the method."""
-    names = [layer.name for layer in layers]
-    return f"{common_name(names) or 'Volume'} · {ui.method.title(method)}"
+def _name(
+    ui: ReconstructLayout, layers: Sequence[Image], method: str, time_point: int | None
+) -> str:
+    """What the volume is called: what the scans' names have in common, its time, and the method."""
+    common = common_name([layer.name for layer in layers]) or "Volume"
+    time = "" if time_point is None else f" (time point {time_point})"
+    return f"{common}{time} · {ui.method.title(method)}"
 
 
 def with_weights(ui: ReconstructLayout, recipe: Recipe) -> Recipe:

@@ -68,6 +68,7 @@ class VolumeJob:
     origin_um: tuple[float, float] = (0.0, 0.0)  # (y, x) of the first pixel of the lowest scan
     time_step_s: float | None = None  # of a time-lapse, where it is known
     first_point: float = 0.0  # where a time-lapse begins along t, in its steps
+    time_point: int | None = None  # of several, the one that is made
     errors_of: MadeVolume | None = None  # whose expected errors are made, instead of a volume
 
     @property
@@ -127,6 +128,8 @@ class VolumeJob:
         record = recipe.provenance(choose_device(recipe.device), seconds, check)
         if notes:
             record["notes"] = list(notes)
+        if self.time_point is not None:
+            record["time_point"] = self.time_point
         if self.lapse:
             record |= {"time_points": self.frames, FIRST_POINT: self.first_point}
             heights = list(zip(*(one.z_um for one in self.lapse), strict=True))

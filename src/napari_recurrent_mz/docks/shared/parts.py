@@ -328,8 +328,11 @@ class MessageLabel(Words):
         if has_more:
             word, colour = ("more", "less")[self._is_open], self._palette.colour("text").name()
             link = f'<a href="{word}" style="color: {colour}">{word}</a>'
-            each = count if count <= most else max(most // len(wrapped), 1)
-            lines = [line for some in wrapped[:most] for line in self._cut(some, each, width)]
+            lines, spare = list[str](), max(most - len(wrapped), 0)
+            for some in wrapped[:most]:
+                more = min(len(some) - 1, spare)
+                lines += self._cut(some, 1 + more, width)
+                spare -= more
             text = f"{'<br>'.join(map(escape, lines))} {link}"
         self.setTextInteractionFlags(
             flags.TextBrowserInteraction if has_more else flags.TextSelectableByMouse

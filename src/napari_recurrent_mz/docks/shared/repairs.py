@@ -129,4 +129,7 @@ def _layer_of(row: Row, repaired: RepairedScan) -> Image:
         is_flat=is_flat,
         planes=None if is_flat else slice(row.plane, row.plane + 1),
     )
+    low, high = about["contrast_limits"]
+    if high > (brightest := float(repaired.pixels.max())) > low:  # the limit was a hot pixel's
+        about["contrast_limits"] = low, brightest
     return Image(repaired.pixels if is_flat else repaired.pixels[np.newaxis], **about)

@@ -374,10 +374,12 @@ class ScanSource(Dock):
 
     def _use_what_is_selected(self) -> None:
         """Whoever opens the dock with images selected means them; others are told nothing."""
-        # Of several scans that were added at once, napari selects the last.
-        chosen = selected(self._viewer)
-        alike = scans_like(chosen[0], self._viewer.layers) if len(chosen) == 1 else chosen
-        self._take(_layers.first_channels(alike))
+        self._take(_layers.first_channels(self._meant(selected(self._viewer))))
+
+    def _meant(self, chosen: list[Layer]) -> list[Layer]:
+        """What is selected; of scans that were added at once, all, for napari selects the last."""
+        one = len(chosen) == 1 and not self.used()
+        return scans_like(chosen[0], self._viewer.layers) if one else chosen
 
     def _add_selected(self) -> None:
         chosen = selected(self._viewer)
@@ -385,7 +387,7 @@ class ScanSource(Dock):
             raise InputError(
                 "No layer is selected: click one or more image layers in the layer list."
             )
-        self.add_layers(chosen)
+        self.add_layers(self._meant(chosen))
 
     def _remove_selected(self) -> None:
         table = self.scan_parts.table

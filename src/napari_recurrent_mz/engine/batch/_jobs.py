@@ -101,7 +101,7 @@ def check_folder(output: Path, sources: Sequence[Path]) -> Path:
     if is_zarr(output):
         raise InputError(f"'{output.name}' is an OME-Zarr: name a folder for the results.")
     if not os.access(folder, os.W_OK):
-        raise InputError(f"The folder '{folder}' for the results is closed to writing.")
+        raise InputError(f"You may not write to the folder '{folder}': choose another one.")
     return output
 
 

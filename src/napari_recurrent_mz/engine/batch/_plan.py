@@ -15,6 +15,7 @@ from ...io._channels import first_point_of
 from ...io._optics import optics_for, overridden
 from ...io._parts import read_part
 from ...io._scans import check_measured, unlike_notes
+from ...io._write import check_own
 from ._settings import BatchSettings, Job
 
 
@@ -47,6 +48,7 @@ def plan_of(job: Job, settings: BatchSettings) -> Plan:
     InputError
         If something is missing or does not fit.
     """
+    check_own(job.output)
     return _plan(settings, *_images_of(job, settings, are_read=False))
 
 
