@@ -537,7 +537,7 @@ def refuse(number: int) -> Callable[..., None]:
 
 @pytest.mark.parametrize(
     ("number", "reason"),
-    [(errno.ENOSPC, "the disk is full"), (errno.EROFS, "the folder is closed to writing"),
+    [(errno.ENOSPC, "the disk is full"), (errno.EROFS, "you may not write to its folder"),
      (errno.ENOENT, "the folder is missing")],
 )  # fmt: skip
 def test_a_disk_that_refuses_is_told_once_and_the_session_goes_on(

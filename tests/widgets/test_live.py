@@ -465,7 +465,7 @@ def test_what_a_file_says_that_cannot_be_is_told(
     dock.drop([path])
     words = "its OME PhysicalSizeX is 4000 µm, which cannot be true"
     qtbot.waitUntil(lambda: words in dock.footer.message.text(), timeout=_PATIENCE_MS)
-    assert "pixel size of 'cell_z2um.ome.tif' is not sure" in dock.footer.message.text()
+    assert "pixel size of 'cell_z2um.ome.tif' is uncertain" in dock.footer.message.text()
     assert dock.footer.message.kind == "warning"
     assert ("start the session" in dock.footer.message.text()) == (not starts)
     if starts:

@@ -295,7 +295,7 @@ class Source:
         faults = fault_notes(scans, optics, self.scans.planes)
         note(*done, *chain(*faults))
         if any(faults[: len(REPAIRS)]) and not self.scans.repair:
-            note("--repair makes these right.")
+            note("--repair corrects these.")
         return scans
 
 

@@ -263,10 +263,11 @@ def _number(kind: type[float]) -> Callable[[str], float]:
         try:
             return kind(text)
         except ValueError:
-            words = "whole number, as 5" if kind is int else "number, as 0.5"
+            decimals = "" if kind is int else "decimals with a point, and "
+            words = "whole number, such as 5" if kind is int else "number, such as 0.5"
             raise argparse.ArgumentTypeError(
-                f"'{text}' is not a {words}: write decimals with a point, and several numbers "
-                "with spaces between them"
+                f"'{text}' is not a {words}: write {decimals}several numbers with spaces between "
+                "them"
             ) from None
 
     return number

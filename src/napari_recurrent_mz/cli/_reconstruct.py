@@ -97,6 +97,8 @@ def reconstruct(
             )
     for one, (_, words) in zip(given, done, strict=True):
         print(f"{one.channel}: {words}" if one.channel else words)
+    if error_path:
+        print(f"{error_path}: the expected error of every voxel, one standard deviation")
 
 
 def _of_channels(records: list[dict[str, Any]]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from ..core.device import choose_device
 from ..core.errors import size_in_words
 from ..core.optics import Optics
 from ..core.progress import expected_in_words, listening
-from ..core.scans import InputError
+from ..core.scans import InputError, counted
 from ..io import check_disk, check_output, disk_bytes, write_volume
 from ._common import OUTPUT, DeviceChoice
 from ._options import Argument, Option, Written
@@ -127,7 +127,7 @@ def fields(
             raise InputError(
                 "Stopped: the fields made so far are kept, the same command makes the rest."
             ) from None
-    print(f"{path}: {len(list(path.glob('field_*.json')))} fields")
+    print(f"{path}: {counted(len(list(path.glob('field_*.json'))), 'field')}")
 
 
 def examples(
@@ -204,7 +204,9 @@ def examples(
             raise InputError(
                 "Stopped: the examples made so far are kept, the same command makes the rest."
             ) from None
-    print(f"{folder}: {len(store.groups())} groups, {size_in_words(1e9 * store.gigabytes)}")
+    print(
+        f"{folder}: {counted(len(store.groups()), 'group')}, {size_in_words(1e9 * store.gigabytes)}"
+    )
 
 
 def _at_least(value: int, least: int, option: str) -> None:

@@ -6,9 +6,9 @@ import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, TextIO, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TextIO, TypeVar
 
-from ..core.scans import ZGrid
+from ..core.scans import ZGrid, counted
 
 if TYPE_CHECKING:
     from ..engine.check import OwnSampleCheck
@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 class Progress:
     """A counter with the time left, on standard error when that is a terminal."""
+
+    shown: ClassVar[Progress | None] = None  # the one whose line stands in the terminal
 
     def __init__(self, what: str, stream: TextIO | None = None) -> None:
         self._what = what
@@ -48,7 +50,7 @@ class Progress:
             text = text[: shutil.get_terminal_size().columns - 1]
             self._stream.write("\r" + text.ljust(self._width))
             self._stream.flush()
-            self._width = len(text)
+            self._width, Progress.shown = len(text), self
 
     def clear(self) -> None:
         """Leave a clean line for what follows."""
@@ -77,8 +79,8 @@ def result_line(
     """One line that says what was written where."""
     z, y, x = shape
     return (
-        f"{output}: {z} planes of {y} × {x} pixels, z {grid.z_um[0]:g} to {grid.z_um[-1]:g} µm, "
-        f"by {method} from {scans} scans in {seconds:.1f} s"
+        f"{output}: {counted(z, 'plane')} of {y} × {x} pixels, z {grid.z_um[0]:g} to "
+        f"{grid.z_um[-1]:g} µm, by {method} from {scans} scans in {seconds:.1f} s"
     )
 
 
@@ -91,6 +93,8 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
 def note(*texts: str, channel: str = "") -> None:
     """Say what is worth knowing on standard error, perhaps of one of several channels."""
     of = f"{channel}: " if channel else ""
+    if texts and Progress.shown is not None:
+        Progress.shown.clear()
     for text in texts:
         print(f"note: {of}{text}", file=sys.stderr, flush=True)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from ..core.device import Device, choose_device
 from ..core.errors import size_in_words
-from ..core.scans import InputError
+from ..core.scans import InputError, counted
 from ..estimates.saturation import stack_saturation_notes
 from ..io import stack_heights
 from ..io._optics import overridden
@@ -240,7 +240,7 @@ def _examples(
     folder = ExampleFolder.open(Path(examples))
     source = FolderExamples(folder, config, device.torch, memory_gb)
     print(
-        f"{examples}: {len(folder.groups())} groups of examples so far, "
+        f"{examples}: {counted(len(folder.groups()), 'group')} of examples so far, "
         f"{size_in_words(1e9 * folder.gigabytes)}, of which at most {memory_gb:g} GB are in memory"
     )
     return source, lambda: finish.facts_of_sets(folder.contents.sets, len(folder.groups()))

@@ -52,6 +52,7 @@ LEAST_SIDE = 16
 IN_UM = "in µm (not nm)"
 """What heights are, for who typed them far too large."""
 
+_MASK = 0.01  # of the pixels, at least, are either value of a mask
 MOST_SCANS = 9
 """As many scans as were seen to do a network no harm; see docs/measurements.md."""
 
@@ -155,8 +156,23 @@ def check_image(image: npt.ArrayLike, label: str) -> FloatArray:
             f"{' that single precision holds nothing of it' if nearly else ''}: "
             "it holds no structure, choose another image."
         )
+    if _has_two_values(pixels):
+        raise InputError(
+            f"{label} holds two values only ({pixels.min():g} and {pixels.max():g}), as masks do: "
+            "give an image of the fluorescence."
+        )
     pixels.setflags(write=False)
     return pixels
+
+
+def _has_two_values(pixels: FloatArray) -> bool:
+    """Whether an image is one of regions; some bright pixels alone are none."""
+    low, high = pixels.min(), pixels.max()
+    few = pixels.ravel()[:: max(1, pixels.size // 1000)]  # which tells nearly all others, fast
+    if not np.isin(few, (low, high)).all():
+        return False
+    share = np.count_nonzero(pixels == high) / pixels.size
+    return bool(_MASK < share < 1 - _MASK and np.isin(pixels, (low, high)).all())
 
 
 ONE_CHANNEL = {"channel": "channel", "na": "NA", "wavelength_um": "emission wavelength (µm)"}
@@ -192,6 +208,11 @@ def check_scans(scans: Iterable[Scan]) -> tuple[Scan, ...]:
     checked = tuple(scans)
     if not checked:
         raise InputError("There is no scan: give at least two images with their z positions.")
+    for number, scan in enumerate(checked, start=1):
+        if not isinstance(scan, Scan):
+            raise InputError(
+                f"Scan {number} is of type {type(scan).__name__}: give Scan(image, z_um)."
+            )
     first = checked[0]
     for number, scan in enumerate(checked[1:], start=2):
         if scan.pixels.shape != first.pixels.shape:
@@ -337,6 +358,11 @@ class ZGrid:
             raise InputError(
                 f"The target grid runs backwards, from {self.start_um:g} to {self.stop_um:g} µm: "
                 "give the lower height first."
+            )
+        if self.start_um < self.stop_um < self.start_um + self.step_um * (1 - 1e-6):
+            raise InputError(
+                f"The z-step of the target grid, {self.step_um:g} µm, is larger than its range, "
+                f"{self.start_um:g} to {self.stop_um:g} µm: give a smaller one."
             )
         if self._count > MAX_PLANES:
             raise InputError(

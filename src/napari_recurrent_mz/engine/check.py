@@ -39,8 +39,8 @@ MOST_LEFT_OUT = 5
 """How many scans are left out, at most."""
 
 _OTHER_KIND = (
-    "The network makes another kind of image than the scans are, which they cannot check: "
-    "Recurrent-MZ is used."
+    "The network makes confocal-like images, which wide-field scans cannot check: Recurrent-MZ is "
+    "used."
 )
 _SMALLEST = 48  # pixels on a side below which scans are not halved
 _MOST_UNEXPLAINED = 0.15  # of scans of points; simulated ones leave 0.02 to 0.08
@@ -417,6 +417,7 @@ def range_warnings(scan_z_um: Sequence[float], optics: Optics, model: Model) -> 
         below = value < low * 0.99 and key != "spacing_dof"
         if below or value > high * 1.01:
             what = text.format(value * unit)
-            limits = f"{low * unit:.3g} to {high * unit:.3g}"
+            ends = dict.fromkeys(f"{end * unit:.3g}" for end in (low, high))
+            limits = " to ".join(ends)
             warnings.append(f"The network was not trained for {what} (trained: {limits}).")
     return warnings

@@ -1,4 +1,4 @@
-"""Whether heights of scans and targets make sense together: known from numbers, without pixels."""
+"""Whether heights and sizes make sense together: known from numbers, without pixels."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ..core.scans import IN_UM, InputError
 _UNKNOWN_DOF = 20.0  # from the scans: farther than any gap that the network was trained for
 _DOUBTED_DOF, _REFUSED_DOF = 100.0, 1000.0  # by so much are heights wrong rather than bold
 _ONE_PLANE_DOF = 0.05
+_COARSE = 8.0  # times the resolution: of a pixel that few would choose
 
 
 def _unit_of(optics: Optics | None) -> tuple[float, str]:
@@ -46,10 +47,20 @@ def gap_notes(scan_z_um: Sequence[float], optics: Optics | None) -> list[str]:
     if apart > _DOUBTED_DOF:
         return [f"{between}: check the heights, which are {IN_UM}."]
     return [
-        f"{between}: fine detail midway between them cannot be known, even where the expected "
-        "error, mostly of coarse structure, is small. With "
-        f"{optics.scans_without_gaps(span_um)} evenly spaced scans over the same {span_um:.4g} µm, "
-        f"no gap would be above {WIDEST_GAP_DOF:.0f}."
+        f"{between}: fine detail midway between them is lost, even where the expected error is "
+        f"small. With {optics.scans_without_gaps(span_um)} evenly spaced scans over the same "
+        f"{span_um:.4g} µm, no gap would be above {WIDEST_GAP_DOF:.0f}."
+    ]
+
+
+def pixel_notes(optics: Optics | None) -> list[str]:
+    """A sentence where the pixel size is rather the camera's than that in the sample."""
+    if optics is None or optics.pixel_um < _COARSE * optics.resolution_um:
+        return []
+    return [
+        f"The pixel size of {optics.pixel_um:g} µm is {optics.pixel_um / optics.resolution_um:.0f} "
+        f"times what this objective resolves, {optics.resolution_um:.2g} µm: give that in the "
+        "sample, the camera's divided by the magnification."
     ]
 
 

@@ -311,7 +311,7 @@ def plane_maker(
 def notes_before(recipe: Recipe) -> list[str]:
     """Sentences for a person before a run; those on a network where its weights are loaded."""
     scans, optics, z_um = recipe.scans, recipe.optics, [scan.z_um for scan in recipe.scans]
-    notes = saturation_notes(scans) + recipe.height_notes()
+    notes = saturation_notes(scans) + recipe.size_notes()
     if not isinstance(recipe.model, str | Path | None):
         notes += [] if optics is None else range_warnings(z_um, optics, recipe.model)
         notes += kind_notes(recipe.model)

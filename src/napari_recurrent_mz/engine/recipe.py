@@ -31,7 +31,7 @@ from ..core.scans import (
     same_height,
     scan_at,
 )
-from .heights import gap_notes, reach_notes
+from .heights import gap_notes, pixel_notes, reach_notes
 
 if TYPE_CHECKING:
     from ..core.device import Device
@@ -98,6 +98,11 @@ class Recipe:
         scans = check_scans(self.scans)
         require_several(scans)
         object.__setattr__(self, "scans", scans)
+        if not isinstance(self.target, ZGrid | HeightMap):
+            raise InputError(
+                f"The target is of type {type(self.target).__name__}: give ZGrid(start_um, "
+                "stop_um, step_um)."
+            )
         method_of(self.method)
         if self.region is not None:
             self.region.check_within(self._field, self.scans[0].name)
@@ -107,14 +112,14 @@ class Recipe:
                 raise InputError("A surface has no region: crop the scans and the heights.")
             heights = check_heights(self.target.heights_um, self.shape)
             object.__setattr__(self, "target", replace(self.target, heights_um=heights))
-        self.height_notes()
+        self.size_notes()
 
-    def height_notes(self) -> list[str]:
-        """Sentences on heights that little can come out of; raises where nothing can."""
+    def size_notes(self) -> list[str]:
+        """Sentences on heights and sizes that little can come out of; raises where nothing can."""
         z_um = [scan.z_um for scan in self.scans]
         what = "grid" if isinstance(self.target, ZGrid) else "surface"
         reach = reach_notes(z_um, self.ends_um, self.optics, what)
-        return gap_notes(z_um, self.optics) + reach
+        return pixel_notes(self.optics) + gap_notes(z_um, self.optics) + reach
 
     @property
     def _field(self) -> tuple[int, int]:

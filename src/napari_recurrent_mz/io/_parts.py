@@ -109,6 +109,8 @@ def check_readable(path: str | os.PathLike[str]) -> Path:
                 f"'{path}' is a folder: give its image files, or an OME-Zarr folder. All images of "
                 "a folder are for recurrent-mz batch."
             )
+    elif path.is_file() and not path.stat().st_size:
+        raise InputError(f"'{path.name}' is empty, 0 bytes: copy it again, or choose another file.")
     elif not os.access(path, os.R_OK):
         raise InputError(f"'{path}' cannot be read: you lack the permission.")
     return path

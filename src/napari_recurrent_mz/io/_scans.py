@@ -228,7 +228,11 @@ def scan_heights(
     if missing:
         raise InputError(
             f"'{image.name}' has no plane {missing[0]}: "
-            f"its {image.n_planes} planes are numbered 0 to {image.n_planes - 1}."
+            + (
+                f"its {image.n_planes} planes are numbered 0 to {image.n_planes - 1}."
+                if image.n_planes > 1
+                else "it is a single image."
+            )
         )
     twice = [p for i, p in enumerate(planes) if p in planes[:i]]
     if twice:
@@ -247,9 +251,13 @@ def stack_heights(
         if not np.isfinite(z_step_um) or z_step_um <= 0:
             raise InputError(f"The z step {z_step_um:g} µm is not above 0: correct {option}.")
         return spaced_heights(z_step_um, image.n_planes, image.z_um)
+    if image.z_um is None and image.n_planes == 1:
+        raise InputError(
+            f"'{image.name}' is one image, not a stack: give at least two images and their heights."
+        )
     if image.z_um is None:
         why = image.doubts.get("z_um")
-        reason = f"are not sure, for {why}" if why else "are not in its metadata"
+        reason = f"are uncertain, because {why}" if why else "are not in its metadata"
         raise InputError(
             f"The heights of the planes of '{image.name}' {reason}: give the z step in µm with "
             f"{option}."

@@ -212,9 +212,9 @@ _REASONS = {
     "EDQUOT": "the disk quota is used up",
     "ENOENT": "the folder is missing",
     "ENOTDIR": "the folder is missing",
-    "EACCES": "the folder is closed to writing",
-    "EPERM": "the folder is closed to writing",
-    "EROFS": "the folder is closed to writing",
+    "EACCES": "you may not write to its folder",
+    "EPERM": "you may not write to its folder",
+    "EROFS": "you may not write to its folder",
 }
 
 

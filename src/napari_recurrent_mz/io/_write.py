@@ -55,7 +55,7 @@ def check_output(
         )
     if ending not in (*_TIFF_ENDINGS, _ZARR_ENDING):
         raise InputError(
-            f"'{path.name}' does not say which format to write: "
+            f"'{path.name or path}' does not say which format to write: "
             "end it in .ome.tif (OME-TIFF) or .ome.zarr (OME-Zarr)."
         )
     with refusals_of(path):

@@ -97,7 +97,7 @@ def doubts_about(images: Iterable[Any]) -> list[str]:
     for image in images:
         sentences += image.remarks
         sentences += [
-            f"The {words} of '{image.name}' {verb} not sure, for {image.doubts[name]}."
+            f"The {words} of '{image.name}' {verb} uncertain, because {image.doubts[name]}."
             for name, (words, verb) in _DOUBTED.items()
             if name in image.doubts
         ]

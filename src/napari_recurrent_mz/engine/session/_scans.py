@@ -18,6 +18,7 @@ from ...core.scans import (
     ScanStack,
     ZGrid,
     in_words,
+    named,
     same_height,
 )
 from ...estimates.normalisation import noise_of, normalisation
@@ -146,9 +147,9 @@ def check_new(scan: Scan, scans: Sequence[Scan]) -> None:
         is_elsewhere = not same_height(scan.z_um, other.z_um)
         if is_elsewhere and np.array_equal(scan.pixels, other.pixels):
             raise InputError(
-                f"{called(scan)} at z = {scan.z_um:g} µm has the very pixels of {called(other)} at "
-                f"z = {other.z_um:g} µm: if that height is wrong, remove the scan there, or leave "
-                "this one out, or accept it as it is.",
+                f"{called(scan)} has the very pixels of {named(other)}, but z = {scan.z_um:g} and "
+                f"{other.z_um:g} µm: if that height is wrong, remove the scan there, or leave this "
+                "one out, or accept it as it is.",
                 DOUBTFUL,
             )
 
