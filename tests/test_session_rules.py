@@ -50,9 +50,15 @@ def entry(scans: int, changed: float | None, ahead: float, event: str = "added")
             "Another scan would change the volume by about 2 %: you can stop.",
         ),
         (
-            [entry(4, 0.03, 0.074)],
+            [entry(4, 0.06, 0.074)],
             False,
             "Another scan would change the volume by about 7.4 %, more than 5 %: go on.",
+        ),
+        (
+            [entry(4, 0.03, 0.074)],
+            False,
+            "Another scan would change the volume by about 7.4 %, more than 5 %, though the last "
+            "one changed 3 %: go on.",
         ),
         (
             [entry(4, 0.12, 0.02)],

@@ -160,7 +160,10 @@ def judged(history: Sequence[HistoryEntry], epsilon: float, *, by_network: bool 
         taken = f"{last.scans} of at least {FEWEST} scans taken"
         return Verdict(False, ahead, f"{about}: go on, {taken}.{rest}")
     if ahead > epsilon:
-        return Verdict(False, ahead, f"{about}, more than {percent(epsilon)}: go on.")
+        only = ""
+        if last.counts and last.relative_change <= epsilon:
+            only = f", though the last one changed {percent(last.relative_change)}"
+        return Verdict(False, ahead, f"{about}, more than {percent(epsilon)}{only}: go on.")
     if not last.counts:
         return Verdict(False, ahead, f"{about}: one more will show whether it holds.")
     if last.relative_change > epsilon:
