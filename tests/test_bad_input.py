@@ -157,7 +157,7 @@ TABLE = [
     ),
     one_bad_file("tiny", "at least 16 × 16", lambda: write("bad.tif", STACK[0, :8, :8])),
     one_bad_file("text", "'bad.tif' is not a TIFF", lambda: Path("bad.tif").write_text("hello")),
-    one_bad_file("empty", "'bad.tif' is (not a TIFF|damaged)", lambda: Path("bad.tif").touch()),
+    one_bad_file("empty", "'bad.tif' is empty, 0 bytes: ", lambda: Path("bad.tif").touch()),
     one_bad_file(
         "cut", "'bad.tif' is damaged or cut short", lambda: cut_short("bad.tif", STACK[0])
     ),
@@ -179,6 +179,20 @@ TABLE = [
             ome(n, plane, "YX", PhysicalSizeX=size, PhysicalSizeY=size)
             for n, plane, size in (("p.tif", STACK[0], 0.1), ("q.tif", STACK[1], 0.2))
         ],
+    ),
+    Bad(
+        "mask",
+        ("reconstruct", "a.tif", "m.tif", "--z", "1", "3", *FULL),
+        r"'m.tif' holds two values only \(0 and 255\), as masks do",
+        lambda: write("m.tif", np.pad(np.full((9, 9), 255, np.uint8), ((5, 10), (11, 12)))),
+    ),
+    Bad(
+        "pixels of the field",
+        (
+            *("surface", "a.tif", "b.tif", "--z", "1", "3", *FULL[:8], "--method", "linear"),
+            *("--through", "1,0,0", "2,0,1300", "3,1300,600", "-o", "out.tif"),
+        ),
+        "The point .* lies far outside of the field",
     ),
     # grids
     Bad("empty grid", (*RECONSTRUCT, *FULL, "--grid", ""), "is not START:STOP:STEP"),

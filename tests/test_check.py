@@ -164,7 +164,7 @@ def test_with_two_scans_the_trained_range_decides(
 
 
 def test_many_scans_cost_no_more_than_five(scans: list[Scan], oracle: type[Oracle]) -> None:
-    many = [Scan(scans[n % 5].pixels, 1.5 * n, str(n)) for n in range(12)]
+    many = [Scan(scans[n % 5].pixels + n, 1.5 * n, str(n)) for n in range(12)]
     oracle.clean = check_module._halved(stack_of(many), OPTICS).clean
     found = check_on_scans(many, OPTICS, model_of(0), CPU)
     assert [scan.name for scan in found.per_scan] == ["1", "3", "5", "8", "10"]

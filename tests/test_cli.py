@@ -644,7 +644,8 @@ def test_a_number_that_is_none_is_told_how_to_be_written(
         main(["reconstruct", "stack.tif", "-o", "v.ome.tif", option, value])
     said = capsys.readouterr().err.splitlines()[-1]
     assert f"'{value}' {words}" in said
-    assert "decimals with a point, and several numbers with spaces" in said
+    assert "several numbers with spaces between them" in said
+    assert ("decimals with a point" in said) == (option == "--na")
 
 
 def test_progress_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

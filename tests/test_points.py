@@ -222,7 +222,10 @@ def test_pixels_wider_than_all_detail_are_no_reason_for_nonsense() -> None:
     coarse = replace(OPTICS, pixel_um=5.0)
     rng = np.random.default_rng(4)
     few = [Scan(rng.poisson(100, (32, 32)).astype(np.float32), z) for z in SCANS_UM]
-    with pytest.warns(UserWarning, match="points"):
+    with (
+        pytest.warns(UserWarning, match="the camera's divided by the magnification"),
+        pytest.warns(UserWarning, match="points"),
+    ):
         volume = reconstruct(few, ZGrid(1.0, 5.0, 2.0), optics=coarse, method="points")
     assert np.abs(volume - 100).max() < 100
 

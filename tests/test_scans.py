@@ -78,7 +78,7 @@ def test_scan_is_a_copy_that_nobody_can_change() -> None:
 
 
 def test_scans_that_fit_keep_their_order() -> None:
-    scans = [Scan(GOOD, 9.0), Scan(GOOD, 3.0)]
+    scans = [Scan(GOOD, 9.0), Scan(GOOD + 1, 3.0)]
     assert [scan.z_um for scan in check_scans(iter(scans))] == [9.0, 3.0]
     require_several(scans)
 

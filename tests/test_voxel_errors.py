@@ -123,7 +123,7 @@ def test_a_wish_to_stop_is_heeded_within_a_plane() -> None:
 
 def test_dark_scans_give_errors_that_are_numbers() -> None:
     dark = np.zeros((64, 64), np.float32)
-    dark[20:30, 20:30] = 1000
+    dark[20:30, 20:30] = np.linspace(500, 1000, 10)
     scans = [Scan(dark, 0.0), Scan(dark[::-1].copy(), 3.0)]
     recipe = Recipe(scans, ZGrid(0, 3, 0.5), OPTICS, "lmmse", device="cpu")
     for error in voxel_errors(recipe, volume_of(recipe)):

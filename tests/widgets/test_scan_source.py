@@ -370,7 +370,7 @@ def test_scans_of_two_channels_are_said(
     for name, wavelength, z_um in (("green", 0.519, 1), ("red", 0.615, 4)):
         known = OPTICS | {"wavelength_um": wavelength}
         place = sized() | {"translate": (z_um, 0, 0)}
-        dock.add_layers([add(viewer, stack[:1], name, known, **place)])
+        dock.add_layers([add(viewer, stack[z_um : z_um + 1], name, known, **place)])
     dock.check()
     assert "wavelength (µm) differs between the scans (0.519 in 'green' and 0.615 in 'red')" in (
         dock.ui.footer.warnings.text()

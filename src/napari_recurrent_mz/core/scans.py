@@ -52,7 +52,7 @@ LEAST_SIDE = 16
 IN_UM = "in µm (not nm)"
 """What heights are, for who typed them far too large."""
 
-_MASK = 0.01  # of the pixels, at least, are either value of a mask
+_MASK = 0.01  # of the pixels, at least, are bright in a mask
 MOST_SCANS = 9
 """As many scans as were seen to do a network no harm; see docs/measurements.md."""
 
@@ -166,13 +166,16 @@ def check_image(image: npt.ArrayLike, label: str) -> FloatArray:
 
 
 def _has_two_values(pixels: FloatArray) -> bool:
-    """Whether an image is one of regions; some bright pixels alone are none."""
+    """Whether an image is one of regions, and not of a few photons, which lie anywhere."""
     low, high = pixels.min(), pixels.max()
     few = pixels.ravel()[:: max(1, pixels.size // 1000)]  # which tells nearly all others, fast
     if not np.isin(few, (low, high)).all():
         return False
-    share = np.count_nonzero(pixels == high) / pixels.size
-    return bool(_MASK < share < 1 - _MASK and np.isin(pixels, (low, high)).all())
+    is_high = pixels == high
+    share = np.count_nonzero(is_high) / pixels.size
+    edges = np.count_nonzero(is_high[:, 1:] != is_high[:, :-1]) / pixels.size
+    is_mask = share > _MASK and edges < share * (1 - share)  # half of what chance has
+    return bool(is_mask and (is_high | (pixels == low)).all())
 
 
 ONE_CHANNEL = {"channel": "channel", "na": "NA", "wavelength_um": "emission wavelength (µm)"}

@@ -157,14 +157,6 @@ def plane_through(
         raise InputError(
             f"A plane needs three points (z, y, x) in µm, but there {are_there}: give three."
         )
-    field_um = pixel_um * np.array(shape)
-    for z, *place in points:
-        if (np.abs(place - np.array(origin_um) - field_um / 2) > 1.5 * field_um).any():
-            y, x = field_um
-            raise InputError(
-                f"The point ({z:g}, {place[0]:g}, {place[1]:g}) lies far outside of the field of "
-                f"{y:.3g} × {x:.3g} µm: give points as z, y, x in µm, not in pixels."
-            )
     centre = points.mean(axis=0)
     from_centre = points - centre
     lengths = np.linalg.svd(from_centre[:, 1:], compute_uv=False)
@@ -173,6 +165,14 @@ def plane_through(
             f"The {len(points)} points lie on one line seen from above, which does not fix a "
             "plane: move one of them to the side."
         )
+    field_um = pixel_um * np.array(shape)
+    for z, *place in points:
+        if (np.abs(place - np.array(origin_um) - field_um / 2) > 1.5 * field_um).any():
+            y, x = field_um
+            raise InputError(
+                f"The point ({z:g}, {place[0]:g}, {place[1]:g}) lies far outside of the field of "
+                f"{y:.3g} × {x:.3g} µm: give points as z, y, x in µm, not in pixels."
+            )
     slope = np.linalg.lstsq(from_centre[:, 1:], from_centre[:, 0], rcond=None)[0]
     y, x = (
         start + pixel_um * np.arange(n) - middle
