@@ -11,6 +11,7 @@ from typing import Any
 
 import napari
 from qtpy.QtCore import QSettings
+from qtpy.QtGui import QCursor
 from qtpy.QtWidgets import QApplication
 
 _PATIENCE_S = 600.0
@@ -28,6 +29,7 @@ def window(theme: str, size: tuple[int, int]) -> Iterator[Any]:
     viewer.theme = theme
     viewer.show()
     viewer.window._qt_window.resize(*size)  # after show, which restores a remembered size
+    QCursor.setPos(2, size[1] - 2)  # not over a dock, which would keep its height for the mouse
     settle(viewer)
     try:
         yield viewer

@@ -12,7 +12,7 @@ from ._window import grab, settle, window
 
 _OPTICS = Optics(na=1.2, wavelength_um=0.455, immersion_index=1.333, pixel_um=0.512)
 _SAMPLE = files("napari_recurrent_mz") / "docks" / "files" / "sample_data" / "nucleus.ome.tif"
-_Z_UM = 5.4  # in view: between two scans
+_Z_UM = 7.2  # in view: between two scans
 
 
 def run(theme: str, size: tuple[int, int], path: Path, data: Path | None) -> None:  # noqa: ARG001

@@ -149,8 +149,8 @@ class InstrumentFooter(QWidget):
         self._column.insertWidget(self._column.count() - 1, widget)
 
     def add_offer(self, widget: QWidget) -> None:
-        """Put what answers a warning under the warnings, so that the form stays where it is."""
-        self._column.insertWidget(self._column.indexOf(self.message), widget)
+        """Put what answers a warning under all messages, which so do not move it as they change."""
+        self._column.insertWidget(self._column.indexOf(self.bar), widget)
 
     def add_button(self, text: str, tooltip: str) -> QPushButton:
         """Another button that starts a job, before the main one."""
