@@ -10,6 +10,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import NoReturn
 
 from .. import __version__
 from ..core.device import limit_gpu_memory
@@ -29,8 +30,15 @@ from ._train import add_settings, train
 __all__ = ["main"]
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without all options before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see '{self.prog} --help'\n")
+
+
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="recurrent-mz",
         description="Build a fluorescence volume from a few wide-field scans at known heights. "
         "All lengths are in micrometres.",
