@@ -158,10 +158,10 @@ def _how_far_off(record: Mapping[str, Any]) -> str:
     if not error or method not in ("lmmse", "recurrent-mz"):
         return ""
     mean, most = (100 * value for value in (sum(error) / len(error), max(error)))
-    estimate = "Its" if method == "lmmse" else "The network corrects a linear MMSE estimate, whose"
+    whose = "The" if method == "lmmse" else "The network corrects a linear MMSE estimate, whose"
     return (
-        f"{estimate} expected error is {mean:.0f} % of a plane's standard deviation on average "
-        f"and {most:.0f} % at most."
+        f"{whose} expected error is {mean:.0f} % of a plane's standard deviation on average and "
+        f"{most:.0f} % at most."
     )
 
 
