@@ -72,6 +72,16 @@ def test_the_shape_of_a_sample_is_not_called_drift() -> None:
     assert align(np.array(moved), transform="translation").verdict[1]
 
 
+def test_planes_that_are_only_larger_did_not_stay_where_they_were() -> None:
+    """The middle of each, and its rotation, say nothing of that."""
+    grown = np.eye(3) * (1.03, 1.03, 1)
+    grown[:2, 2] = (1 - 1.03) * (np.array(SIZE) - 1) / 2  # about the middle
+    rise = np.array([np.nan, 0.4]), np.array([np.nan, 0.9])
+    found = Alignment(np.array([np.eye(3), grown]), SIZE, "affine", "previous", *rise)
+    assert np.abs(found.shift_px).max() < 1e-9
+    assert found.verdict == ("Mean correlation with the reference 0.400 before, 0.900 after.", True)
+
+
 def relative(found: Alignment) -> tuple[np.ndarray, np.ndarray]:
     """Shift of the middle and rotation of every plane against the first one, as it was found."""
     first = np.linalg.inv(found.matrices[0])

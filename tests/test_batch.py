@@ -533,6 +533,24 @@ def test_what_a_batch_did_not_write_stays(
     assert (there.read_bytes(), there.stat().st_mtime_ns) == before
 
 
+@pytest.mark.parametrize("inside", ["", "A/1/0"])
+def test_a_plate_or_field_from_elsewhere_stays_and_stops_nothing_else(
+    folder: Path, tmp_path: Path, inside: str
+) -> None:
+    source = plate(tmp_path / "screen.ome.zarr", {"A/1/0": stack(1), "B/2/0": stack(2)})
+    there = tmp_path / "out" / "screen.ome.zarr" / inside
+    if inside:  # a field in a plate of ours
+        batch(source, tmp_path / "out")
+        shutil.rmtree(there)
+    shutil.copytree(source / inside, there)
+    before = {path: path.read_bytes() for path in there.rglob("*") if path.is_file()}
+    report = batch([source, folder], tmp_path / "out", again=True)
+    refused = ["screen/A/1/0"] if inside else ["screen/A/1/0", "screen/B/2/0"]
+    assert [o.job.position for o in report.of("failed")] == refused
+    assert len(report.of("done")) == 5 - len(refused)
+    assert {path: path.read_bytes() for path in there.rglob("*") if path.is_file()} == before
+
+
 def test_a_time_lapse_that_grew_gets_the_new_points_only(tmp_path: Path) -> None:
     pixels = np.stack([stack(k) for k in range(4)])
     source, out = tmp_path / "t.ome.zarr", tmp_path / "out"

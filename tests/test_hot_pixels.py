@@ -14,7 +14,7 @@ from napari_recurrent_mz import Optics, Scan, ZGrid, reconstruct
 from napari_recurrent_mz.cli import main
 from napari_recurrent_mz.core.optics import widefield_psf
 from napari_recurrent_mz.engine.check import hot_pixel_notes
-from napari_recurrent_mz.engine.repairs import repaired
+from napari_recurrent_mz.engine.repairs import repaired, without_hot
 from napari_recurrent_mz.estimates.faults import hot_pixels
 from napari_recurrent_mz.io import read_image
 from napari_recurrent_mz.measure.comparison import Volume, compare
@@ -88,8 +88,10 @@ def test_what_outshines_a_real_sample_in_coarse_pixels_is_asked_about() -> None:
     given = [scans[0], replace(scans[1], image=spoilt), scans[2]]
     (note,) = hot_pixel_notes(given, optics)
     assert "'z1' (2) are more than 8 times as bright" in note
-    mended, _ = repaired(given, optics)
-    assert mended[1].pixels.max() == images[1].max()
+    assert without_hot(given, optics)[1].pixels.max() == images[1].max()  # by a press of the button
+    mended, told = repaired(given, optics)  # but not unasked: it may be light
+    assert mended[1].pixels.max() == spoilt.max()
+    assert not told
 
 
 def test_the_empty_part_of_a_mosaic_hides_no_noise() -> None:

@@ -12,7 +12,7 @@ import torch
 
 from napari_recurrent_mz import Optics, Scan, ZGrid, load_model, reconstruct
 from napari_recurrent_mz.core.device import Device, available_cores, choose_device
-from napari_recurrent_mz.core.methods import METHODS, method_of
+from napari_recurrent_mz.core.methods import ERROR_IMAGE, METHODS, method_of
 from napari_recurrent_mz.core.scans import InputError
 from napari_recurrent_mz.engine import tiles as tiles_module
 from napari_recurrent_mz.engine.check import (
@@ -207,8 +207,32 @@ def test_provenance_says_how(scans: list[Scan]) -> None:
     assert "from 3 wide-field images at z = 1, 3 and 5 µm by the neural network" in text
     assert model.sha256[:16] in text
     assert f"an NA of {OPTICS.na:g}" in text
-    with pytest.raises(InputError, match="no finished volume"):
+    with pytest.raises(InputError, match="does not say all that it takes"):
         methods_paragraph({"state": "running"})
+    with pytest.raises(InputError, match="choose the volume itself"):
+        methods_paragraph(told | {"image": ERROR_IMAGE})
+
+
+@pytest.mark.parametrize(
+    ("method", "grid", "words", "missing"),
+    [
+        ("lmmse", ZGrid(1, 5, 2), ["All planes are images, and none is inferred."], ["other"]),
+        ("linear", ZGrid(2, 2, 1), ["A plane at z = 2 µm was", "It is inferred."], ["NA of"]),
+        ("richardson-lucy", ZGrid(2, 4, 1), ["Richardson–Lucy", "3 planes, 1 is an"], ["network"]),
+        ("lmmse", ZGrid(2, 4, 2), ["by linear MMSE", "All planes are inferred."], ["network"]),
+    ],
+)  # fmt: skip
+def test_how_a_volume_was_made_in_the_words_of_a_paper(
+    scans: list[Scan], method: str, grid: ZGrid, words: list[str], missing: list[str]
+) -> None:
+    record = Recipe(scans, grid, OPTICS, method).provenance(CPU, 1.0)
+    text = methods_paragraph(record)
+    assert all(some in text for some in words)
+    assert not any(some in text for some in missing)
+    repaired = [{**scan, "acquired": {"repaired": [{"task": "shift"}]}} for scan in record["scans"]]
+    again = methods_paragraph(record | {"scans": repaired})
+    assert "Beforehand, a lateral shift was undone in 3 images" in again
+    assert "as measured" not in again
 
 
 @pytest.mark.parametrize(

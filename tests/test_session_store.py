@@ -23,6 +23,7 @@ import tifffile
 import torch
 from scipy.ndimage import gaussian_filter
 
+from files import write_ome
 from napari_recurrent_mz import InputError, Optics, Scan, Session, ZGrid
 from napari_recurrent_mz.core.progress import listening
 from napari_recurrent_mz.engine.session import Autosave, Unsaved, load, save, unsaved_sessions
@@ -224,15 +225,22 @@ def test_saving_again_replaces_and_tidies(tmp_path: Path) -> None:
         ("there/beads.rmz", "for the session does not exist"),
         ("other.rmz", "'other.rmz' is there and is no session: choose another name"),
         ("folder.rmz.zip", "'folder.rmz.zip' is there and is no session"),
+        ("archive.rmz.zip", "'archive.rmz.zip' is there and is no session"),
+        ("raw.rmz", "'raw.rmz' is there and is no session"),
     ],
 )
 def test_a_wrong_place_is_refused(tmp_path: Path, name: str, sentence: str) -> None:
+    (tmp_path / "archive.rmz.zip").write_bytes(b"mine")
+    (tmp_path / "raw.rmz" / "scans").mkdir(parents=True)
+    raw = write_ome(tmp_path / "raw.rmz" / "scans" / "raw.ome.tif")
     (tmp_path / "other.rmz").mkdir()
     (tmp_path / "other.rmz" / "thesis.txt").write_text("mine")
     (tmp_path / "folder.rmz.zip").mkdir()
     with pytest.raises(InputError, match=sentence):
         save(linear(1), tmp_path / name)
     assert (tmp_path / "other.rmz" / "thesis.txt").read_text() == "mine"
+    assert (tmp_path / "archive.rmz.zip").read_bytes() == b"mine"
+    assert raw.is_file()
 
 
 def newer(folder: Path) -> None:

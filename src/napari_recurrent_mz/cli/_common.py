@@ -288,13 +288,16 @@ class Source:
         """The scans, repaired if that is wanted; faults are named."""
         from ..engine.check import fault_notes
         from ..engine.repairs import REPAIRS, repaired
+        from ..estimates.faults import is_fine
 
         done = list[str]()
         if self.scans.repair:
             scans, done = repaired(scans, optics)
         faults = fault_notes(scans, optics, self.scans.planes)
         note(*done, *chain(*faults))
-        if any(faults[: len(REPAIRS)]) and not self.scans.repair:
+        hot, *others = faults[: len(REPAIRS)]
+        is_hot = bool(hot) and optics is not None and is_fine(optics)  # else a person decides
+        if (is_hot or any(others)) and not self.scans.repair:
             note("--repair corrects these.")
         return scans
 

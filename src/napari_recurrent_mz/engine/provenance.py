@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..core.device import Device
-from ..core.methods import METHOD_NAMES, method_of
+from ..core.methods import ERROR_IMAGE, METHOD_NAMES, method_of
 from ..core.optics import Optics
 from ..core.region import Region
 from ..core.scans import InputError, Scan, ZGrid, counted, listed
@@ -68,7 +68,12 @@ def methods_paragraph(record: Mapping[str, Any]) -> str:
         If the record is not that of a finished volume.
     """
     if not {"software", "method", "scans", "grid"} <= set(record):
-        raise InputError("This is no finished volume of ours: choose one that has its record.")
+        raise InputError(
+            "The record of this image does not say all that it takes: choose a volume that "
+            "Reconstruct has finished, or the file it was saved in."
+        )
+    if record.get("image") == ERROR_IMAGE:
+        raise InputError("These are the expected errors of a volume: choose the volume itself.")
     return " ".join(filter(None, (say(record) for say in _SENTENCES)))
 
 
@@ -76,15 +81,21 @@ def _what_was_made(record: Mapping[str, Any]) -> str:
     grid, scans, times = record["grid"], record["scans"], record.get("time_points")
     heights = listed([f"{scan['z_um']:.4g}" for scan in scans])
     title = METHOD_NAMES[_method(record)]
-    by = title[0].lower() + title[1:]
+    is_name = title.startswith(("Deep", "Richardson"))
+    by = title if is_name else title[0].lower() + title[1:]
     if _network(record):
         by = f"the neural network {title} (Huang et al., Light Sci. Appl. 10:62, 2021)"
     at = record.get("time_point")
     each = f" at each of {counted(times, 'time point')}" if times else ""
     each = each if at is None else f" at time point {at} (the first is 0)"
+    where = f"A plane at z = {grid['start_um']:.4g} µm"
+    if grid["planes"] > 1:
+        where = (
+            f"A volume of {grid['planes']} planes from {grid['start_um']:.4g} to "
+            f"{grid['stop_um']:.4g} µm, {grid['step_um']:.4g} µm apart,"
+        )
     return (
-        f"A volume of {counted(grid['planes'], 'plane')} from {grid['start_um']:.4g} to "
-        f"{grid['stop_um']:.4g} µm, {grid['step_um']:.4g} µm apart, was reconstructed{each} from "
+        f"{where} was reconstructed{each} from "
         f"{counted(len(scans), 'wide-field image')} at z = {heights} µm by {by}, as implemented in "
         f"{record['software']}."
     )
@@ -134,7 +145,7 @@ def _which_weights(record: Mapping[str, Any]) -> str:
 
 def _which_optics(record: Mapping[str, Any]) -> str:
     optics = record.get("optics")
-    if not optics:
+    if not optics or not method_of(_method(record)).needs_optics:
         return ""
     return (
         f"The computation assumes an NA of {optics['na']:g}, an emission wavelength of "
@@ -147,10 +158,15 @@ def _what_is_measured(record: Mapping[str, Any]) -> str:
     measured, planes = len(record.get("measured_planes", ())), record["grid"]["planes"]
     if record.get("image"):
         return f"All planes are {record['image']}."
+    if planes == 1:
+        return "It is one of the images." if measured else "It is inferred."
     if not measured:
         return "All planes are inferred."
+    if measured == planes:
+        return "All planes are images, and none is inferred."
     are = "is an image" if measured == 1 else "are images"
-    return f"Of the {planes} planes, {measured} {are} as measured; the other planes are inferred."
+    given = "repaired as said" if _what_was_repaired(record) else "as measured"
+    return f"Of the {planes} planes, {measured} {are} {given}; the other planes are inferred."
 
 
 def _how_far_off(record: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from ..core.optics import Optics
 from ..core.scans import FloatArray, Scan, listed, named
 from ..estimates.agreement import lateral_shifts, shifted_back
-from ..estimates.faults import uneven_light, without_hot_pixels
+from ..estimates.faults import is_fine, uneven_light, without_hot_pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,10 +80,12 @@ def repaired(scans: Sequence[Scan], optics: Optics | None) -> tuple[list[Scan], 
     # Without optics, only the light can be evened out; a sentence says so.
     mended, done = list(scans), dict[int, list[RepairedScan]]()
     for repair in REPAIRS:
-        if optics is not None:
-            found = repair(mended, optics)
-        else:
+        if optics is None:
             found = with_even_light(mended, None) if repair is with_even_light else {}
+        elif repair is without_hot and not is_fine(optics):
+            found = {}  # they may be points of light, which a person decides
+        else:
+            found = repair(mended, optics)
         for number, new in found.items():
             of_scan = done.setdefault(number, [])
             of_scan.append(new)

@@ -82,14 +82,14 @@ def _check_place(path: Path, inputs: Iterable[str | os.PathLike[str]]) -> None:
 
 def check_own(path: Path) -> None:
     """Refuse to replace an image that was not written from here: it may be raw data."""
-    if path.exists() and not _is_own(path):
+    if path.exists() and not is_own(path):
         raise InputError(
             f"'{path.name}' is there already and was not written by this program, or is damaged, "
             "so it stays: choose another name or folder, or move it away."
         )
 
 
-def _is_own(path: Path) -> bool:
+def is_own(path: Path) -> bool:
     """Whether an image holds the record that is written with each; nothing is lost of no bytes."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         if path.is_dir():

@@ -389,7 +389,7 @@ class ReconstructDock(ScanSource):
                 paragraphs = {name: f"{name}: {text}" for name, text in paragraphs.items()}
             clipboard.setText("\n\n".join(paragraphs.values()))
             names = listed([f"“{name}”" for name in paragraphs])
-            self.say(f"How {names} came to be is on the clipboard, as a paragraph.", "done")
+            self.say(f"How {names} came to be is on the clipboard, as text for a paper.", "done")
 
     # wiring -------------------------------------------------------------------------
     def _connect(self) -> None:

@@ -48,7 +48,6 @@ def plan_of(job: Job, settings: BatchSettings) -> Plan:
     InputError
         If something is missing or does not fit.
     """
-    check_own(job.output)
     return _plan(settings, *_images_of(job, settings, are_read=False))
 
 
@@ -70,6 +69,8 @@ def _images_of(
     """The images of a job, the heights of its scans, and their planes where it is a stack."""
     if job.trouble:
         raise InputError(job.trouble)
+    for place in (job.output, job.target):
+        check_own(place)
     wanted = settings.planes if job.heights_um is None else None
     images = [read_part(part, wanted if are_read else ()) for part in job.parts]
     for image in images:

@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from ...core.device import gpu_memory_limit
-from ...core.errors import counted
+from ...core.errors import InputError, counted
 from ...io import write_json, write_table
 from ...io._time_lapse import make_plate
 from ...io._whole import refusals_of
+from ...io._write import check_own
 from ..inference import model_for
 from . import _pool
 from ._plan import plan_of
@@ -247,6 +248,10 @@ def _do(
     if not left:
         return
     for plate, source in {job.output: job.parts[0].path for job in left if job.inside}.items():
+        try:
+            check_own(plate)
+        except InputError:  # which each of its jobs says
+            continue
         make_plate(Path(source), plate, orders.settings.ngff)
     if scheduler:
         with _pool.cluster(scheduler, orders) as (workers_there, orders_there):

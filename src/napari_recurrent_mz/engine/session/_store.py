@@ -27,6 +27,7 @@ from ...core.progress import tell
 from ...core.scans import FloatArray, InputError, Scan
 from ...io import WORKPLACE, VolumeWriter, write_volume, write_whole
 from ...io._whole import is_left_behind, read_json, refusals_of, write_text
+from ...io._write import is_own
 
 if TYPE_CHECKING:
     from ._session import Session
@@ -240,8 +241,8 @@ def check_session_path(path: str | os.PathLike[str]) -> Path:
     if not path.parent.is_dir():
         raise InputError(f"The folder '{path.parent}' for the session does not exist: make it.")
     is_zip = path.name.endswith(ZIP_ENDING)
-    is_other = path.is_dir() if is_zip else path.exists() and not is_session(path)
-    if is_other:
+    is_own = _is_zipped_session(path) if is_zip else is_session(path)
+    if path.exists() and not is_own:
         raise InputError(f"'{path.name}' is there and is no session: choose another name.")
     return path
 
@@ -250,7 +251,20 @@ def is_session(folder: Path) -> bool:
     """Whether a folder holds a session, or nothing yet."""
     if not folder.is_dir():
         return False
-    return (folder / INDEX).is_file() or (folder / SCANS).is_dir() or not any(folder.iterdir())
+    if (folder / INDEX).is_file() or not any(folder.iterdir()):
+        return True
+    scans = folder / SCANS  # of one that was never finished
+    return scans.is_dir() and all(is_own(path) for path in scans.glob("*.tif*"))
+
+
+def _is_zipped_session(path: Path) -> bool:
+    """Whether a file holds a session, or nothing."""
+    with contextlib.suppress(OSError, zipfile.BadZipFile):
+        if path.is_file() and path.stat().st_size:
+            with zipfile.ZipFile(path) as archive:
+                return INDEX in archive.namelist()
+        return path.is_file()
+    return False
 
 
 def scan_digest(scan: Scan) -> str:

@@ -23,7 +23,7 @@ from ._warp import TRANSFORMS, Matrix, Region
 REFERENCES = ("previous", "first", "mean")
 """The target of each plane: its neighbour below it, the first one, or their mean."""
 
-_NO_DRIFT_PX, _NO_DRIFT_DEG = 0.25, 0.05
+_NO_DRIFT_PX = 0.25
 _UNCHANGED = 0.93  # of what correlation lacks of 1; real stacks without drift keep 0.95 and more
 
 _Motion = tuple[Matrix, float, float]
@@ -75,15 +75,16 @@ class Alignment:
     @property
     def verdict(self) -> tuple[str, bool]:
         """What was found, in a sentence, and whether it is worth applying."""
-        moved, turned = (np.abs(v).max() for v in (self.shift_px, self.rotation_deg))
-        if moved < _NO_DRIFT_PX and turned < _NO_DRIFT_DEG:
+        y, x = (length - 1 for length in self.shape)
+        corners = np.array([(0, 0, 1), (0, x, 1), (y, 0, 1), (y, x, 1)]).T
+        if np.abs(self.matrices @ corners - corners).max() < _NO_DRIFT_PX:
             return f"No drift found: the planes are within {_NO_DRIFT_PX:g} pixels.", True
         before, after = map(np.nanmean, (self.correlation_before, self.correlation_after))
         if 1 - after > _UNCHANGED * (1 - before):
             return (
-                "No clear drift found: the mean correlation with the reference only goes from "
-                f"{before:.3f} to {after:.3f}, as where nothing drifts and the sample changes from "
-                "plane to plane. Compare, or use the planes as they were.",
+                "No clear drift found: the mean correlation with the reference hardly rises, "
+                f"{before:.3f} before and {after:.3f} after, as where nothing drifts and the "
+                "sample changes from plane to plane. Look at both before you use the aligned ones.",
                 False,
             )
         return (
