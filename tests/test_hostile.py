@@ -245,6 +245,10 @@ def test_on_a_full_disk_nothing_is_lost_and_nothing_left(full_disk: Path, name: 
     before = b"what was there"
     if name.endswith(".tif"):  # an image is replaced if it was written from here
         before = write_volume(full_disk.parent / name, FACE[None, :8, :8], [0.0], 0.1).read_bytes()
+    if name.endswith(".zip"):  # and a session, if it is one
+        with zipfile.ZipFile(full_disk.parent / name, "w") as archive:
+            archive.writestr("session.json", "what was there")
+        before = (full_disk.parent / name).read_bytes()
     for there in (False, not name.endswith((".zarr", ".rmz"))):
         if there:
             path.write_bytes(before)
