@@ -287,17 +287,14 @@ class Source:
     def _without_faults(self, scans: list[Scan], optics: Optics | None) -> list[Scan]:
         """The scans, repaired if that is wanted; faults are named."""
         from ..engine.check import fault_notes
-        from ..engine.repairs import REPAIRS, repaired
-        from ..estimates.faults import is_fine
+        from ..engine.repairs import repaired, unasked
 
         done = list[str]()
         if self.scans.repair:
             scans, done = repaired(scans, optics)
         faults = fault_notes(scans, optics, self.scans.planes)
         note(*done, *chain(*faults))
-        hot, *others = faults[: len(REPAIRS)]
-        is_hot = bool(hot) and optics is not None and is_fine(optics)  # else a person decides
-        if (is_hot or any(others)) and not self.scans.repair:
+        if any(faults[kind] for kind in unasked(optics)) and not self.scans.repair:
             note("--repair corrects these.")
         return scans
 

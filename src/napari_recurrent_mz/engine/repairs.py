@@ -61,12 +61,22 @@ def in_line(scans: Sequence[Scan], optics: Optics) -> dict[int, RepairedScan]:
     }
 
 
-REPAIRS: tuple[Callable[[Sequence[Scan], Optics], dict[int, RepairedScan]], ...] = (
+REPAIRS: tuple[Callable[[Sequence[Scan], Any], dict[int, RepairedScan]], ...] = (
     without_hot,
     with_even_light,
     in_line,
 )
 """In the order of the notes on faults, and in that they are to be made."""
+
+
+def unasked(optics: Optics | None) -> list[int]:
+    """The repairs, by number, that need no person: in coarse pixels what looks hot may be light."""
+    if optics is None:
+        return [REPAIRS.index(with_even_light)]
+    return [
+        kind for kind, repair in enumerate(REPAIRS) if repair is not without_hot or is_fine(optics)
+    ]
+
 
 _WITHOUT_OPTICS = (
     "Only the light of the scans was looked at: hot pixels and shifts to the side are found with "
@@ -79,14 +89,8 @@ def repaired(scans: Sequence[Scan], optics: Optics | None) -> tuple[list[Scan], 
     # What was done stands in what the scans say of how they were acquired, and so in every record.
     # Without optics, only the light can be evened out; a sentence says so.
     mended, done = list(scans), dict[int, list[RepairedScan]]()
-    for repair in REPAIRS:
-        if optics is None:
-            found = with_even_light(mended, None) if repair is with_even_light else {}
-        elif repair is without_hot and not is_fine(optics):
-            found = {}  # they may be points of light, which a person decides
-        else:
-            found = repair(mended, optics)
-        for number, new in found.items():
+    for kind in unasked(optics):
+        for number, new in REPAIRS[kind](mended, optics).items():
             of_scan = done.setdefault(number, [])
             of_scan.append(new)
             acquired = {**scans[number].acquired, "repaired": [one.step for one in of_scan]}

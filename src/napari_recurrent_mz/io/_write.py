@@ -13,7 +13,6 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-import tifffile
 
 from ..core.arrays import (
     AnyArray,
@@ -91,6 +90,8 @@ def check_own(path: Path) -> None:
 
 def is_own(path: Path) -> bool:
     """Whether an image holds the record that is written with each; nothing is lost of no bytes."""
+    import tifffile  # here, as it takes a moment
+
     with suppress(OSError, ValueError, KeyError, TypeError):
         if path.is_dir():
             return PROVENANCE_KEY in root_attributes(path)

@@ -69,7 +69,7 @@ def _images_of(
     """The images of a job, the heights of its scans, and their planes where it is a stack."""
     if job.trouble:
         raise InputError(job.trouble)
-    for place in (job.output, job.target):
+    for place in {job.output, job.target}:  # two only in a plate
         check_own(place)
     wanted = settings.planes if job.heights_um is None else None
     images = [read_part(part, wanted if are_read else ()) for part in job.parts]

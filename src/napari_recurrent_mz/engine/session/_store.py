@@ -241,8 +241,8 @@ def check_session_path(path: str | os.PathLike[str]) -> Path:
     if not path.parent.is_dir():
         raise InputError(f"The folder '{path.parent}' for the session does not exist: make it.")
     is_zip = path.name.endswith(ZIP_ENDING)
-    is_own = _is_zipped_session(path) if is_zip else is_session(path)
-    if path.exists() and not is_own:
+    is_ours = _is_zipped_session(path) if is_zip else is_session(path)
+    if path.exists() and not is_ours:
         raise InputError(f"'{path.name}' is there and is no session: choose another name.")
     return path
 
