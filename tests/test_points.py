@@ -80,6 +80,18 @@ def test_beads_between_the_scans_are_found_where_they_are(found: PointsEstimate)
     assert found.unexplained < 0.02
 
 
+@pytest.mark.parametrize("z_um", [5.7, 6.33, 8.4, 8.72, 9.31])
+def test_a_bright_bead_lies_on_the_right_side_of_the_scan_beside_it(z_um: float) -> None:
+    # As far on the other side of that scan it looks the same there: the rings in the others decide.
+    optics = Optics(na=1.4, wavelength_um=0.615, immersion_index=1.515, pixel_um=0.103)
+    scans_um = np.array([3.0, 6.0, 9.0])
+    psf = widefield_psf(optics, scans_um - z_um, 193)
+    seen = 160 + 2000 * psf / widefield_psf(optics, [0.0], 3).max()
+    counts = np.random.default_rng(1).poisson(seen).astype(np.float32)
+    points = PointsEstimate(ScanStack(counts, scans_um), optics).points
+    assert points.z_um[points.light.argmax()] == pytest.approx(z_um, abs=0.1)
+
+
 def test_planes_between_are_nearer_to_the_truth_than_those_of_linear_mmse() -> None:
     grid = ZGrid(0.5, 5.5, 1.0)
     by_points, linear = (
