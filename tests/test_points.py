@@ -273,3 +273,18 @@ def test_what_was_told_stays_with_the_volume(tmp_path: Path) -> None:
     )  # fmt: skip
     assert read_image(path).provenance["notes"] == told
     assert any("No points were found" in sentence for sentence in told)
+
+
+def test_a_bead_above_or_below_a_scan_is_half_in_both_places() -> None:
+    # The other scan is too far away to tell, and in this one both look the same.
+    optics = Optics(na=1.4, wavelength_um=0.615, immersion_index=1.515, pixel_um=0.103)
+    scans_um, away_um = np.array([0.0, 25.0]), 0.8
+    psf = widefield_psf(optics, scans_um - away_um, 193)
+    light = 2000 / widefield_psf(optics, [0.0], 3).max()
+    counts = np.random.default_rng(2).poisson(160 + light * psf).astype(np.float32)
+    fit = PointsEstimate(ScanStack(counts, scans_um), optics)
+    assert fit.count == 1
+    above, below = (fit.object_gain(z).cpu().numpy().max() for z in (away_um, -away_um))
+    at_focus, beyond = widefield_psf(optics, [0.0, 2 * away_um], 193).max(axis=(1, 2))
+    assert above == pytest.approx(light * (at_focus + beyond) / 2, rel=0.3)
+    assert below == pytest.approx(above, rel=0.3)

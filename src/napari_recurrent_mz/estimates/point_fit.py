@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from scipy.optimize import minimize_scalar
 from scipy.sparse import coo_array, diags_array
 from scipy.sparse.linalg import cg
 from scipy.spatial import KDTree
-from scipy.special import j0
+from scipy.special import expit, j0
 
 from ..core.arrays import Array
 from ..core.device import Cores, uploaded
@@ -56,6 +56,8 @@ _APART_PX = 4  # least distance of two points that come together
 _SAME_PX, _SAME_DOF = 3.0, 1.0  # nearer to a point there is no other
 _SHADOW_PX, _SHADOW = 8.0, 0.1  # so near, a point must have so much of a brighter one's height
 _JUMP = 2.0  # by which half the squared height must rise for a point to go to a far height
+_EVIDENCE = 2.0  # half the squared heights differ by so much more than they would in white noise
+_LEAST_PROBABILITY = 0.02  # of a point's second height
 _PART = 0.7  # of a step towards the best place, since neighbours move too
 _LARGEST_STEP_PX = 0.5
 _PAIR_PX = 100.0  # farther apart, points do not disturb each other
@@ -114,6 +116,11 @@ class _Between(NamedTuple):
         """Values (N, L) of the sheets for each height, at that height: (N,)."""
         between: Array = (np.take_along_axis(values, self.four, 1) * self.weights).sum(1)
         return between
+
+    def away(self, count: int) -> Array:
+        """How many sheets each height is from each of the first ``count`` sheets: (N, L)."""
+        at = self.sheet + (self.weights * np.arange(-1, 3)).sum(1)
+        return np.abs(np.arange(count) - at[:, None])
 
     @property
     def four(self) -> Index:
@@ -214,6 +221,33 @@ class PointFit:
                 self._resize(points)
                 self._refocus(points)
         return points
+
+    def at_likely_heights(self, points: Points) -> Points:
+        """The points, each with its second height, and its light shared by their probabilities."""
+        # A point above a scan looks the same in it as one below, and the other scans see little of
+        # either. Of two that are about as likely, the expected image has half of each.
+        if not len(points):
+            return points
+        spectra = self._spectra(self._left(self._explained(points)))
+        matched = self._matched(spectra)
+        values, _ = _at_points(
+            self._search(spectra, matched, points).around, points, self.filter.shape
+        )
+        between, each = self._between(points.z_um), np.arange(len(points))
+        alone, gain = _without(points, values, between, matched)
+        first, second, other_gain = _two_heights(gain, between)
+        evidence = (gain[each, first] - other_gain) / _EVIDENCE
+        probability = np.where(other_gain > 0, expit(-evidence), 0.0)
+        probability[probability < _LEAST_PROBABILITY] = 0.0
+        step = self.sheets_um[1] - self.sheets_um[0]
+        others = Points(
+            points.row,
+            points.column,
+            self.sheets_um[second] + _vertex(gain, second) * step,
+            probability * np.maximum(alone[each, second], 0) / matched.own[second],
+        )
+        dimmed = replace(points, light=(1 - probability) * points.light)
+        return dimmed.and_(others.of(others.light > 0))
 
     def _image_with(self, size_um: float, spherical: float) -> None:
         """Image points of a size with an aberration."""
@@ -422,9 +456,7 @@ class PointFit:
             return points, 0
         values, slope = _at_points(search.around, points, self.filter.shape)
         between = self._between(points.z_um)
-        # With a point taken away, the filter would have its own answer to it, too.
-        alone = values + between.of(matched.answers) * points.light[:, None]
-        gain = np.maximum(alone, 0) ** 2 / (2 * matched.own)
+        alone, gain = _without(points, values, between, matched)
         sheet, jumps = _best_sheets(gain, between, turn)
         z_um = self.sheets_um[sheet] + _vertex(gain, sheet) * (
             self.sheets_um[1] - self.sheets_um[0]
@@ -549,13 +581,31 @@ def _at_points(
     return values, (by_y + by_yy * y + by_xy * x, by_x + by_xx * x + by_xy * y)
 
 
+def _without(
+    points: Points, values: Array, between: _Between, matched: _Matched
+) -> tuple[Array, Array]:
+    """The filter's values (N, L) without each point, and by how much it explains the scans."""
+    # With a point taken away, the filter would have its own answer to it, too.
+    alone = values + between.of(matched.answers) * points.light[:, None]
+    return alone, np.maximum(alone, 0) ** 2 / (2 * matched.own)
+
+
+def _two_heights(gain: Array, between: _Between) -> tuple[Index, Index, Array]:
+    """The best sheet near each point, that of the highest peak of gain (N, L) elsewhere, and it."""
+    distance = between.away(gain.shape[1])
+    near = np.where(distance <= 1.5, gain, -1.0).argmax(1)
+    inner = gain[:, 1:-1]
+    is_peak = (inner >= gain[:, :-2]) & (inner > gain[:, 2:]) & (distance[:, 1:-1] > 2)
+    peaks = np.where(is_peak, inner, 0.0)
+    return near, peaks.argmax(1) + 1, peaks.max(1)
+
+
 def _best_sheets(gain: Array, between: _Between, turn: int) -> tuple[Index, npt.NDArray[np.bool_]]:
     """The sheet with the greatest gain (N, L) for each point, and which of them lie far away."""
     # Half of the points may go far in one turn, the others in the next: two that change places for
     # each other would do so forever.
     numbers = np.arange(gain.shape[1])
-    at = between.sheet + (between.weights * np.arange(-1, 3)).sum(1)
-    near = np.where(np.abs(numbers - at[:, None]) <= 1.5, gain, -1.0).argmax(1)
+    near = np.where(between.away(len(numbers)) <= 1.5, gain, -1.0).argmax(1)
     best, each = gain.argmax(1), np.arange(len(gain))
     jumps = (gain[each, best] > gain[each, near] + _JUMP) & (np.abs(best - near) > 1)
     jumps &= (each + turn) % 2 == 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -65,9 +66,11 @@ class PointsEstimate(SheetImages):
             left, signal = fit.variances(found)
             # Above 1, the points only do harm.
             self.points = found if left < signal else Points.none()
-            self.variances = fit.variances(self.points)
+            """Each where the search has put it."""
+            imaged = cores.alone(partial(fit.at_likely_heights, self.points))
+            self.variances = fit.variances(imaged)
             """What the points leave of the scans' variance, and that, less the noise's."""
-            self.sheets_um, self._spectra = fit.lit_sheets(self.points, store)
+            self.sheets_um, self._spectra = fit.lit_sheets(imaged, store)
         self.table, self.filter = fit.table, fit.filter
         self.spherical = fit.spherical
         """Spherical aberration, waves rms, with which the points explain the scans best."""
