@@ -120,7 +120,8 @@ class _Between(NamedTuple):
     def away(self, count: int) -> Array:
         """How many sheets each height is from each of the first ``count`` sheets: (N, L)."""
         at = self.sheet + (self.weights * np.arange(-1, 3)).sum(1)
-        return np.abs(np.arange(count) - at[:, None])
+        distance: Array = np.abs(np.arange(count) - at[:, None])
+        return distance
 
     @property
     def four(self) -> Index:
