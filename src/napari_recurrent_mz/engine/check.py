@@ -42,6 +42,7 @@ _OTHER_KIND = (
     "The network makes confocal-like images, which wide-field scans cannot check: Recurrent-MZ is "
     "used."
 )
+_NO_CHECK = "Two scans leave none to check on"
 _SMALLEST = 48  # pixels on a side below which scans are not halved
 _MOST_UNEXPLAINED = 0.15  # of scans of points; simulated ones leave 0.02 to 0.08
 _MARKED_SPHERICAL = 0.03  # waves rms; a Strehl ratio of 0.97
@@ -94,7 +95,12 @@ def check_on_scans(
     if model.network.config.target != "widefield":
         return OwnSampleCheck(NETWORK, _OTHER_KIND)
     if len(rising) < 3:
-        return _by_range(range_warnings([scan.z_um for scan in rising], optics, model))
+        if not range_warnings([scan.z_um for scan in rising], optics, model):
+            return OwnSampleCheck(NETWORK, f"{_NO_CHECK}: Recurrent-MZ is used.")
+        return OwnSampleCheck(
+            LINEAR,
+            f"{_NO_CHECK}, and the network was not trained for them: linear MMSE is used.",
+        )
     stack = ScanStack.of(rising)
     small = _halved(ScanStack(in_ordinary_units(stack.images)[1], stack.z_um), optics)
     inner = np.arange(1, len(rising) - 1)
@@ -105,17 +111,6 @@ def check_on_scans(
             _leave_out(rising[number], small, int(number), optics, model, device, stopped)
             for number in inner
         )
-    )
-
-
-def _by_range(warnings: Sequence[str]) -> OwnSampleCheck:
-    """With two scans: the network wherever it was trained."""
-    if not warnings:
-        return OwnSampleCheck(NETWORK, "Two scans leave none to check on: Recurrent-MZ is used.")
-    return OwnSampleCheck(
-        LINEAR,
-        "Two scans leave none to check on, and the network was not trained for them: "
-        "linear MMSE is used.",
     )
 
 

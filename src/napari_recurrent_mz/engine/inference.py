@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
@@ -165,18 +166,14 @@ def _cropped(events: Iterator[Event], region: Region) -> Iterator[Event]:
                 yield event
 
 
-def _drained(events: deque[Event]) -> Iterator[Event]:
-    while events:
-        yield events.popleft()
-
-
 def _with_notes(made: Iterator[Event], events: deque[Event], maker: PlaneMaker) -> Iterator[Event]:
     """What is made, each after what was to be said meanwhile; at last the maker's memory goes."""
     try:
-        yield from _drained(events)
-        for one in made:
-            yield from _drained(events)
-            yield one
+        for one in chain([None], made):
+            while events:
+                yield events.popleft()
+            if one is not None:
+                yield one
     finally:
         _release(maker)
 
