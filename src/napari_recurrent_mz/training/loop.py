@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -192,7 +191,10 @@ class Trainer:
         if self._score(result) > self.best_score:
             self.best_score, self.best_db = self._score(result), result.gain_db
             self._write("best.safetensors", network.state_dict())
-            write_json(self.folder / "best.json", self._describe(result))
+            best = {"step": self.step, "seconds": self._elapsed()}
+            best |= {"architecture": architecture_of(self.config.network)}
+            best |= {"config": asdict(self.config), "validation": asdict(result)}
+            write_json(self.folder / "best.json", best)
         raw = {}
         if self.config.validate_raw:
             raw["raw_gain_db"] = self.check(self.learner.network.eval()).gain_db
@@ -204,15 +206,6 @@ class Trainer:
         self._log(row)
         words = result.words + (f"; {dead.words}" if dead.words else "")
         return result.gain_db, words
-
-    def _describe(self, result: Validation) -> dict[str, Any]:
-        return {
-            "step": self.step,
-            "seconds": self._elapsed(),
-            "architecture": architecture_of(self.config.network),
-            "config": asdict(self.config),
-            "validation": asdict(result),
-        }
 
     def _log(self, row: dict[str, float]) -> None:
         path = self.folder / "log.csv"

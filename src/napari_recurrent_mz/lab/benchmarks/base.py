@@ -13,14 +13,12 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from multiprocessing import get_context
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from ...core.device import Device
 from ...engine.batch._pool import environment as changed
+from ...networks.weights import Model, load_model
 from ..shared import Goal, by_name
-
-if TYPE_CHECKING:
-    from ...core.device import Device
-    from ...networks.weights import Model
 
 
 @dataclass(frozen=True)
@@ -65,8 +63,6 @@ class Bench:
     @property
     def model(self) -> Model:
         """The network's weights, loaded once."""
-        from ...networks.weights import load_model
-
         return load_model(self.model_name)
 
     @property
