@@ -285,10 +285,8 @@ def saturation_notes(scans: Sequence[Scan]) -> list[str]:
 def fault_notes(
     scans: Sequence[Scan], optics: Optics | None, planes: Sequence[int] | None = None
 ) -> list[list[str]]:
-    """Sentences on faults of scans, by kind: hot pixels, light, shift to the side, heights.
-
-    ``planes`` are the numbers of the scans where all are of one stack, which nobody mixes up.
-    """
+    """Sentences on faults of scans, by kind: hot pixels, light, shift to the side, heights."""
+    # ``planes`` are the numbers of the scans where all are of one stack, which nobody mixes up.
     light = light_notes(scans, optics)
     if optics is None:
         return [[], light, [], []]

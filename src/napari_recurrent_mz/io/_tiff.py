@@ -118,7 +118,10 @@ class TiffPages:
                 tif = opened.enter_context(tifffile.TiffFile(path, omexml=xml))
             _check_index(tif)
             if tif.is_ndtiff:
-                _check_is_whole(path, [entry[1] for entry in self._ndtiff_index])
+                index = list(tifffile.read_ndtiff_index(path.with_name(_NDTIFF_INDEX)))
+                _check_is_whole(path, [entry[1] for entry in index])
+                # Where the record of each image is, and its axes, by its file and place there.
+                self._indexed = {(i[1], i[2]): (i[7], i[8], i[0]) for i in index}
             len(tif.pages)  # walks the whole chain, so that a broken one is reported
             self._tif = tif
             self.images = _images_of(tif)
@@ -210,29 +213,17 @@ class TiffPages:
         records: list[dict[str, Any]] = []
         for page in pages:
             with _opened(page.parent.filehandle) as file:
-                record = self._indexed(file, page) if self._tif.is_ndtiff else _tagged(file, page)
+                record = self._listed(file, page) if self._tif.is_ndtiff else _tagged(file, page)
             if record is None:
                 return []
             records.append(record)
         return records
 
-    def _indexed(self, file: Any, page: Any) -> dict[str, Any]:
-        offset, length, axes = self._ndtiff_places[file.name, page.dataoffsets[0]]
+    def _listed(self, file: Any, page: Any) -> dict[str, Any]:
+        offset, length, axes = self._indexed[file.name, page.dataoffsets[0]]
         file.seek(offset)
         named = {"Channel": axes["channel"]} if isinstance(axes.get("channel"), str) else {}
         return named | json.loads(file.read(length))
-
-    @cached_property
-    def _ndtiff_index(self) -> list[tuple[Any, ...]]:
-        """What the index says of each image."""
-        from tifffile import read_ndtiff_index
-
-        return list(read_ndtiff_index(self.path.with_name(_NDTIFF_INDEX)))
-
-    @cached_property
-    def _ndtiff_places(self) -> dict[tuple[str, int], tuple[int, int, dict[str, Any]]]:
-        """Where the record of each image is, and its axes, by its file and place there."""
-        return {(each[1], each[2]): (each[7], each[8], each[0]) for each in self._ndtiff_index}
 
     def _planes(self, image: _TiffImage, stack: StackSelection, numbers: Sequence[int]) -> AnyArray:
         """Planes by their numbers, (N, Y, X)."""
@@ -343,15 +334,17 @@ def _images_of(tif: tifffile.TiffFile) -> list[_TiffImage]:
             continue
         at = series.axes.find("R")
         if at < 0:
-            images.append(_TiffImage(series, series.axes, _lengths(series.shape), None, first))
+            lengths = tuple(map(int, series.shape))
+            images.append(_TiffImage(series, series.axes, lengths, None, first))
             continue
         if series.shape[at] > _MOST_POSITIONS:
             raise InputError(
                 f"'{tif.filename}' claims to hold {series.shape[at]:,} positions, which cannot be "
                 "true: it is damaged, copy or save it again."
             )
-        axes, shape = series.axes.replace("R", ""), series.shape[:at] + series.shape[at + 1 :]
-        images += [_TiffImage(series, axes, _lengths(shape), n, n) for n in range(series.shape[at])]
+        axes, every = series.axes.replace("R", ""), range(series.shape[at])
+        lengths = tuple(map(int, series.shape[:at] + series.shape[at + 1 :]))
+        images += [_TiffImage(series, axes, lengths, n, n) for n in every]
     return images
 
 
@@ -367,10 +360,6 @@ def _first_position(tif: tifffile.TiffFile) -> int:
     if planes > MOST:
         raise too_large(tif.filename, planes, "Micro-Manager metadata")
     return 0 if index is None or not len(index) else int(index[:, 3].min())
-
-
-def _lengths(shape: Sequence[Any]) -> tuple[int, ...]:
-    return tuple(int(length) for length in shape)
 
 
 def _tagged(file: Any, page: Any) -> dict[str, Any] | None:

@@ -73,7 +73,7 @@ class Trainer:
         minutes: float | None = None,
     ) -> None:
         self.config, self.folder, self.chosen = config, folder, device
-        self.minutes = minutes
+        self.minutes, self._checkpoint = minutes, folder / "checkpoint.safetensors"
         self.source, self.check = source, check
         torch.manual_seed(config.seed)
         network = begun(config.network, start_from)
@@ -91,10 +91,6 @@ class Trainer:
     def step(self) -> int:
         """Steps taken so far."""
         return self.learner.steps
-
-    @property
-    def _checkpoint(self) -> Path:
-        return self.folder / "checkpoint.safetensors"
 
     @property
     def part(self) -> float:
