@@ -18,7 +18,7 @@ from ..core.device import Device
 from ..core.errors import if_possible, listed
 from ..core.metrics import Normalisation
 from ..core.optics import Optics
-from ..core.progress import never
+from ..core.progress import never, nobody
 from ..core.scans import MOST_SCANS, FloatArray, Scan, ScanStack, in_ordinary_units, named
 from ..estimates.agreement import exchanged_heights, lateral_shifts
 from ..estimates.faults import OUTSHINES, hot_pixels, is_fine, uneven_light
@@ -203,7 +203,7 @@ def _leave_out(
     others, z_um = small.without(number)
     ends = (float(others.z_um[0]), float(others.z_um[-1]))
     network = NetworkPlanes(
-        others, optics, model, device, reach_um=ends, on_message=lambda _: None, stopped=stopped
+        others, optics, model, device, reach_um=ends, on_message=nobody, stopped=stopped
     )
     linear = LinearEstimate(others, optics, reach_um=ends, device=device.torch)
     return LeftOut(

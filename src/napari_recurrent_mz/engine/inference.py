@@ -21,7 +21,7 @@ import numpy as np
 from ..core.device import choose_device
 from ..core.methods import DEFAULT_METHOD, Method, method_of
 from ..core.optics import Optics
-from ..core.progress import Stopped, never
+from ..core.progress import Stopped, never, nobody
 from ..core.region import Region
 from ..core.scans import (
     FloatArray,
@@ -84,10 +84,6 @@ class PlaneMaker(Protocol):
     """Whatever makes the plane at a height, or the image of a surface."""
 
     def plane(self, z_um: float | Heights) -> FloatArray: ...
-
-
-def _quiet(_message: object) -> None:
-    return None
 
 
 def _warn(sentence: str) -> None:
@@ -280,8 +276,8 @@ def tell(
 
 def plane_maker(
     recipe: Recipe,
-    on_message: Callable[[str], None] = _quiet,
-    on_check: Callable[[OwnSampleCheck], None] = _quiet,
+    on_message: Callable[[str], None] = nobody,
+    on_check: Callable[[OwnSampleCheck], None] = nobody,
     stopped: Callable[[], bool] | None = None,
 ) -> PlaneMaker:
     """What a method makes planes with, at any height of the target; also at those of the scans.
@@ -459,7 +455,7 @@ def first_look(recipe: Recipe, z_um: float) -> FloatArray | None:
     if recipe.chosen.kind in ("lmmse", "interpolation"):
         return None
     inner, region = recipe.around_region()
-    pixels: FloatArray = region.of(_linear_mmse(_Task(inner, _quiet, _quiet, never)).plane(z_um))
+    pixels: FloatArray = region.of(_linear_mmse(_Task(inner, nobody, nobody, never)).plane(z_um))
     return pixels
 
 

@@ -223,7 +223,7 @@ class TiffPages:
         offset, length, axes = self._indexed[file.name, page.dataoffsets[0]]
         file.seek(offset)
         named = {"Channel": axes["channel"]} if isinstance(axes.get("channel"), str) else {}
-        return named | json.loads(file.read(length))
+        return {**named, **json.loads(file.read(length))}
 
     def _planes(self, image: _TiffImage, stack: StackSelection, numbers: Sequence[int]) -> AnyArray:
         """Planes by their numbers, (N, Y, X)."""

@@ -187,9 +187,13 @@ class Trainer:
         if self._score(result) > self.best_score:
             self.best_score, self.best_db = self._score(result), result.gain_db
             self._write("best.safetensors", network.state_dict())
-            best = {"step": self.step, "seconds": self._elapsed()}
-            best |= {"architecture": architecture_of(self.config.network)}
-            best |= {"config": asdict(self.config), "validation": asdict(result)}
+            best = {
+                "step": self.step,
+                "seconds": self._elapsed(),
+                "architecture": architecture_of(self.config.network),
+                "config": asdict(self.config),
+                "validation": asdict(result),
+            }
             write_json(self.folder / "best.json", best)
         raw = {}
         if self.config.validate_raw:

@@ -241,7 +241,7 @@ def _reconstruct(
     check: Mapping[str, Any] = place_record.get("check") or made.get("check") or {}
     if check:
         remarks.append(str(check["sentence"]))
-    told = {"message": " ".join(remarks), "has_faults": bool(faults)}
+    told: dict[str, Any] = {"message": " ".join(remarks), "has_faults": bool(faults)}
     write_record(orders, job, plan.volume_shape, inputs, made, told)
     return Outcome(job, DONE, 0.0, _method_of(made), **told)
 
