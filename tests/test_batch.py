@@ -652,14 +652,14 @@ def test_a_file_that_reading_stumbles_over_ends_neither_batch_nor_list(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    image_file_of = _tiff.image_file_of
+    image_file = _tiff.TiffPages.image_file
 
-    def stumble(tif: Any, series: Any, data: Any, path: Path, **more: Any) -> Any:
-        if path.name == "s1.ome.tif":
+    def stumble(tiff: _tiff.TiffPages, *given: Any) -> Any:
+        if tiff.path.name == "s1.ome.tif":
             raise ZeroDivisionError("division by zero")
-        return image_file_of(tif, series, data, path, **more)
+        return image_file(tiff, *given)
 
-    monkeypatch.setattr(_tiff, "image_file_of", stumble)
+    monkeypatch.setattr(_tiff.TiffPages, "image_file", stumble)
     report = batch(folder, tmp_path / "out")
     assert states(report) == ["done", "failed", "done"]
     sentence = "'s1.ome.tif' cannot be read (ZeroDivisionError: division by zero)"

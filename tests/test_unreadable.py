@@ -269,7 +269,7 @@ def test_what_nobody_thought_of_names_the_file(
 
     tiff = files.write_ome(tmp_path / "a.ome.tif")
     array = write_volume(tmp_path / "a.ome.zarr", STACK, np.arange(5), 0.1)
-    monkeypatch.setattr("napari_recurrent_mz.io._tiff.image_file_of", fail)
+    monkeypatch.setattr("napari_recurrent_mz.io._tiff.TiffPages.image_file", fail)
     monkeypatch.setattr(ZarrImage, "file", fail)
     kind = type(error).__name__
     for path in (tiff, array):

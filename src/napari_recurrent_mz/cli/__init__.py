@@ -96,10 +96,8 @@ def _complete() -> None:
 
 
 def _negative_words(argv: Sequence[str]) -> list[str]:
-    """``--grid -2:10:0.2`` as ``--grid=-2:10:0.2``: argparse takes the first for two options.
-
-    A point such as ``-1,0,5`` gets a space before it, by which argparse knows no option.
-    """
+    """``--grid -2:10:0.2`` as ``--grid=-2:10:0.2``: argparse takes the first for two options."""
+    # A point such as -1,0,5 gets a space before it, by which argparse knows no option.
     joined: list[str] = []
     for word in argv:
         if joined and joined[-1] == "--grid" and word[:1] == "-" and ":" in word:

@@ -98,10 +98,7 @@ def _read(
     optics: ChannelOptics,
     methods: Sequence[str],
 ) -> tuple[ImageFile, Callable[..., Evaluation]]:
-    """One channel, with the same checks and sentences as for a reconstruction, and what compares.
-
-    The other arguments of that are the planes that are scans, and how.
-    """
+    """One channel, checked as for a reconstruction, and what compares it."""
     from ..engine.check import fault_notes, saturation_notes
     from ..measure.evaluation import evaluate
 

@@ -114,10 +114,7 @@ def add_options(
     unset: bool = False,
     within: Mapping[str, Any] | None = None,
 ) -> None:
-    """Add an option for every parameter that has none yet.
-
-    With ``unset``, an option that is not given is None whatever its default, which the help says.
-    """
+    """Add an option for every parameter that has none yet; ``unset`` ones are None by default."""
     there = {action.dest for action in parser._actions}
     group: argparse._ActionsContainer = into or parser
     one_of: argparse._ActionsContainer | None = None

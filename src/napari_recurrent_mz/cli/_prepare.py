@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
-from ..core.arrays import check_largest
 from ..core.progress import Steps, T, finished
 from ..core.scans import InputError
 from ..io import (
@@ -35,6 +34,7 @@ from ..io import (
 )
 from ..io._image_file import stem_of
 from ..io._optics import overridden
+from ..io._write import as_written
 from ..measure.plots import ENDINGS, save_figure
 from ._common import (
     OF_CHANNELS,
@@ -351,19 +351,11 @@ class _About:
             provenance.append(before | {"optics": self._optics[number], "prepared": steps})
         channels = [
             Channel(volume, one.name, (float(volume.min()), float(volume.max())))
-            for volume, one in zip(map(_in_written_type, volumes), self.channels, strict=True)
+            for volume, one in zip(map(as_written, volumes), self.channels, strict=True)
         ]
         place = Place(self.pixel_um, np.asarray(z_um, np.float64), origin_um=self._origin_um)
         record = provenance[0] if len(provenance) == 1 else {"channels": provenance}
         write_channels(path, channels, place, record, inputs=self._inputs)
-
-
-def _in_written_type(volume: Any) -> Any:
-    """Integers of 8 and 16 bits as they are, all else as float32."""
-    array = np.asarray(volume)
-    check_largest(array, "The volume")
-    is_small = array.dtype.kind in "iu" and array.dtype.itemsize <= 2
-    return array if is_small else array.astype(np.float32)
 
 
 def _finish(steps: Steps[T]) -> T:

@@ -187,10 +187,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 def configuration(
     values: argparse.Namespace, base: TrainConfig | None = None, start: Network | None = None
 ) -> TrainConfig:
-    """What the options make of ``base``, by default of the configuration of a new network.
-
-    A network that begins with the weights of another one has that one's settings for defaults.
-    """
+    """What the options make of ``base``, by default of ``start``'s settings or a new network's."""
     from ..networks.architectures import ARCHITECTURES, architecture_of
     from ..training.learner import TrainConfig
     from ..training.losses import LossConfig

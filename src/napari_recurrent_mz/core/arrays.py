@@ -1,8 +1,6 @@
 """Where arrays come in: whatever a library calls one is turned into plain real numbers, or refused.
 
-Everything public that takes an image, a stack, points or lengths goes through one of these, so
-that a dask, zarr, PyTorch or masked array, one of another byte order, one that cannot be read, or
-what is no array at all is met in one place.
+Everything public that takes an image, a stack, points or lengths goes through one of these.
 """
 
 from __future__ import annotations

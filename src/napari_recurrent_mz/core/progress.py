@@ -53,7 +53,7 @@ def expected_in_words(seconds: float, least: float | None = None) -> str:
     return f"{low} to {most}" if most.endswith(unit) else f"{low} {unit} to {most}"
 
 
-def nobody(_words: str, _done: int, _total: int) -> None:
+def nobody(*_: object) -> None:
     """Listen to nothing."""
 
 

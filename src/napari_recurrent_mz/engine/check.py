@@ -18,7 +18,7 @@ from ..core.device import Device
 from ..core.errors import if_possible, listed
 from ..core.metrics import Normalisation
 from ..core.optics import Optics
-from ..core.progress import never
+from ..core.progress import never, nobody
 from ..core.scans import MOST_SCANS, FloatArray, Scan, ScanStack, in_ordinary_units, named
 from ..estimates.agreement import exchanged_heights, lateral_shifts
 from ..estimates.faults import OUTSHINES, hot_pixels, is_fine, uneven_light
@@ -42,6 +42,7 @@ _OTHER_KIND = (
     "The network makes confocal-like images, which wide-field scans cannot check: Recurrent-MZ is "
     "used."
 )
+_NO_CHECK = "Two scans leave none to check on"
 _SMALLEST = 48  # pixels on a side below which scans are not halved
 _MOST_UNEXPLAINED = 0.15  # of scans of points; simulated ones leave 0.02 to 0.08
 _MARKED_SPHERICAL = 0.03  # waves rms; a Strehl ratio of 0.97
@@ -94,7 +95,12 @@ def check_on_scans(
     if model.network.config.target != "widefield":
         return OwnSampleCheck(NETWORK, _OTHER_KIND)
     if len(rising) < 3:
-        return _by_range(range_warnings([scan.z_um for scan in rising], optics, model))
+        if not range_warnings([scan.z_um for scan in rising], optics, model):
+            return OwnSampleCheck(NETWORK, f"{_NO_CHECK}: Recurrent-MZ is used.")
+        return OwnSampleCheck(
+            LINEAR,
+            f"{_NO_CHECK}, and the network was not trained for them: linear MMSE is used.",
+        )
     stack = ScanStack.of(rising)
     small = _halved(ScanStack(in_ordinary_units(stack.images)[1], stack.z_um), optics)
     inner = np.arange(1, len(rising) - 1)
@@ -105,17 +111,6 @@ def check_on_scans(
             _leave_out(rising[number], small, int(number), optics, model, device, stopped)
             for number in inner
         )
-    )
-
-
-def _by_range(warnings: Sequence[str]) -> OwnSampleCheck:
-    """With two scans: the network wherever it was trained."""
-    if not warnings:
-        return OwnSampleCheck(NETWORK, "Two scans leave none to check on: Recurrent-MZ is used.")
-    return OwnSampleCheck(
-        LINEAR,
-        "Two scans leave none to check on, and the network was not trained for them: "
-        "linear MMSE is used.",
     )
 
 
@@ -208,7 +203,7 @@ def _leave_out(
     others, z_um = small.without(number)
     ends = (float(others.z_um[0]), float(others.z_um[-1]))
     network = NetworkPlanes(
-        others, optics, model, device, reach_um=ends, on_message=lambda _: None, stopped=stopped
+        others, optics, model, device, reach_um=ends, on_message=nobody, stopped=stopped
     )
     linear = LinearEstimate(others, optics, reach_um=ends, device=device.torch)
     return LeftOut(
@@ -290,10 +285,8 @@ def saturation_notes(scans: Sequence[Scan]) -> list[str]:
 def fault_notes(
     scans: Sequence[Scan], optics: Optics | None, planes: Sequence[int] | None = None
 ) -> list[list[str]]:
-    """Sentences on faults of scans, by kind: hot pixels, light, shift to the side, heights.
-
-    ``planes`` are the numbers of the scans where all are of one stack, which nobody mixes up.
-    """
+    """Sentences on faults of scans, by kind: hot pixels, light, shift to the side, heights."""
+    # ``planes`` are the numbers of the scans where all are of one stack, which nobody mixes up.
     light = light_notes(scans, optics)
     if optics is None:
         return [[], light, [], []]

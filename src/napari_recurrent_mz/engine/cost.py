@@ -98,8 +98,7 @@ def estimate_cost(
             seconds = linear
     start = 0.0 if model is None or has_run(model, device) else _START_S
     megabytes = math.prod(shape) * n_planes * 4 / 1e6
-    computing = _computing_megabytes(shape, n_scans, method, device, work.sheets)
-    return Cost(megabytes, seconds, computing, least, start)
+    return Cost(megabytes, seconds, work.computing_megabytes(kind), least, start)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,17 +145,14 @@ class _Work:
         # A first plane takes as long as two: memory is asked for.
         return min(self.n_scans - 2, MOST_LEFT_OUT) * others.seconds("network", model, 2)
 
-
-def _computing_megabytes(
-    shape: tuple[int, int], n_scans: int, method: str, device: Device, sheets: int
-) -> float | None:
-    """What making planes takes: measured as VmHWM, with 3 and 6 scans of 512² and 1024² pixels."""
-    kind, megapixels = method_of(method).kind, shape[0] * shape[1] / 1e6
-    if device.kind != "cpu" or megapixels > _MOST_MEGAPIXELS:
-        return None
-    if kind == "points":
-        return _POINTS_MB[0] + _POINTS_MB[1] * sheets
-    if kind not in _COMPUTING_MB:
-        return None
-    fixed, per_scan, per_megapixel = _COMPUTING_MB[kind]
-    return fixed + per_scan * n_scans + per_megapixel * megapixels
+    def computing_megabytes(self, kind: str) -> float | None:
+        """What making planes takes: as VmHWM, with 3 and 6 scans of 512² and 1024² pixels."""
+        megapixels = math.prod(self.shape) / 1e6
+        if self.device.kind != "cpu" or megapixels > _MOST_MEGAPIXELS:
+            return None
+        if kind == "points":
+            return _POINTS_MB[0] + _POINTS_MB[1] * self.sheets
+        if kind not in _COMPUTING_MB:
+            return None
+        fixed, per_scan, per_megapixel = _COMPUTING_MB[kind]
+        return fixed + per_scan * self.n_scans + per_megapixel * megapixels

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
@@ -20,7 +21,7 @@ import numpy as np
 from ..core.device import choose_device
 from ..core.methods import DEFAULT_METHOD, Method, method_of
 from ..core.optics import Optics
-from ..core.progress import Stopped, never
+from ..core.progress import Stopped, never, nobody
 from ..core.region import Region
 from ..core.scans import (
     FloatArray,
@@ -83,10 +84,6 @@ class PlaneMaker(Protocol):
     """Whatever makes the plane at a height, or the image of a surface."""
 
     def plane(self, z_um: float | Heights) -> FloatArray: ...
-
-
-def _quiet(_message: object) -> None:
-    return None
 
 
 def _warn(sentence: str) -> None:
@@ -165,18 +162,14 @@ def _cropped(events: Iterator[Event], region: Region) -> Iterator[Event]:
                 yield event
 
 
-def _drained(events: deque[Event]) -> Iterator[Event]:
-    while events:
-        yield events.popleft()
-
-
 def _with_notes(made: Iterator[Event], events: deque[Event], maker: PlaneMaker) -> Iterator[Event]:
     """What is made, each after what was to be said meanwhile; at last the maker's memory goes."""
     try:
-        yield from _drained(events)
-        for one in made:
-            yield from _drained(events)
-            yield one
+        for one in chain([None], made):
+            while events:
+                yield events.popleft()
+            if one is not None:
+                yield one
     finally:
         _release(maker)
 
@@ -283,8 +276,8 @@ def tell(
 
 def plane_maker(
     recipe: Recipe,
-    on_message: Callable[[str], None] = _quiet,
-    on_check: Callable[[OwnSampleCheck], None] = _quiet,
+    on_message: Callable[[str], None] = nobody,
+    on_check: Callable[[OwnSampleCheck], None] = nobody,
     stopped: Callable[[], bool] | None = None,
 ) -> PlaneMaker:
     """What a method makes planes with, at any height of the target; also at those of the scans.
@@ -462,7 +455,7 @@ def first_look(recipe: Recipe, z_um: float) -> FloatArray | None:
     if recipe.chosen.kind in ("lmmse", "interpolation"):
         return None
     inner, region = recipe.around_region()
-    pixels: FloatArray = region.of(_linear_mmse(_Task(inner, _quiet, _quiet, never)).plane(z_um))
+    pixels: FloatArray = region.of(_linear_mmse(_Task(inner, nobody, nobody, never)).plane(z_um))
     return pixels
 
 

@@ -15,7 +15,6 @@ import torch
 from ..core.device import Device, available_cores, choose_device, give_back_memory, start_download
 from ..core.errors import NotEnoughMemoryError, is_out_of_memory
 from ..core.optics import Optics
-from ..core.progress import Stopped as Stopped
 from ..core.progress import never, stoppable, tell
 from ..core.scans import FloatArray, Heights, InputError, Scans, is_surface, stack_of
 from ..networks.inputs import NetworkInputs, PlaneParts, Prepared, Scale

@@ -6,7 +6,7 @@ import contextlib
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,10 +105,8 @@ class BioFile:
 
     def __init__(self, path: Path, modified_ns: int, image: BioImage) -> None:
         self.path = path
-        scenes = [_scene(image, number) for number in range(len(image.scenes))]
-        self.scenes = tuple(
-            replace(one, pixels=_checked(one.pixels, path, modified_ns)) for one in scenes
-        )
+        numbers = range(len(image.scenes))
+        self.scenes = tuple(_scene(image, number, path, modified_ns) for number in numbers)
         self._image = image
 
     @property
@@ -158,12 +156,12 @@ class BioFile:
         return ome_root(xml, self.path.name)
 
 
-def _scene(image: BioImage, number: int) -> Scene:
+def _scene(image: BioImage, number: int, path: Path, modified_ns: int) -> Scene:
     image.set_scene(number)
     size, between = image.physical_pixel_sizes, image.time_interval
     return Scene(
         image.dims.order,
-        image.dask_data,
+        _checked(image.dask_data, path, modified_ns),
         tuple(re.sub(_NO_NAME, "", str(name)) for name in image.channel_names or ()),
         (size.Z, size.Y, size.X),
         None if between is None else between.total_seconds(),

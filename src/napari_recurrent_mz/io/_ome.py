@@ -97,7 +97,9 @@ def image_of(root: ET.Element, series: tifffile.TiffPageSeries, position: int) -
     page = next((page for page in series.pages if page is not None), None)
     if series.kind == "ome" and page is not None:
         named = [image for image in images if _names(image, page, root, series)]
-        fitting = [image for image in named if sizes_of(image) == _sizes_of_series(series)]
+        size = dict(zip(series.axes, series.shape, strict=True))
+        sizes = tuple(int(size.get(axis, 1)) for axis in "ZYX")
+        fitting = [image for image in named if sizes_of(image) == sizes]
         return next(iter(fitting or named), None)
     return images[0] if len(images) == 1 else None
 
@@ -124,11 +126,6 @@ def sizes_of(image: ET.Element) -> tuple[int, ...]:
     """Planes, rows and columns of an Image."""
     pixels = image.find("{*}Pixels")
     return () if pixels is None else tuple(int(pixels.get(f"Size{a}", 1)) for a in "ZYX")
-
-
-def _sizes_of_series(series: tifffile.TiffPageSeries) -> tuple[int, ...]:
-    size = dict(zip(series.axes, series.shape, strict=True))
-    return tuple(int(size.get(axis, 1)) for axis in "ZYX")
 
 
 def take_ome(

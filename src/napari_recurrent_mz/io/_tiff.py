@@ -118,7 +118,10 @@ class TiffPages:
                 tif = opened.enter_context(tifffile.TiffFile(path, omexml=xml))
             _check_index(tif)
             if tif.is_ndtiff:
-                _check_is_whole(path, [entry[1] for entry in self._ndtiff_index])
+                index = list(tifffile.read_ndtiff_index(path.with_name(_NDTIFF_INDEX)))
+                _check_is_whole(path, [entry[1] for entry in index])
+                # Where the record of each image is, and its axes, by its file and place there.
+                self._indexed = {(i[1], i[2]): (i[7], i[8], i[0]) for i in index}
             len(tif.pages)  # walks the whole chain, so that a broken one is reported
             self._tif = tif
             self.images = _images_of(tif)
@@ -183,29 +186,44 @@ class TiffPages:
                 read = self._planes(image, stack, numbers) if numbers else ()
                 data = stack.data(dict(zip(numbers, read, strict=True)))
             if part not in self._image_files:
-                records = self._records([image.pages[n] for n in image.page_numbers(stack) or ()])
-                self._image_files[part] = image_file_of(
-                    self._tif, image, stack.data({}), self.path, part=part, records=records
-                )
+                pages = [image.pages[n] for n in image.page_numbers(stack) or ()]
+                self._image_files[part] = self.image_file(image, stack.data({}), part, pages)
         return replace(self._image_files[part], data=data)
 
+    def image_file(
+        self, image: _TiffImage, data: Any, part: Part, pages: Sequence[Any]
+    ) -> ImageFile:
+        """Pixels of a part with what the file and Micro-Manager say about its planes."""
+        facts, tif, name = Facts(), self._tif, self.path.name
+        stated = take_micro_manager(facts, tif, self._records(pages), name)
+        root = ome_root(tif.ome_metadata, name) if tif.is_ome and tif.ome_metadata else None
+        described = None if root is None else image_of(root, image.series, image.position)
+        if root is not None and described is not None:
+            stated += take_ome(facts, root, described, part, name)
+        elif tif.is_stk:
+            stated += take_metamorph(facts, tif, name)
+        elif tif.is_lsm:
+            take_zeiss(facts, tif, name)
+        else:
+            take_tags(facts, tif, name)
+        return facts.image(data, name, str(self.path), stated)
+
     def _records(self, pages: Sequence[Any]) -> list[dict[str, Any]]:
-        """Micro-Manager's record of each image; empty when one has none."""
-        if self._tif.is_ndtiff:
-            return _ndtiff_records(self._ndtiff_places, pages)
-        return _records_of(pages)
+        """Micro-Manager's record of each image, by its tags or its index; empty when one lacks."""
+        records: list[dict[str, Any]] = []
+        for page in pages:
+            with _opened(page.parent.filehandle) as file:
+                record = self._listed(file, page) if self._tif.is_ndtiff else _tagged(file, page)
+            if record is None:
+                return []
+            records.append(record)
+        return records
 
-    @cached_property
-    def _ndtiff_index(self) -> list[tuple[Any, ...]]:
-        """What the index says of each image."""
-        from tifffile import read_ndtiff_index
-
-        return list(read_ndtiff_index(self.path.with_name(_NDTIFF_INDEX)))
-
-    @cached_property
-    def _ndtiff_places(self) -> dict[tuple[str, int], tuple[int, int, dict[str, Any]]]:
-        """Where the record of each image is, and its axes, by its file and place there."""
-        return {(each[1], each[2]): (each[7], each[8], each[0]) for each in self._ndtiff_index}
+    def _listed(self, file: Any, page: Any) -> dict[str, Any]:
+        offset, length, axes = self._indexed[file.name, page.dataoffsets[0]]
+        file.seek(offset)
+        named = {"Channel": axes["channel"]} if isinstance(axes.get("channel"), str) else {}
+        return {**named, **json.loads(file.read(length))}
 
     def _planes(self, image: _TiffImage, stack: StackSelection, numbers: Sequence[int]) -> AnyArray:
         """Planes by their numbers, (N, Y, X)."""
@@ -316,15 +334,17 @@ def _images_of(tif: tifffile.TiffFile) -> list[_TiffImage]:
             continue
         at = series.axes.find("R")
         if at < 0:
-            images.append(_TiffImage(series, series.axes, _lengths(series.shape), None, first))
+            lengths = tuple(map(int, series.shape))
+            images.append(_TiffImage(series, series.axes, lengths, None, first))
             continue
         if series.shape[at] > _MOST_POSITIONS:
             raise InputError(
                 f"'{tif.filename}' claims to hold {series.shape[at]:,} positions, which cannot be "
                 "true: it is damaged, copy or save it again."
             )
-        axes, shape = series.axes.replace("R", ""), series.shape[:at] + series.shape[at + 1 :]
-        images += [_TiffImage(series, axes, _lengths(shape), n, n) for n in range(series.shape[at])]
+        axes, every = series.axes.replace("R", ""), range(series.shape[at])
+        lengths = tuple(map(int, series.shape[:at] + series.shape[at + 1 :]))
+        images += [_TiffImage(series, axes, lengths, n, n) for n in every]
     return images
 
 
@@ -342,40 +362,13 @@ def _first_position(tif: tifffile.TiffFile) -> int:
     return 0 if index is None or not len(index) else int(index[:, 3].min())
 
 
-def _lengths(shape: Sequence[Any]) -> tuple[int, ...]:
-    return tuple(int(length) for length in shape)
-
-
-def _records_of(pages: Sequence[Any]) -> list[dict[str, Any]]:
-    """The record of each image, from its tags; empty when one has none."""
+def _tagged(file: Any, page: Any) -> dict[str, Any] | None:
     from tifffile import TiffPage
 
-    records: list[dict[str, Any]] = []
-    for page in pages:
-        with _opened(page.parent.filehandle) as file:
-            tagged = page  # tifffile leaves out the tags of all but the first of a series
-            if not isinstance(page, TiffPage):
-                file.seek(page.offset)
-                tagged = TiffPage(page.parent, page.index)
-            record = record_of(tagged)
-        if record is None:
-            return []
-        records.append(record)
-    return records
-
-
-def _ndtiff_records(
-    places: Mapping[tuple[str, int], tuple[int, int, dict[str, Any]]], pages: Sequence[Any]
-) -> list[dict[str, Any]]:
-    """The same in an NDTiff, whose index says where they are."""
-    records = []
-    for page in pages:
-        with _opened(page.parent.filehandle) as file:
-            offset, length, axes = places[file.name, page.dataoffsets[0]]
-            file.seek(offset)
-            named = {"Channel": axes["channel"]} if isinstance(axes.get("channel"), str) else {}
-            records.append(named | json.loads(file.read(length)))
-    return records
+    if not isinstance(page, TiffPage):  # tifffile leaves out the tags of all but a series' first
+        file.seek(page.offset)
+        page = TiffPage(page.parent, page.index)
+    return record_of(page)
 
 
 def _pixels_of(page: Any) -> AnyArray:
@@ -394,31 +387,6 @@ def _opened(file: Any) -> Iterator[Any]:
     finally:
         if was_closed:
             file.close()
-
-
-def image_file_of(
-    tif: tifffile.TiffFile,
-    image: _TiffImage,
-    data: Any,
-    path: Path,
-    *,
-    part: Part,
-    records: Sequence[Mapping[str, Any]],
-) -> ImageFile:
-    """Pixels of a part with what the file and Micro-Manager's ``records`` say about its planes."""
-    facts, name = Facts(), path.name
-    stated = take_micro_manager(facts, tif, records, name)
-    root = ome_root(tif.ome_metadata, name) if tif.is_ome and tif.ome_metadata else None
-    described = None if root is None else image_of(root, image.series, image.position)
-    if root is not None and described is not None:
-        stated += take_ome(facts, root, described, part, name)
-    elif tif.is_stk:
-        stated += take_metamorph(facts, tif, name)
-    elif tif.is_lsm:
-        take_zeiss(facts, tif, name)
-    else:
-        take_tags(facts, tif, name)
-    return facts.image(data, name, str(path), stated)
 
 
 def heights_in(path: Path) -> AnyArray | None:

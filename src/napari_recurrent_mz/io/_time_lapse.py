@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ..core.scans import InputError
 from . import _zarr
 from ._channels import NewImage, Place
-from ._whole import read_json, refusals_of, write_whole
+from ._whole import refusals_of, write_whole
 from ._write import PlaneWriter, check_disk, check_own
 
 
@@ -45,9 +45,7 @@ def read_time_lapse(path: Path) -> tuple[dict[str, Any], tuple[int, ...]]:
     # Its files are read as the JSON that they are: this is asked for every time point.
     try:
         record = _zarr.root_attributes(path)[_zarr.PROVENANCE_KEY]
-        level = path / "0"
-        old = level / ".zarray"  # of NGFF 0.4
-        shape = read_json(old if old.is_file() else level / "zarr.json")["shape"]
+        shape = _zarr.array_metadata(path / "0")["shape"]
         return dict(record), tuple(int(length) for length in shape)
     except (OSError, KeyError, ValueError, TypeError):
         return {}, ()

@@ -185,9 +185,7 @@ def write_volume(
     """
     array = real_array(volume, "The volume", finite=False)
     heights = real_values(z_um, "The list of heights")
-    is_small = array.dtype.kind in "iu" and array.dtype.itemsize <= 2
-    check_largest(array, "The volume")
-    array = np.ascontiguousarray(array, array.dtype if keep_type and is_small else np.float32)
+    array = np.ascontiguousarray(as_written(array, keep_type=keep_type))
     check_heights_of(array.shape, heights)
     order = np.argsort(heights, kind="stable")
     if np.any(np.diff(order) != 1):
@@ -196,6 +194,13 @@ def write_volume(
     return write_channels(
         path, [Channel(array)], place, provenance, inputs=inputs, durable=durable, ngff=ngff
     )
+
+
+def as_written(array: AnyArray, *, keep_type: bool = True) -> AnyArray:
+    """Values as float32, or integers of 8 and 16 bits as they are; too large ones are refused."""
+    check_largest(array, "The volume")
+    is_small = array.dtype.kind in "iu" and array.dtype.itemsize <= 2
+    return array if keep_type and is_small else array.astype(np.float32, copy=False)
 
 
 def write_channels(

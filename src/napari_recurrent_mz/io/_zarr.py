@@ -52,12 +52,16 @@ def root_attributes(path: Path) -> dict[str, Any]:
     return dict(read_json(path / "zarr.json")["attributes"])
 
 
+def array_metadata(path: Path) -> dict[str, Any]:
+    """The metadata of a Zarr array, of either format, in the same way."""
+    old = path / ".zarray"  # of NGFF 0.4
+    return dict(read_json(old if old.is_file() else path / "zarr.json"))
+
+
 def ome_attributes(path: Path) -> dict[str, Any]:
     """The OME metadata of an OME-Zarr group, of NGFF 0.4 or 0.5; empty when there is none."""
-    import zarr
-
     try:
-        attributes: dict[str, Any] = dict(zarr.open_group(path, mode="r").attrs)
+        attributes = root_attributes(path)
     except (OSError, ValueError, KeyError, TypeError):
         return {}
     ome = attributes.get("ome", attributes)
@@ -84,8 +88,7 @@ def levels_of(path: Path, mode: Literal["r", "r+"] = "r") -> list[Any]:
     import zarr
 
     group: Any = zarr.open_group(path, mode=mode)
-    ome = group.attrs.get("ome", group.attrs)
-    return [group[level["path"]] for level in ome["multiscales"][0]["datasets"]]
+    return [group[level["path"]] for level in ome_attributes(path)["multiscales"][0]["datasets"]]
 
 
 def is_there(level: zarr.Array[Any]) -> bool:
@@ -269,11 +272,8 @@ def reading_zarr(name: str) -> Iterator[None]:
 
 def _check_chunks(array: Path, name: str) -> None:
     """Refuse chunks of no size, which zarr 3.4 takes for chunks of one and so finds no pixel."""
-    lengths: Any = ()
-    if (array / "zarr.json").is_file():
-        lengths = read_json(array / "zarr.json")["chunk_grid"]["configuration"].get("chunk_shape")
-    elif (array / ".zarray").is_file():
-        lengths = read_json(array / ".zarray").get("chunks")
+    metadata = array_metadata(array)
+    lengths = metadata.get("chunks") or metadata["chunk_grid"]["configuration"].get("chunk_shape")
     if any(isinstance(length, int) and length < 1 for length in lengths or ()):
         raise InputError(
             f"'{name}' is damaged (its chunks are of {lengths} pixels): copy or save it again."

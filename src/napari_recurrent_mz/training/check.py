@@ -16,7 +16,7 @@ from ..core.scans import InputError
 from ..networks.architectures import Network
 from ..networks.recurrent_mz import NetworkConfig
 from ..simulation.simulate import Camera
-from .examples import Batch, View
+from .examples import View
 from .fields import Field, Pool
 from .microscopes import Group, SampleConfig
 from .sets import Sets, Take, make_sets
@@ -90,6 +90,7 @@ def ask(network: Network, questions: Iterable[Question], *, half: bool) -> Valid
     )
 
 
+@torch.no_grad()
 def _gains(network: Network, sets: Sets, half: bool) -> list[float]:
     """Of every set, in dB of its targets' summed squared errors."""
     device, (count, targets) = sets.planes.device, sets.planes.shape[:2]
@@ -97,18 +98,13 @@ def _gains(network: Network, sets: Sets, half: bool) -> list[float]:
     errors = []
     for some in torch.split(numbers, _AT_ONCE):
         batch = sets.examples(network.config, some // targets, some % targets, View())
-        errors.append(_squared_errors(network, batch, half))
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            output = network(*batch.inputs).float()
+        images = (output, batch.linear)
+        squared = [((image - batch.truth) ** 2).mean(dim=(1, 2, 3)) for image in images]
+        errors.append(torch.stack(squared) + batch.floor)
     ours, theirs = torch.cat(errors, dim=1).view(2, count, targets).sum(dim=2)
     return (10 * torch.log10(theirs / ours)).tolist()
-
-
-@torch.no_grad()
-def _squared_errors(network: Network, batch: Batch, half: bool) -> torch.Tensor:
-    """Mean squared errors over the floor, (2, N): of a network, and of the linear estimate."""
-    with torch.autocast(batch.truth.device.type, torch.bfloat16, enabled=half):
-        output = network(*batch.inputs).float()
-    errors = [((image - batch.truth) ** 2).mean(dim=(1, 2, 3)) for image in (output, batch.linear)]
-    return torch.stack(errors) + batch.floor
 
 
 def check_groups(config: SampleConfig, questions: int) -> list[tuple[str, Group]]:

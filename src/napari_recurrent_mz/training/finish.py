@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import load_file
+
 from ..core.device import Device
 from ..core.scans import InputError
 from ..io._whole import read_json
@@ -120,8 +122,6 @@ def model_card(
 
 def best_network(folder: Path) -> tuple[Network, dict[str, Any]]:
     """The best weights of a run and what was noted of them."""
-    from safetensors.torch import load_file
-
     path = folder / "best.json"
     if not path.exists():
         raise InputError(f"The run in '{folder}' has no validated weights yet: train longer.")

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -74,7 +73,7 @@ class Trainer:
         minutes: float | None = None,
     ) -> None:
         self.config, self.folder, self.chosen = config, folder, device
-        self.minutes = minutes
+        self.minutes, self._checkpoint = minutes, folder / "checkpoint.safetensors"
         self.source, self.check = source, check
         torch.manual_seed(config.seed)
         network = begun(config.network, start_from)
@@ -92,10 +91,6 @@ class Trainer:
     def step(self) -> int:
         """Steps taken so far."""
         return self.learner.steps
-
-    @property
-    def _checkpoint(self) -> Path:
-        return self.folder / "checkpoint.safetensors"
 
     @property
     def part(self) -> float:
@@ -192,7 +187,14 @@ class Trainer:
         if self._score(result) > self.best_score:
             self.best_score, self.best_db = self._score(result), result.gain_db
             self._write("best.safetensors", network.state_dict())
-            write_json(self.folder / "best.json", self._describe(result))
+            best = {
+                "step": self.step,
+                "seconds": self._elapsed(),
+                "architecture": architecture_of(self.config.network),
+                "config": asdict(self.config),
+                "validation": asdict(result),
+            }
+            write_json(self.folder / "best.json", best)
         raw = {}
         if self.config.validate_raw:
             raw["raw_gain_db"] = self.check(self.learner.network.eval()).gain_db
@@ -204,15 +206,6 @@ class Trainer:
         self._log(row)
         words = result.words + (f"; {dead.words}" if dead.words else "")
         return result.gain_db, words
-
-    def _describe(self, result: Validation) -> dict[str, Any]:
-        return {
-            "step": self.step,
-            "seconds": self._elapsed(),
-            "architecture": architecture_of(self.config.network),
-            "config": asdict(self.config),
-            "validation": asdict(result),
-        }
 
     def _log(self, row: dict[str, float]) -> None:
         path = self.folder / "log.csv"

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 
 from ..core.arrays import AnyArray, Array
 from ..core.device import Device
@@ -222,8 +224,6 @@ def _half(values: torch.Tensor) -> torch.Tensor:
 
 def write_sets(path: Path, every: Sequence[Sets]) -> None:
     """Write some sets, whole or not at all."""
-    from safetensors.torch import save
-
     tensors = {
         f"{n}.{name}": value.contiguous().cpu()
         for n, sets in enumerate(every)
@@ -234,9 +234,6 @@ def write_sets(path: Path, every: Sequence[Sets]) -> None:
 
 def read_sets(path: Path) -> list[Sets]:
     """The sets of a file."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
         tensors = load_file(path)
         for key, value in tensors.items():

@@ -16,7 +16,6 @@ from ._run import Report as Report
 from ._run import digest_of as digest_of
 from ._run import in_words as in_words
 from ._run import run_batch as run_batch
-from ._settings import FORMATS as FORMATS
 from ._settings import BatchSettings as BatchSettings
 from ._settings import Job as Job
 from ._work import Outcome as Outcome

@@ -30,7 +30,7 @@ from . import _pool
 from ._plan import plan_of
 from ._record import FOLDER
 from ._settings import BatchSettings, Job, Orders
-from ._work import DONE, FAILED, KEPT, STOPPED, Outcome, Task, do, lost, outcome_of_finished
+from ._work import DONE, FAILED, KEPT, STOPPED, Outcome, do, lost, outcome_of_finished
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -272,12 +272,6 @@ def digest_of(settings: BatchSettings) -> str:
     return settings.digest(model.sha256 if model else None)
 
 
-def _with_first(jobs: Sequence[Job]) -> list[Task]:
-    """Each job, with the one by which the place of its time points is made."""
-    firsts: dict[Path, Job] = {}
-    return [(job, job if job.trouble else firsts.setdefault(job.target, job)) for job in jobs]
-
-
 @dataclass(eq=False)
 class _Ledger:
     """Which jobs are through."""
@@ -356,7 +350,10 @@ def _do_all(
     on_plane: OnPlane | None = None,
 ) -> None:
     """Do the jobs that are left, here or elsewhere, and take their outcomes as they come."""
-    tasks = _with_first(ledger.left())
+    firsts: dict[Path, Job] = {}  # by which the place of all time points of a position is made
+    tasks = [
+        (job, job if job.trouble else firsts.setdefault(job.target, job)) for job in ledger.left()
+    ]
     if executor is None:
         for job, first in tasks:
             ledger.take(do(job, first, orders, on_plane and partial(on_plane, job.name)))

@@ -8,7 +8,7 @@ import traceback
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -54,16 +54,13 @@ class Outcome:
     has_faults: bool = False  #: whether the message names faults of scans
 
 
-Task = tuple[Job, Job]
-"""A job, and the one by which the place of all time points of its position is made."""
-
 _prepared: set[tuple[Path, str]] = set()  # places of time-lapses, and runs of batches
 
 
 def do(
     job: Job, first: Job, orders: Orders, on_progress: Callable[[int, int], None] | None = None
 ) -> Outcome:
-    """Do one job, once the place of its time points is there; what goes wrong is in the outcome."""
+    """Do one job, once ``first`` has made the place of its time points; errors are outcomes."""
     with _ONE_AT_A_TIME:
         began = time.perf_counter()
         try:
@@ -80,17 +77,15 @@ def do(
                 if finished is not None:
                     return finished
                 _limit_resources(orders)
-                result = _reconstruct(job, orders, on_progress)
+                made = _reconstruct(job, orders, on_progress)
         except Stopped:
             return Outcome(job, STOPPED)
         except _OvertakenError as late:
             return late.by
         except Exception as error:
-            seconds = time.perf_counter() - began
             trace = "" if errors.known_sentence(error) else traceback.format_exc()
-            return Outcome(job, FAILED, seconds, message=sentence_of(error), trace=trace)
-        seconds = time.perf_counter() - began
-        return Outcome(job, DONE, seconds, result.method, **result.told)
+            made = Outcome(job, FAILED, message=sentence_of(error), trace=trace)
+        return replace(made, seconds=time.perf_counter() - began)
 
 
 def outcome_of_finished(job: Job, orders: Orders) -> Outcome | None:
@@ -101,8 +96,13 @@ def outcome_of_finished(job: Job, orders: Orders) -> Outcome | None:
     is_of_this_run = record.get("run") == orders.run
     if not record or (orders.again and not is_of_this_run):
         return None
-    state, method = DONE if is_of_this_run else KEPT, _Made(record.get("made", {})).method
+    state, method = DONE if is_of_this_run else KEPT, _method_of(record.get("made", {}))
     return Outcome(job, state, method=method, **record.get("told", {}))
+
+
+def _method_of(provenance: Mapping[str, Any]) -> str:
+    """By which planes were made."""
+    return str(provenance.get("used") or provenance.get("method", ""))
 
 
 def lost(job: Job, message: str) -> Outcome:
@@ -123,25 +123,6 @@ def _locked(lock: Path, orders: Orders) -> Iterator[None]:
         lock.parent.mkdir(parents=True, exist_ok=True)
     with in_turn(lock, look):
         yield
-
-
-@dataclass
-class _Made:
-    """How a volume was made: its provenance, and what there is to say of it."""
-
-    provenance: dict[str, Any] = field(default_factory=dict)
-    remarks: list[str] = field(default_factory=list)
-    has_faults: bool = False
-
-    @property
-    def method(self) -> str:
-        """By which the planes were made."""
-        return str(self.provenance.get("used") or self.provenance.get("method", ""))
-
-    @property
-    def told(self) -> dict[str, Any]:
-        """What an outcome says of it."""
-        return {"message": " ".join(self.remarks), "has_faults": self.has_faults}
 
 
 def _prepare(job: Job, plan: Plan, orders: Orders) -> None:
@@ -221,7 +202,9 @@ def _recipe(scans: list[Scan], plan: Plan, method: str, settings: BatchSettings)
     return Recipe(scans, plan.grid, *how, plan.pixel_um, plan.region)
 
 
-def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], None] | None) -> _Made:
+def _reconstruct(
+    job: Job, orders: Orders, on_progress: Callable[[int, int], None] | None
+) -> Outcome:
     """Make the volume and its record."""
     settings = orders.settings
     inputs = inputs_of(job, settings.planes)  # before reading: what changes meanwhile shows
@@ -232,7 +215,7 @@ def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], Non
         plan = replace(plan, grid=ZGrid(*place_record[BATCH_KEY]["grid"]))
     planes = None if job.heights_um is not None else settings.planes or range(len(scans))
     faults = list(chain(*fault_notes(scans, plan.optics, planes)))
-    result = _Made(remarks=[*plan.remarks, *faults], has_faults=bool(faults))
+    remarks, made = [*plan.remarks, *faults], dict[str, Any]()
 
     def opened(shape: tuple[int, int, int]) -> PlaneWriter:
         forget(orders.output, job)
@@ -242,24 +225,25 @@ def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], Non
         by = outcome_of_finished(job, orders)
         if by is not None:
             raise _OvertakenError(by)
-        result.provenance = provenance
+        made.update(provenance)
 
     recipe = _recipe(scans, plan, method, settings)
     reconstruct_into(
         opened,
         recipe,
         on_progress=on_progress,
-        on_message=result.remarks.append,
+        on_message=remarks.append,
         before_finish=before_finish,
         stopped=_Stopped(orders.stop),
     )
     if _place_record(job, orders) != place_record:
         raise _other_settings(job)
-    check: Mapping[str, Any] = place_record.get("check") or result.provenance.get("check") or {}
+    check: Mapping[str, Any] = place_record.get("check") or made.get("check") or {}
     if check:
-        result.remarks.append(str(check["sentence"]))
-    write_record(orders, job, plan.volume_shape, inputs, result.provenance, result.told)
-    return result
+        remarks.append(str(check["sentence"]))
+    told: dict[str, Any] = {"message": " ".join(remarks), "has_faults": bool(faults)}
+    write_record(orders, job, plan.volume_shape, inputs, made, told)
+    return Outcome(job, DONE, 0.0, _method_of(made), **told)
 
 
 def _place_record(job: Job, orders: Orders) -> dict[str, Any]:

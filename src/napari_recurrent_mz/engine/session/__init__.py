@@ -4,11 +4,9 @@ No window is needed: :class:`Session` is what the Live dock, a script at the mic
 tests share.
 """
 
-from ...core.metrics import EPSILON as EPSILON
 from ._autosave import Autosave as Autosave
 from ._autosave import Unsaved as Unsaved
 from ._autosave import unsaved_sessions as unsaved_sessions
-from ._engine import PLACES as PLACES
 from ._engine import state_bytes as state_bytes
 from ._engine import state_place as state_place
 from ._history import Change as Change

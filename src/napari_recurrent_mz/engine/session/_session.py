@@ -37,9 +37,6 @@ from ._settings import (
 )
 from ._volume import LiveVolume, PlaneUpdate
 
-Event = tuple[str, float, str]
-"""Event of a scan, its height in micrometres, and its name."""
-
 
 class Session:
     """A volume that grows with its scans.
@@ -119,7 +116,7 @@ class Session:
         self.history: list[HistoryEntry] = []  #: every finished volume, the last one last
         self._lock = threading.RLock()
         self._list = ScanList()
-        self._events: list[Event] = []
+        self._events: list[tuple[str, float, str]] = []  # what happened, at what height, its name
         self._scale = self._given_scale = scale
         self._sent: set[str] = set()
         self._generation = 0

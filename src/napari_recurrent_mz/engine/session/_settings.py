@@ -16,6 +16,7 @@ from ...estimates.normalisation import Normalisation
 from ...estimates.planning import RULES
 from ...networks.inputs import Scale
 from ...networks.weights import Model
+from ..check import NETWORK
 from ..inference import check_model, model_for
 
 
@@ -65,7 +66,7 @@ def check_epsilon(epsilon: float) -> float:
 def session_model(method: str, given: Model | str | Path | None) -> Model | None:
     """The weights of a session's method, which must be able to go on from what it remembers."""
     chosen = method_of(method)
-    if chosen.kind not in ("network", "lmmse") or chosen.architecture not in (None, _RECURRENT):
+    if chosen.kind not in ("network", "lmmse") or chosen.architecture not in (None, NETWORK):
         raise InputError(
             f"A session cannot use {chosen.title}: choose recurrent-mz, recurrent-mz-plus, lmmse "
             "or lmmse-plus."
@@ -74,9 +75,6 @@ def session_model(method: str, given: Model | str | Path | None) -> Model | None
     if model is not None:
         check_model(chosen, model)
     return model
-
-
-_RECURRENT = "recurrent-mz"
 
 
 def scale_as_dict(scale: Scale | None) -> dict[str, float] | None:

@@ -13,14 +13,13 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from multiprocessing import get_context
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from ...core.device import Device
+from ...core.progress import nobody
 from ...engine.batch._pool import environment as changed
+from ...networks.weights import Model, load_model
 from ..shared import Goal, by_name
-
-if TYPE_CHECKING:
-    from ...core.device import Device
-    from ...networks.weights import Model
 
 
 @dataclass(frozen=True)
@@ -48,10 +47,6 @@ _SECONDS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9))
 _ABSENT = "not on this machine"
 
 
-def say_nothing(_: str) -> None:
-    """Nobody is told."""
-
-
 @dataclass(frozen=True, eq=False)
 class Bench:
     """What every subject is given."""
@@ -60,13 +55,11 @@ class Bench:
     model_name: str | None = None  # as for :func:`~.load_model`
     sizes: Sizes = FULL
     # told what is going on, in one sentence
-    note: Callable[[str], None] = field(default=say_nothing)
+    note: Callable[[str], None] = field(default=nobody)
 
     @property
     def model(self) -> Model:
         """The network's weights, loaded once."""
-        from ...networks.weights import load_model
-
         return load_model(self.model_name)
 
     @property
@@ -189,17 +182,13 @@ def interleaved(ways: Mapping[str, Callable[[], object]], repeats: int) -> dict[
     return {name: Times(tuple(seconds)) for name, seconds in taken.items()}
 
 
-Measure = Callable[[Bench], Iterator[Row]]
-"""Measures one subject, row by row."""
-
-
 @dataclass(frozen=True)
 class Subject:
     """One part of the benchmark."""
 
     name: str  # what the command line calls it
     about: str  # what it measures, in a few words
-    measure: Measure
+    measure: Callable[[Bench], Iterator[Row]]
 
 
 def chosen(names: Sequence[str], *, full: bool = False) -> list[Subject]:
@@ -248,7 +237,7 @@ def in_child(
     """What a function returns in a fresh process, given the bench and more."""
     try:
         with changed(environment or {}), ProcessPoolExecutor(1, get_context("spawn")) as pool:
-            return pool.submit(measure, replace(bench, note=say_nothing), *given).result()
+            return pool.submit(measure, replace(bench, note=nobody), *given).result()
     except Exception as error:
         raise ChildError(f"{type(error).__name__}: {error}") from error
 

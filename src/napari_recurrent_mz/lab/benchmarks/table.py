@@ -64,23 +64,20 @@ _made = itemgetter("command", "date", "version", "torch", "python", "machine", "
 
 def made_by(bench: Bench, command: str) -> dict[str, Any]:
     """What a run was made with, JSON-able."""
+    # How many processes wanted to run in the last minute, where the system knows.
+    load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
     return {
         **provenance(command),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "machine": {
             "cpu": cpu_name(), "cores": available_cores(), "threads": torch.get_num_threads(),
-            "system": platform.platform(), "load": _load(),
+            "system": platform.platform(), "load": load,
         },
         "device": {"kind": bench.device.kind, "name": bench.device.name},
         "model": {"name": bench.model.name, "sha256": bench.model.sha256},
         "sizes": asdict(bench.sizes),
     }  # fmt: skip
-
-
-def _load() -> float | None:
-    """How many processes wanted to run in the last minute, where the system knows."""
-    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
 def cells(row: Row) -> tuple[str, str, str, str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..shared import Goal
-
-if TYPE_CHECKING:
-    from .lab import Lab, Row
+from .lab import Lab, Row
 
 NOT_MEASURED = "not measured"
 

@@ -9,6 +9,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from scipy.stats import rankdata
 
 from ...core.arrays import AnyArray
 from ...core.metrics import EPSILON, relative_change
@@ -176,8 +177,6 @@ def _rms(values: AnyArray) -> float:
 
 def _rank(one: AnyArray, other: AnyArray) -> float:
     """Spearman's rank correlation."""
-    from scipy.stats import rankdata
-
     stride = max(1, one.size // 20_000)
     a, b = (rankdata(x.ravel()[::stride]) for x in (one, other))
     return float(np.corrcoef(a, b)[0, 1]) if np.ptp(a) and np.ptp(b) else float("nan")

@@ -257,9 +257,12 @@ def _weights_used(records: Sequence[Result]) -> str:
     for record in records:
         for served, w in record.header.get("weights", {}).items():
             by_sha256.setdefault(w["sha256"], w | {"served": served})
-    earlier = _earlier_files()
+    models = [load_model(name) for name in bundled_models()]
+    # Of files that held a bundled model's weights before its card was written anew, its own.
+    now = {old: m.sha256 for m in models for old in m.card.get("same_weights_as", [])}
+    same = {old: f", the weights of `{sha256[:12]}`" for old, sha256 in now.items()}
     rows = [
-        (_name(w), f"`{sha256[:12]}`" + _says_same(earlier.get(sha256)),
+        (_name(w), f"`{sha256[:12]}`{same.get(sha256, '')}",
          _or_unknown(w["steps"]), _or_unknown(w["hours"]), w["device"] or "unknown")
         for sha256, w in by_sha256.items()
     ]  # fmt: skip
@@ -275,20 +278,10 @@ def _weights_used(records: Sequence[Result]) -> str:
     )
 
 
-def _earlier_files() -> dict[str, str]:
-    """Files that held a bundled model's weights before its card was written anew, and its own."""
-    models = [load_model(name) for name in bundled_models()]
-    return {old: m.sha256 for m in models for old in m.card.get("same_weights_as", [])}
-
-
 def _name(used: dict[str, Any]) -> str:
     """What weights served, and their own name where that is another one."""
     served, name = used["served"], used["name"]
     return str(served) if served == name else f"{served}: {name}"
-
-
-def _says_same(sha256: str | None) -> str:
-    return f", the weights of `{sha256[:12]}`" if sha256 else ""
 
 
 def _or_unknown(value: float | None) -> str:

@@ -15,9 +15,6 @@ from ...core.scans import SAME_HEIGHT_UM, InputError, Scan, ZGrid, listed, scan_
 from ...engine.recipe import Recipe
 from ._volume import Volume
 
-BASELINES = ("nearest", "linear", "cubic", "pchip", "lmmse")
-"""Methods that can start from the reference's own planes: keys of ``METHODS``."""
-
 BASELINE_NAMES = {
     "nearest": "Baseline: nearest scan",
     "linear": "Baseline: linear",
@@ -26,6 +23,9 @@ BASELINE_NAMES = {
     "lmmse": "Baseline: linear MMSE",
 }
 """Names of these methods in tables and figures."""
+
+BASELINES = tuple(BASELINE_NAMES)
+"""Methods that can start from the reference's own planes: keys of ``METHODS``."""
 
 _LEAST_PIXELS = 11  # the window of SSIM
 _DRIFT_PX = 0.5  # pixel sizes that differ by less over the whole field are the same

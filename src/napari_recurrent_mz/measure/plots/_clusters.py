@@ -119,10 +119,6 @@ class _Layout:
         down = (height - high) / (self.rows * self.high_um)
         return max(min(across, down), _LEAST_SCALE)
 
-    def height_at(self, width: float) -> float:
-        """How high the figure is, when the clusters fill its width."""
-        return self.fixed[1] + self.rows * self.high_um * self.scale(width, float("inf"))
-
     def cluster(self, number: int, count: int, width: float, height: float) -> Cluster:
         """One of ``count`` clusters in a figure of this size."""
         scale, m = self.scale(width, height), self.margins
@@ -183,4 +179,5 @@ def height_for(
 ) -> float:
     """Height of a figure whose one row of clusters fills the width."""
     plans = _arrangements(views, margins.row_gap)
-    return min(_Layout(plan, extent, margins, count, 1).height_at(width) for plan in plans)
+    layouts = (_Layout(plan, extent, margins, count, 1) for plan in plans)
+    return min(one.fixed[1] + one.high_um * one.scale(width, float("inf")) for one in layouts)

@@ -1,11 +1,8 @@
 """The extended-depth-of-field image of a stack: everything in focus at once.
 
-The paper uses the ImageJ plugin 'Extended Depth of Field' (Huang et al. 2021, Methods, "Sample
-preparation"), whose method is that of B. Forster, D. Van De Ville, J. Berent, D. Sage and
-M. Unser, "Complex wavelets for extended depth-of-field", Microsc. Res. Tech. 65:33 (2004). The
-same is done here on PyWavelets, with their complex Daubechies filters of six taps: the sharpest
-plane has the wavelet coefficient of the largest modulus, and a complex modulus, unlike a real
-coefficient, does not vanish where an edge lies unluckily on the grid.
+The method of Forster et al., "Complex wavelets for extended depth-of-field", Microsc. Res. Tech.
+65:33 (2004), which the paper's ImageJ plugin has: the modulus of a complex coefficient, unlike a
+real one, does not vanish where an edge lies unluckily on the grid.
 """
 
 from __future__ import annotations
