@@ -135,8 +135,8 @@ class PlaneInView:
 
     def _compared(self) -> Image | None:
         """The layer, while the viewer has it with as many planes as were compared."""
-        layer = self._layer()
-        if layer is None or layer not in self._viewer.layers or self._viewer.dims.ndim < 3:
+        layer = _layers.there(self._viewer, self._layer)
+        if layer is None or self._viewer.dims.ndim < 3:
             return None
         return layer if _layers.plane_count(layer) == len(self._heights) else None
 
