@@ -128,7 +128,7 @@ class ReconstructDock(ScanSource):
             return
         try:
             planned = _jobs.build_jobs(self.ui, self._viewer, preview=False)
-            recipe = _jobs.with_weights(self.ui, planned[0].job.recipe)
+            recipe = self.ui.method.with_weights(planned[0].job.recipe)
             warnings = _jobs.warnings_about(self.ui, recipe)
         except InputError:
             self.ui.error.follow(None, self)
