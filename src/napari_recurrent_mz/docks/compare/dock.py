@@ -43,7 +43,7 @@ from ..shared.layer_choice import (
 )
 from ..shared.optics_panel import OpticsPanel
 from ..shared.parts import described, ink_of, push_button, without_wheel
-from ..shared.places import plane_at, show_plane_of
+from ..shared.places import plane_at, scans_um, show_plane_of
 from ..shared.plot import PlotPanel
 from .parts import LayerList, MeansTable, Options, Reference
 
@@ -68,11 +68,6 @@ class ComparisonJob:
     scans_um: tuple[float, ...]
     optics: Optics | None
     fit: bool
-
-
-def scans_of(layer: Layer) -> tuple[float, ...]:
-    """Heights of the scans that a layer was made from, in micrometres; empty if unknown."""
-    return made_from(_layers.own_metadata(layer))[0]
 
 
 def volume_of(layer: Layer, step_um: float | None, pixel_um: float | None) -> Volume:
@@ -140,15 +135,15 @@ class PlaneInView:
 
     def _compared(self) -> Image | None:
         """The layer, while the viewer has it with as many planes as were compared."""
-        layer = self._layer()
-        if layer is None or layer not in self._viewer.layers or self._viewer.dims.ndim < 3:
+        layer = _layers.there(self._viewer, self._layer)
+        if layer is None or self._viewer.dims.ndim < 3:
             return None
         return layer if _layers.plane_count(layer) == len(self._heights) else None
 
 
 def agreed_scans(layers: Sequence[Layer]) -> str:
     """The scans that all layers that know theirs agree on, as a person would type them."""
-    heights = set(filter(None, map(scans_of, layers)))
+    heights = set(filter(None, map(scans_um, layers)))
     return " ".join(f"{z:.4g}" for z in next(iter(heights))) if len(heights) == 1 else ""
 
 
@@ -287,7 +282,7 @@ class CompareDock(Dock):
             tuple(volumes),
             reference,
             self.baselines,
-            parse_heights(options.scans) or scans_of(layers[0]),
+            parse_heights(options.scans) or scans_um(layers[0]),
             self.optics.optics() if options.lmmse else self.optics.known(),
             options.fit,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,8 @@ class FwhmDock(Dock):
             self.histograms, kind = [], "warning"
             self.results.widths.show_reason(f"{error}\n\n{_counts(measured)}")
         self._enable_tools()
-        gone = [f"'{v.name}'" for v in measured.volumes if not v.is_in(self._viewer)]
+        there = partial(_layers.there, self._viewer)
+        gone = [f"'{v.name}'" for v in measured.volumes if there(v.layer) is None]
         unmarked = [f"The beads of {listed(gone)}, which is gone, are not marked."] if gone else []
         self.footer.say(" ".join([f"{_counts(measured)}.", *unmarked, *measured.notes]), kind)
         self.pages.setCurrentWidget(self.results)

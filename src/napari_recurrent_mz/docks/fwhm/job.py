@@ -50,11 +50,6 @@ class LayerVolume(BeadVolume):
             return voxels
         return np.asarray(voxels * [-1, 1, 1] + [len(self.pixels) - 1, 0, 0])
 
-    def is_in(self, viewer: Any) -> bool:
-        """Whether the viewer still has the layer."""
-        layer = self.layer()
-        return layer is not None and layer in viewer.layers
-
 
 @dataclass(frozen=True, eq=False)
 class FwhmJob:
@@ -175,7 +170,7 @@ class BeadPoints:
         self._is_choosing = False
         self._data = _places(volume, table)
         self._layer: Callable[[], Points | None] = lambda: None
-        if volume.is_in(viewer):
+        if _layers.there(viewer, volume.layer) is not None:
             self._layer = weakref.ref(self._add(number))
 
     def _add(self, number: int) -> Points:
@@ -196,8 +191,7 @@ class BeadPoints:
     @property
     def layer(self) -> Points | None:
         """The layer; None once it is removed."""
-        layer = self._layer()
-        return layer if layer is not None and layer in self._viewer.layers else None
+        return _layers.there(self._viewer, self._layer)
 
     def is_as_made(self) -> bool:
         """Whether nobody moved, added or removed a point."""

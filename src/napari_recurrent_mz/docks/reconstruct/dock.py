@@ -16,7 +16,7 @@ from ...core.progress import Step, time_in_words
 from ...core.scans import InputError, ZGrid, listed
 from ..shared.guard import on, telling
 from ..shared.layer_choice import selected
-from ..shared.layers import HIDDEN, METADATA_KEY, is_reconstruction, known_metadata
+from ..shared.layers import HIDDEN, METADATA_KEY, is_reconstruction, known_metadata, there
 from ..shared.pace import Turns
 from ..shared.scan_source import ScanSource
 from ..shared.scan_table import is_incomplete, layers_of, planes_of_one_stack
@@ -128,7 +128,7 @@ class ReconstructDock(ScanSource):
             return
         try:
             planned = _jobs.build_jobs(self.ui, self._viewer, preview=False)
-            recipe = _jobs.with_weights(self.ui, planned[0].job.recipe)
+            recipe = self.ui.method.with_weights(planned[0].job.recipe)
             warnings = _jobs.warnings_about(self.ui, recipe)
         except InputError:
             self.ui.error.follow(None, self)
@@ -271,12 +271,7 @@ class ReconstructDock(ScanSource):
 
     def _result_layers(self) -> list[Image]:
         """The volumes of this run that are there."""
-        return [one for one in map(self._there, self.results) if one is not None]
-
-    def _there(self, volume: weakref.ref[Image]) -> Image | None:
-        """A volume that the viewer still has."""
-        layer = volume()
-        return layer if layer is not None and layer in self._viewer.layers else None
+        return [one for ref in self.results if (one := there(self._viewer, ref)) is not None]
 
     def _finish(self, result: ResultLayer, outcome: Outcome) -> None:
         """Let a volume be what it has become."""

@@ -229,11 +229,6 @@ def _name(
     return f"{common}{time} · {ui.method.title(method)}"
 
 
-def with_weights(ui: ReconstructLayout, recipe: Recipe) -> Recipe:
-    """A recipe with its weights as they are loaded."""
-    return replace(recipe, model=ui.method.model if recipe.chosen.needs_model else None)
-
-
 def warnings_about(ui: ReconstructLayout, recipe: Recipe) -> list[str]:
     """What to mind: outside the trained range, far beyond the scans, scans that lie apart."""
     from ...engine.inference import notes_before

@@ -151,8 +151,8 @@ class SizeButton(QPushButton):
 
     def _given(self) -> list[tuple[Image, Placement]]:
         """Layers that got their size here and are still in the viewer, with where they were."""
-        alive = ((ref(), placement) for ref, placement in self._before)
-        return [(one, at) for one, at in alive if one is not None and one in self._viewer.layers]
+        pairs = ((_layers.there(self._viewer, ref), at) for ref, at in self._before)
+        return [(one, at) for one, at in pairs if one is not None]
 
     def _show(self, text: str, tooltip: str) -> None:
         name_button(self, text, tooltip)

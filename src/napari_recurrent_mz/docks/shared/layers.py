@@ -11,10 +11,10 @@ import contextlib
 import math
 import warnings
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from napari.layers import Image, Layer
@@ -46,11 +46,20 @@ _NOT_Z = {"c", "ch", "channel", "channels", "t", "time", "s", "rgb"}
 _FACTS = ("pixel_um", "z_step_um", "na", "wavelength_um", "immersion_index")
 
 
+L = TypeVar("L", bound=Layer)
+
+
 class Frame(NamedTuple):
     """Where the voxels of a stack are: their size and the centre of the first (z, y, x), in µm."""
 
     voxel_um: tuple[float, float, float]
     origin_um: tuple[float, float, float]
+
+
+def there(viewer: Any, layer_ref: Callable[[], L | None] | None) -> L | None:
+    """A layer that somebody may have removed, while the viewer has it."""
+    layer = None if layer_ref is None else layer_ref()
+    return layer if layer is not None and layer in viewer.layers else None
 
 
 # pixels -------------------------------------------------------------------------------------

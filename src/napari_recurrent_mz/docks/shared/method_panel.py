@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog
 from ...core.device import CHOICES, choose_device, gpu_memory_limit, limit_gpu_memory, map_torch
 from ...core.errors import InputError, if_possible
 from ...core.methods import DEFAULT_METHOD, DOCK_METHODS, METHOD_NAMES, Method, image_made
+from ...engine.recipe import Recipe
 from . import settings
 from .form import FormPanel, asked
 from .guard import on, one_shot
@@ -223,6 +224,10 @@ class MethodPanel(FormPanel):
         """The model and the device that a method is made with: none, and the CPU, by default."""
         model = self.model_name() if method.needs_model else None
         return model, self.device_choice() if method.needs_optics else "cpu"
+
+    def with_weights(self, recipe: Recipe) -> Recipe:
+        """A recipe with its weights as they are loaded."""
+        return replace(recipe, model=self.model if recipe.chosen.needs_model else None)
 
     def title(self, method: str) -> str:
         """What a result is called: its method, and whether its planes are confocal-like."""

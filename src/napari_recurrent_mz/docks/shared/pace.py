@@ -7,15 +7,15 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
-from napari.layers import Layer
 from napari.utils import progress
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
 from .guard import one_shot
 from .insides import SHORT_PAUSES, give_controls, is_open, unselected, window_of, without_controls
+from .layers import L, there
 
 _EVERY_MS = 300  # what is over sooner is not shown at all
 _LEAST_S = 0.15
@@ -23,7 +23,6 @@ _SHARE = 0.2  # of the time, at most, for showing
 _TURN_MS = 10
 _PATIENCE_S = 0.3
 Steps = tuple[Callable[[], object], ...]
-L = TypeVar("L", bound=Layer)
 
 
 class Activity:
@@ -206,8 +205,7 @@ class LayerInTurns(QObject, Generic[L]):
 
     @property
     def layer(self) -> L | None:
-        layer = self._added() if self._added is not None else None
-        return layer if layer is not None and layer in self._viewer.layers else None
+        return there(self._viewer, self._added)
 
     @property
     def was_removed(self) -> bool:

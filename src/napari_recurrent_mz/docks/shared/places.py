@@ -11,7 +11,8 @@ from napari.layers import Image, Layer
 
 from ...core.arrays import Array
 from ...core.scans import ZGrid
-from .layers import check_units, um_in, um_per_unit
+from ...measure.comparison import made_from
+from .layers import check_units, own_metadata, um_in, um_per_unit
 
 
 def show_height(viewer: Any, z_um: float) -> None:
@@ -61,6 +62,11 @@ def _plane_in_view(viewer: Any, grid: ZGrid) -> int:
     if not grid.start_um <= z_um <= grid.stop_um:
         return middle
     return round((z_um - grid.start_um) / grid.step_um) if len(grid) > 1 else 0
+
+
+def scans_um(layer: Layer) -> tuple[float, ...]:
+    """Heights of the scans that a layer was made from, in micrometres; empty if unknown."""
+    return made_from(own_metadata(layer))[0]
 
 
 def index_in(image: Image, layer: Layer, places: npt.ArrayLike) -> Array:

@@ -28,33 +28,20 @@ _TABLES = "Comma-separated values (*.csv)"
 _FILES = "PNG image (*.png);;SVG drawing (*.svg);;PDF document (*.pdf)"
 
 
-class QuietCanvas(QWidget):
-    """A figure that is drawn in a thread and shown as a picture; it takes no clicks."""
+class Canvas(QWidget):
+    """Shows a figure, or why there is none; another base may say how it is drawn."""
 
-    # While one is drawn the last one stays, and of those wanted meanwhile only the newest is drawn.
-
-    _arrived = Signal(object)
-
-    def __init__(self, palette: Palette, name: str, height: int = 150) -> None:
-        super().__init__()
+    def __init__(self, palette: Palette, name: str, height: int, *figure: Figure) -> None:
+        super().__init__(*figure)  # type: ignore[arg-type]  # what the other base takes
         self._palette = palette
         self.drawn: Draw | None = None
         self.reason = ""
-        self.picture: QImage | None = None
-        self._is_old, self._is_drawing = True, False
         self.setAccessibleName(name)
         self.setMinimumSize(120, height)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        on(self, self._arrived, self._take)
-        self._soon = one_shot(self, _SOON_MS, self._start)
-
-    @property
-    def is_drawing(self) -> bool:
-        """Whether the thread is at it, or about to be."""
-        return self._is_drawing or self._soon.isActive()
 
     def show_figure(self, draw: Draw) -> None:
-        """Draw this from now on; it is called in a thread, so what it draws must not change."""
+        """Draw this from now on, perhaps in a thread, so what it draws must not change."""
         self.drawn, self.reason = draw, ""
         self.restyle()
 
@@ -63,6 +50,39 @@ class QuietCanvas(QWidget):
         if self.drawn is not None or self.reason != sentence:
             self.drawn, self.reason = None, sentence
             self.restyle()
+
+    def restyle(self) -> None:
+        raise NotImplementedError
+
+    def sizeHint(self) -> QSize:  # noqa: N802
+        """The least size: matplotlib's own is the size it has, so that a dock never shrinks."""
+        return self.minimumSize()
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
+        """Draw in the new size."""
+        super().resizeEvent(event)
+        self.restyle()
+
+
+class QuietCanvas(Canvas):
+    """A figure that is drawn in a thread and shown as a picture; it takes no clicks."""
+
+    # While one is drawn the last one stays, stretched, and of those wanted meanwhile only the
+    # newest is drawn.
+
+    _arrived = Signal(object)
+
+    def __init__(self, palette: Palette, name: str, height: int = 150) -> None:
+        super().__init__(palette, name, height)
+        self.picture: QImage | None = None
+        self._is_old, self._is_drawing = True, False
+        on(self, self._arrived, self._take)
+        self._soon = one_shot(self, _SOON_MS, self._start)
+
+    @property
+    def is_drawing(self) -> bool:
+        """Whether the thread is at it, or about to be."""
+        return self._is_drawing or self._soon.isActive()
 
     def restyle(self) -> None:
         self._is_old = True
@@ -107,14 +127,6 @@ class QuietCanvas(QWidget):
             self.restyle()
 
     # Qt's -----------------------------------------------------------------------------
-    def sizeHint(self) -> QSize:  # noqa: N802
-        return self.minimumSize()
-
-    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
-        """Draw in the new size; until then the last picture is stretched."""
-        super().resizeEvent(event)
-        self.restyle()
-
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802
         """Draw what was not drawn out of sight."""
         super().showEvent(event)

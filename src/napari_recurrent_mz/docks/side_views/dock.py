@@ -20,6 +20,7 @@ from ..shared import settings
 from ..shared.dock import Dock, shell_of
 from ..shared.guard import guarded, on, on_click, on_move, one_shot, telling
 from ..shared.layer_choice import frame_of, is_stack, says_its_size, selected
+from ..shared.places import scans_um
 from ..shared.plot import PlotPanel
 from . import source as _source
 from .form import GROUP, VOLUMES, SideViewsForm
@@ -194,7 +195,7 @@ class SideViewsDock(Dock):
 
     def _look(self, layers: list[Any]) -> Look:
         controls = self.controls.read()
-        heights_um = next(filter(None, map(_source.scans_um, layers)), ())
+        heights_um = tuple(sorted(next(filter(None, map(scans_um, layers)), ())))
         words = ", ".join(f"{z:.4g}" for z in heights_um)
         self.controls.heights.native.setPlaceholderText(words or "none known")
         typed = controls.heights_um()
@@ -296,7 +297,7 @@ class SideViewsDock(Dock):
         volumes = list(filter(is_stack, self._viewer.layers))
         if len(volumes) > len(VOLUMES):
             volumes = list(filter(is_stack, selected(self._viewer)))
-        reconstructions_first = sorted(volumes, key=lambda layer: not _source.scans_um(layer))
+        reconstructions_first = sorted(volumes, key=lambda layer: not scans_um(layer))
         for name, layer in zip(VOLUMES, reconstructions_first, strict=False):
             self.controls[name].value = layer
 

@@ -12,7 +12,6 @@ from napari.layers import Image
 
 from ...core.errors import sentence_of, size_in_words
 from ...core.progress import Step, Steps, Stopped, finished
-from ...measure.comparison import made_from
 from ...measure.plots.side_views import Panel, contrast
 from ...measure.projections import How, Limits, SideViews, Slab, ViewName, iter_side_views
 from ..shared import layers as _layers
@@ -157,11 +156,6 @@ class VolumeSource:
             how=self.how,
             name=self.name,
         )
-
-
-def scans_um(layer: Any) -> tuple[float, ...]:
-    """Heights of the scans that a layer was reconstructed from, if it says so."""
-    return tuple(sorted(made_from(_layers.own_metadata(layer))[0]))
 
 
 def next_um(layers: Iterable[Any]) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
@@ -240,8 +240,7 @@ class SurfaceDock(ScanSource):
         from ...engine.inference import notes_before
 
         recipe = self.recipe()
-        model = self.method.model if recipe.chosen.needs_model else None
-        sentences = notes_before(replace(recipe, model=model))
+        sentences = notes_before(self.method.with_weights(recipe))
         self.footer.ready()
         self.surface.facts.say(str(SurfaceFacts.of(heights_of(recipe), recipe.pixel_size_um)))
         sentences += scan_warnings(self.used(), recipe.pixel_size_um)
