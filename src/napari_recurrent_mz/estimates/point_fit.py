@@ -593,12 +593,16 @@ def _without(
 
 def _two_heights(gain: Array, between: _Between) -> tuple[Index, Index, Array]:
     """The best sheet near each point, that of the highest peak of gain (N, L) elsewhere, and it."""
-    distance = between.away(gain.shape[1])
-    near = np.where(distance <= 1.5, gain, -1.0).argmax(1)
-    inner = gain[:, 1:-1]
-    is_peak = (inner >= gain[:, :-2]) & (inner > gain[:, 2:]) & (distance[:, 1:-1] > 2)
+    inner, is_far = gain[:, 1:-1], between.away(gain.shape[1])[:, 1:-1] > 2
+    is_peak = (inner >= gain[:, :-2]) & (inner > gain[:, 2:]) & is_far
     peaks = np.where(is_peak, inner, 0.0)
-    return near, peaks.argmax(1) + 1, peaks.max(1)
+    return _best_near(gain, between), peaks.argmax(1) + 1, peaks.max(1)
+
+
+def _best_near(gain: Array, between: _Between) -> Index:
+    """The sheet with the greatest gain (N, L) of those next to each point."""
+    near: Index = np.where(between.away(gain.shape[1]) <= 1.5, gain, -1.0).argmax(1)
+    return near
 
 
 def _best_sheets(gain: Array, between: _Between, turn: int) -> tuple[Index, npt.NDArray[np.bool_]]:
@@ -606,7 +610,7 @@ def _best_sheets(gain: Array, between: _Between, turn: int) -> tuple[Index, npt.
     # Half of the points may go far in one turn, the others in the next: two that change places for
     # each other would do so forever.
     numbers = np.arange(gain.shape[1])
-    near = np.where(between.away(len(numbers)) <= 1.5, gain, -1.0).argmax(1)
+    near = _best_near(gain, between)
     best, each = gain.argmax(1), np.arange(len(gain))
     jumps = (gain[each, best] > gain[each, near] + _JUMP) & (np.abs(best - near) > 1)
     jumps &= (each + turn) % 2 == 0

@@ -272,8 +272,11 @@ def reading_zarr(name: str) -> Iterator[None]:
 
 def _check_chunks(array: Path, name: str) -> None:
     """Refuse chunks of no size, which zarr 3.4 takes for chunks of one and so finds no pixel."""
-    metadata = array_metadata(array)
-    lengths = metadata.get("chunks") or metadata["chunk_grid"]["configuration"].get("chunk_shape")
+    lengths: Any = ()
+    if (array / "zarr.json").is_file():
+        lengths = read_json(array / "zarr.json")["chunk_grid"]["configuration"].get("chunk_shape")
+    elif (array / ".zarray").is_file():
+        lengths = read_json(array / ".zarray").get("chunks")
     if any(isinstance(length, int) and length < 1 for length in lengths or ()):
         raise InputError(
             f"'{name}' is damaged (its chunks are of {lengths} pixels): copy or save it again."

@@ -11,7 +11,6 @@ from napari.layers import Image, Layer
 
 from ...core.arrays import Array
 from ...core.scans import ZGrid
-from ...measure.comparison import made_from
 from .layers import check_units, own_metadata, um_in, um_per_unit
 
 
@@ -66,6 +65,8 @@ def _plane_in_view(viewer: Any, grid: ZGrid) -> int:
 
 def scans_um(layer: Layer) -> tuple[float, ...]:
     """Heights of the scans that a layer was made from, in micrometres; empty if unknown."""
+    from ...measure.comparison import made_from
+
     return made_from(own_metadata(layer))[0]
 
 
