@@ -73,8 +73,18 @@ def linear_weights(
     a, b = _normal_equations(table, cross, optics, scan_z, target_z, sigma2)
     weights = np.linalg.solve(a[None], b[..., None])[..., 0]  # (T, K, M)
     if target == "widefield":
-        weights[:, 0] /= weights[:, 0].sum(axis=-1, keepdims=True)
+        weights[:, 0] += _to_sum_one(a[0], weights[:, 0])
     return table, np.ascontiguousarray(np.moveaxis(weights, -1, 1))
+
+
+def _to_sum_one(covariance: Array, weights: Weights) -> Weights:
+    """What to add to weights (T, M) to estimate a mean that is not known beforehand.
+
+    Ordinary kriging (Matheron, Econ. Geol. 58:1246, 1963): of the weights that sum to one, those
+    with the least error.
+    """
+    even = np.linalg.solve(covariance, np.ones(len(covariance)))
+    return np.asarray((1 - weights.sum(axis=-1, keepdims=True)) * even / even.sum())
 
 
 def propagation_weights(
@@ -169,7 +179,7 @@ class LinearEstimate:
         self.device = device
         self.target = target
         ends = np.array(reach_um) if reach_um else self.scan_z_um
-        self.table = linear_table(optics, _span(self.scan_z_um, ends))
+        self.table = linear_table(optics, _span(self.scan_z_um, ends), stack.shape)
         self.filter = RadialFilter(stack.shape, optics, self.table, device)
         #: what the spectra are counted in, in the scans' units: 1 for whatever a camera counts
         self.unit, scaled = in_ordinary_units(self.images)
