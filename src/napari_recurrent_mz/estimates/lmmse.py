@@ -30,6 +30,12 @@ from .radial_filter import RadialFilter, expand, height_nodes
 SIGMA2 = 1e-4
 """Noise power relative to C(0, 0): it keeps the equations well posed."""
 
+MEAN_NOISE = 0.003
+"""The same for the mean of a scan, relative to its own variance over heights.
+
+Lamps flicker and samples bleach: of two scans close together the difference is no slope to follow.
+"""
+
 Weights = npt.NDArray[np.float64]
 
 
@@ -73,18 +79,18 @@ def linear_weights(
     a, b = _normal_equations(table, cross, optics, scan_z, target_z, sigma2)
     weights = np.linalg.solve(a[None], b[..., None])[..., 0]  # (T, K, M)
     if target == "widefield":
-        weights[:, 0] += _to_sum_one(a[0], weights[:, 0])
+        weights[:, 0] = _mean_weights(a[0], b[:, 0])
     return table, np.ascontiguousarray(np.moveaxis(weights, -1, 1))
 
 
-def _to_sum_one(covariance: Array, weights: Weights) -> Weights:
-    """What to add to weights (T, M) to estimate a mean that is not known beforehand.
+def _mean_weights(a: Array, b: Array) -> Weights:
+    """Weights (T, M) for a mean that is not known beforehand: they sum to one.
 
-    Ordinary kriging (Matheron, Econ. Geol. 58:1246, 1963): of the weights that sum to one, those
-    with the least error.
+    Those with the least error of them (ordinary kriging: Matheron, Econ. Geol. 58:1246, 1963).
     """
-    even = np.linalg.solve(covariance, np.ones(len(covariance)))
-    return np.asarray((1 - weights.sum(axis=-1, keepdims=True)) * even / even.sum())
+    noisy = a + MEAN_NOISE * a[0, 0] * np.eye(len(a))
+    weights, even = np.split(np.linalg.solve(noisy, np.vstack([b, np.ones(len(a))]).T).T, [-1])
+    return np.asarray(weights + (1 - weights.sum(axis=1, keepdims=True)) * even / even.sum())
 
 
 def propagation_weights(
