@@ -53,7 +53,7 @@ def covariance_table(optics: Optics, largest_lag_um: float) -> CovarianceTable:
 def linear_table(
     optics: Optics, largest_lag_um: float, shape: tuple[int, int] | None = None
 ) -> CovarianceTable:
-    """The covariance that linear estimates are solved with, of fields of a shape (Y, X).
+    """The covariance that linear estimates are solved with, of wide-field planes of a shape (Y, X).
 
     What planes share of coarse structure depends on the range of the table. Up to a range that is
     rarely wider, it is the same for all: a plane does not depend on which others are made.

@@ -109,7 +109,8 @@ class SheetImages(ObjectImages):
     def beyond(self, z_um: Heights) -> Weights:
         """Weights of the sheets for :meth:`object_gain`, of heights (T,): (T, L, K)."""
         span_um = float(np.ptp([*self.scan_z_um, *z_um]))
-        table = linear_table(self.optics, span_um, self.filter.shape)
+        field = self.filter.shape if self.target == "widefield" else None
+        table = linear_table(self.optics, span_um, field)
         _, mix = linear_weights(self.optics, self.scan_z_um, z_um, table=table, target=self.target)
         from_scans: Weights = np.einsum("tmk,mlk->tlk", mix, self.radial_to_scans)
         return self.imaged(z_um) - from_scans

@@ -185,7 +185,8 @@ class LinearEstimate:
         self.device = device
         self.target = target
         ends = np.array(reach_um) if reach_um else self.scan_z_um
-        self.table = linear_table(optics, _span(self.scan_z_um, ends), stack.shape)
+        field = stack.shape if target == "widefield" else None
+        self.table = linear_table(optics, _span(self.scan_z_um, ends), field)
         self.filter = RadialFilter(stack.shape, optics, self.table, device)
         #: what the spectra are counted in, in the scans' units: 1 for whatever a camera counts
         self.unit, scaled = in_ordinary_units(self.images)
