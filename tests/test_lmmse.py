@@ -287,7 +287,7 @@ def test_scan_comes_back_at_its_own_height() -> None:
     estimate = estimate_from(heights, smooth, [1, 4, 7])
     for i in (1, 4, 7):
         wrong = (estimate.plane(heights[i]) - smooth[i])[16:-16, 16:-16]
-        assert np.sqrt(np.mean(wrong**2)) < 0.015 * smooth[i].std()
+        assert np.sqrt(np.mean(wrong**2)) < 0.02 * smooth[i].std()
 
 
 def test_estimate_beats_every_interpolation_of_random_objects() -> None:

@@ -30,7 +30,7 @@ from .radial_filter import RadialFilter, expand, height_nodes
 SIGMA2 = 1e-4
 """Noise power relative to C(0, 0): it keeps the equations well posed."""
 
-MEAN_NOISE = 0.003
+MEAN_NOISE = 0.001
 """The same for the mean of a scan, relative to its own variance over heights.
 
 Lamps flicker and samples bleach: of two scans close together the difference is no slope to follow.
