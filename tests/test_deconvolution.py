@@ -123,7 +123,7 @@ def test_it_adds_nothing_at_the_height_of_a_scan(fitted: NonnegativeEstimate) ->
     for z in SCANS_UM:
         added = fitted.object_gain(z).numpy() / np.sqrt(image(z))
         assert np.abs(added).max() < 1
-        assert added.std() < 0.03
+        assert added.std() < 0.04
 
 
 def test_sheets_seen_out_of_focus_need_few_values(monkeypatch: pytest.MonkeyPatch) -> None:

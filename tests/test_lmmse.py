@@ -15,8 +15,13 @@ from skimage.filters import threshold_triangle
 
 from napari_recurrent_mz.core.optics import Optics, confocal_psf, widefield_psf
 from napari_recurrent_mz.core.scans import InputError, Scan
-from napari_recurrent_mz.estimates.covariance import CovarianceTable, covariance_table
+from napari_recurrent_mz.estimates.covariance import (
+    CovarianceTable,
+    covariance_table,
+    linear_table,
+)
 from napari_recurrent_mz.estimates.lmmse import (
+    MEAN_NOISE,
     SIGMA2,
     LinearEstimate,
     linear_weights,
@@ -111,6 +116,50 @@ def test_weights_solve_the_dense_normal_equations(
     response = np.stack([np.interp(radius, table.k, w) for w in weights[0]])
     found = np.fft.ifft2((response * np.fft.fft2(images)).sum(axis=0)).real
     assert np.sqrt(np.mean((found - expected) ** 2)) < tolerance * expected.std()
+
+
+@pytest.mark.parametrize("side", [24, 80], ids=["small", "larger"])
+@pytest.mark.parametrize("optics", [DRY, OIL], ids=["dry", "oil"])
+def test_the_mean_of_a_field_varies_with_height_as_light_crosses_its_borders(
+    optics: Optics, side: int
+) -> None:
+    """A square of a white object on a large, periodic field: the covariance of its mean."""
+    psf = wrapped_psf(optics, 48.0, 1.0, 385)
+    frame = np.zeros(psf.shape[1:])
+    frame[:side, :side] = 1
+    power = np.abs(np.fft.rfft2(frame)) ** 2
+    power[:, 1:] *= 2  # of both signs
+    seen = np.fft.rfft2(psf) * np.sqrt(power)
+    lags = np.array([0, 2, 5, 10, 20, 40])
+    expected = np.array([np.vdot(seen[: len(seen) - lag], seen[lag:]).real for lag in lags])
+    pixel = optics.wavelength_um / optics.na / 4
+    fine = Optics(optics.na, optics.wavelength_um, optics.immersion_index, pixel)
+    found = linear_table(fine, 48 * fine.depth_of_field_um, (side, side)).at(lags)[:, 0]
+    np.testing.assert_allclose(found / found[0], expected / expected[0], atol=0.07)
+
+
+@pytest.mark.parametrize("side", [64, 2048])
+def test_a_mean_that_is_not_known_beforehand_is_found_by_kriging(side: int) -> None:
+    """The bordered equations of ordinary kriging."""
+    scans, targets = np.array([1.0, 3.0, 6.0]), np.array([-5.0, 1.0, 2.2, 4.0, 9.0])
+    table = linear_table(OIL, 14.0, (side, side))
+    _, weights = linear_weights(OIL, scans, targets, table=table)
+    dof = OIL.depth_of_field_um
+    bordered = np.ones((4, 4))
+    noise = SIGMA2 * (1 + MEAN_NOISE) + MEAN_NOISE * table.values[0, 0]
+    bordered[:3, :3] = table.at((scans[:, None] - scans) / dof)[..., 0] + noise * np.eye(3)
+    bordered[3, 3] = 0
+    for target, found in zip(targets, weights[..., 0], strict=True):
+        right = np.append(table.at((scans - target) / dof)[:, 0], 1.0)
+        np.testing.assert_allclose(found, np.linalg.solve(bordered, right)[:3], atol=1e-6)
+
+
+def test_of_scans_close_together_the_means_are_no_slope_to_follow() -> None:
+    """A lamp that flickers by 1 % between them changes planes far away by little more."""
+    rng = np.random.default_rng(3)
+    scans = [Scan(mean + rng.normal(size=(512, 512)), z) for mean, z in ((1000, 4.9), (990, 5.1))]
+    estimate = LinearEstimate(scans, OIL, reach_um=(0.0, 10.0))
+    assert [estimate.plane(z).mean() for z in (0.0, 5.0, 10.0)] == pytest.approx([995] * 3, abs=15)
 
 
 @pytest.mark.parametrize("target", [0.0, 1.3, 4.0, 9.0])
@@ -238,7 +287,7 @@ def test_scan_comes_back_at_its_own_height() -> None:
     estimate = estimate_from(heights, smooth, [1, 4, 7])
     for i in (1, 4, 7):
         wrong = (estimate.plane(heights[i]) - smooth[i])[16:-16, 16:-16]
-        assert np.sqrt(np.mean(wrong**2)) < 0.015 * smooth[i].std()
+        assert np.sqrt(np.mean(wrong**2)) < 0.02 * smooth[i].std()
 
 
 def test_estimate_beats_every_interpolation_of_random_objects() -> None:

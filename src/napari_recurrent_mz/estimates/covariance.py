@@ -6,13 +6,14 @@ depends on NA / n alone: one table serves every wavelength and pixel.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy.interpolate import CubicSpline
-from scipy.special import j0
+from scipy.interpolate import CubicSpline, interp1d
+from scipy.special import j0, j1
 
 from ..core.arrays import Array
 from ..core.optics import Optics, confocal_psf, widefield_psf
@@ -22,6 +23,7 @@ _TABLE_PIXELS = 385  # at λ / (4 NA): 36 µm at NA 1.4, wide enough for 10 µm 
 _SECTION_DOF = 12.0  # a sheet so far from focus is 500 times dimmer in a confocal
 _RADIUS_STEP, _FARTHEST_RADIUS = 1 / 12, 200.0  # of a point's image, in wavelengths over NA
 _LEAST_DOF = 48.0  # of linear estimates: the range in which networks are trained
+_MEAN_REACH = 4.0  # frequencies, times the side of a field, that its mean is made of
 _STEP_DOF = 0.5  # finer than the axial Nyquist step, 0.68 depths of field at NA 1.4
 
 
@@ -48,13 +50,19 @@ def covariance_table(optics: Optics, largest_lag_um: float) -> CovarianceTable:
     return _table(*_reduced(optics, largest_lag_um), "widefield", "widefield")
 
 
-def linear_table(optics: Optics, largest_lag_um: float) -> CovarianceTable:
-    """The covariance that linear estimates are solved with.
+def linear_table(
+    optics: Optics, largest_lag_um: float, shape: tuple[int, int] | None = None
+) -> CovarianceTable:
+    """The covariance that linear estimates are solved with, of wide-field planes of a shape (Y, X).
 
     What planes share of coarse structure depends on the range of the table. Up to a range that is
     rarely wider, it is the same for all: a plane does not depend on which others are made.
     """
-    return covariance_table(optics, max(largest_lag_um, _LEAST_DOF * optics.depth_of_field_um))
+    reduced = _reduced(optics, max(largest_lag_um, _LEAST_DOF * optics.depth_of_field_um))
+    if shape is None:
+        return _table(*reduced, "widefield", "widefield")
+    side = math.sqrt(shape[0] * shape[1]) * optics.pixel_um * optics.na / optics.wavelength_um
+    return _field_table(*reduced, round(side, 2))
 
 
 def table_between(
@@ -147,3 +155,20 @@ def _table(sine: float, reach_dof: int, first: str, second: str) -> CovarianceTa
     values = np.fft.ifft(a * b.conj(), axis=0).real[: len(above)]
     values /= np.sum(both[2][:, 0] ** 2)
     return CovarianceTable(seen[0].k, above, values, CubicSpline(above, values, axis=0))
+
+
+@lru_cache(maxsize=32)
+def _field_table(sine: float, reach_dof: int, side: float) -> CovarianceTable:
+    """The table of wide-field planes, with the mean of a field of a side, in λ / NA, at k = 0.
+
+    An endless plane has the same mean at every height. That of a field changes, since light
+    crosses its borders: it is made of low frequencies, here those of a disc of the same area.
+    """
+    whole = _table(sine, reach_dof, "widefield", "widefield")
+    k = np.linspace(0.0, min(_MEAN_REACH / side, whole.k[-1]), 257)[1:]
+    share = j1(2 * np.sqrt(np.pi) * side * k) ** 2 / k  # of the power on a ring, 2πk wide
+    mean = interp1d(whole.k, whole.values)(k) @ (share / share.sum())
+    values = np.column_stack([mean, whole.values[:, 1:]])
+    return CovarianceTable(
+        whole.k, whole.lag_dof, values, CubicSpline(whole.lag_dof, values, axis=0)
+    )

@@ -21,7 +21,7 @@ from ..core.device import Device, available_cores, uploaded
 from ..core.optics import Optics
 from ..core.progress import never, stoppable, tell
 from ..core.scans import FloatArray, Heights, Scans, is_surface, stack_of
-from .covariance import CovarianceTable, transfer_table
+from .covariance import CovarianceTable, linear_table, transfer_table
 from .lmmse import Weights, linear_weights
 from .normalisation import quantile
 from .object_sheets import Blurs, Part, parts_of, pixels_per_value, sheet_heights
@@ -108,7 +108,10 @@ class SheetImages(ObjectImages):
 
     def beyond(self, z_um: Heights) -> Weights:
         """Weights of the sheets for :meth:`object_gain`, of heights (T,): (T, L, K)."""
-        _, mix = linear_weights(self.optics, self.scan_z_um, z_um, target=self.target)
+        span_um = float(np.ptp([*self.scan_z_um, *z_um]))
+        field = self.filter.shape if self.target == "widefield" else None
+        table = linear_table(self.optics, span_um, field)
+        _, mix = linear_weights(self.optics, self.scan_z_um, z_um, table=table, target=self.target)
         from_scans: Weights = np.einsum("tmk,mlk->tlk", mix, self.radial_to_scans)
         return self.imaged(z_um) - from_scans
 

@@ -30,6 +30,12 @@ from .radial_filter import RadialFilter, expand, height_nodes
 SIGMA2 = 1e-4
 """Noise power relative to C(0, 0): it keeps the equations well posed."""
 
+MEAN_NOISE = 0.001
+"""The same for the mean of a scan, relative to its own variance over heights.
+
+Lamps flicker and samples bleach: of two scans close together the difference is no slope to follow.
+"""
+
 Weights = npt.NDArray[np.float64]
 
 
@@ -73,8 +79,18 @@ def linear_weights(
     a, b = _normal_equations(table, cross, optics, scan_z, target_z, sigma2)
     weights = np.linalg.solve(a[None], b[..., None])[..., 0]  # (T, K, M)
     if target == "widefield":
-        weights[:, 0] /= weights[:, 0].sum(axis=-1, keepdims=True)
+        weights[:, 0] = _mean_weights(a[0], b[:, 0])
     return table, np.ascontiguousarray(np.moveaxis(weights, -1, 1))
+
+
+def _mean_weights(a: Array, b: Array) -> Weights:
+    """Weights (T, M) for a mean that is not known beforehand: they sum to one.
+
+    Those with the least error of them (ordinary kriging: Matheron, Econ. Geol. 58:1246, 1963).
+    """
+    noisy = a + MEAN_NOISE * a[0, 0] * np.eye(len(a))
+    weights, even = np.split(np.linalg.solve(noisy, np.vstack([b, np.ones(len(a))]).T).T, [-1])
+    return np.asarray(weights + (1 - weights.sum(axis=1, keepdims=True)) * even / even.sum())
 
 
 def propagation_weights(
@@ -169,7 +185,8 @@ class LinearEstimate:
         self.device = device
         self.target = target
         ends = np.array(reach_um) if reach_um else self.scan_z_um
-        self.table = linear_table(optics, _span(self.scan_z_um, ends))
+        field = stack.shape if target == "widefield" else None
+        self.table = linear_table(optics, _span(self.scan_z_um, ends), field)
         self.filter = RadialFilter(stack.shape, optics, self.table, device)
         #: what the spectra are counted in, in the scans' units: 1 for whatever a camera counts
         self.unit, scaled = in_ordinary_units(self.images)
