@@ -29,7 +29,7 @@ _STEP_DOF = 0.5  # finer than the axial Nyquist step, 0.68 depths of field at NA
 
 @dataclass(frozen=True, eq=False)
 class CovarianceTable:
-    """C(k, D) for one NA / n, with C(0, 0) = 1."""
+    """C(k, D) for one NA / n, relative to C(0, 0) of an endless plane."""
 
     k: Array  # (K,), lateral frequencies in NA / λ, from 0 to the cut-off, 2
     # (L,), distances between two planes in depths of field; from 0, where the sign does not matter
