@@ -31,7 +31,7 @@ from ..shared import layers as _layers
 from ..shared import settings
 from ..shared.dock import Dock
 from ..shared.form import DataForm, faint, parse_heights
-from ..shared.guard import guarded, on, one_shot, telling
+from ..shared.guard import guarded, on, one_shot
 from ..shared.layer_choice import (
     LayerChoice,
     check_stack,
@@ -178,14 +178,11 @@ class CompareDock(Dock):
         self._lay_out()
         stored = settings.remembered(_GROUP, ("baselines",))
         self.choose_baselines(stored.get("baselines", "").split())
-        with telling(self):
-            self._choose_what_is_there()
         self.plot.show_reason(_EMPTY)
         self.table_button.setEnabled(False)
         self.means.hide()
         self.note.hide()
         self._connect()
-        self.check()
 
     # what a script calls --------------------------------------------------------------
     def _act(self) -> None:
@@ -437,7 +434,6 @@ class CompareDock(Dock):
             on(self, part.changed, self._chosen_anew)
         on(self, self.options.changed, self.check)
         on(self, self.difference_button.clicked, self.add_difference)
-        on(self, self.ended, self.check)
         canvas = self.plot.canvas
         canvas.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         canvas.setToolTip("Click or drag to move the viewer to a plane; ← and → step through them")

@@ -16,7 +16,7 @@ from ...measure.beads import bead_profiles, in_words, write_beads
 from ...measure.plots.widths import AxisHistogram, profiles_figure, width_histograms, widths_figure
 from ..shared import layers as _layers
 from ..shared.dock import Dock
-from ..shared.guard import guarded, on, on_click, telling
+from ..shared.guard import guarded, on, on_click
 from ..shared.layer_choice import LayerChoice, is_image, lacks_step, selected_or_only
 from ..shared.places import plane_at
 from .job import BeadPoints, FwhmJob, Measured, measure, points_um, volume_of
@@ -47,12 +47,9 @@ class FwhmDock(Dock):
         self._browsed: list[tuple[BeadPoints, int]] = []
         self._shown = -1
         self._connect()
-        with telling(self):
-            self._choose_what_is_there()
         self.results.widths.show_reason(_NOTHING)
         self.results.bead.show_reason(_NO_BEAD)
         self._enable_tools()
-        self.check()
 
     # what a script calls --------------------------------------------------------------
     def _act(self) -> None:
@@ -280,7 +277,6 @@ class FwhmDock(Dock):
         self.shortcut("P", lambda: self.next_bead(-1))
         results.widths.canvas.mpl_connect("button_press_event", guarded(self, self._clicked_bar))
         results.widths.canvas.mpl_connect("key_press_event", guarded(self, self._key_pressed))
-        on(self, self.ended, self._check_timer.start)
         on_click(self, self._pick)
 
     def _pick(self, event: Any) -> None:

@@ -64,10 +64,6 @@ class ReconstructDock(ScanSource):
         self._turns = Turns(self._viewer, self)
         self._connect()
         self.ui.method.look_around()
-        with telling(self):
-            self._layers_changed()
-            self._use_what_is_selected()
-        self.check()
 
     # what a script or the demo calls ------------------------------------------------
     def set_grid(self, grid: ZGrid) -> None:
@@ -259,7 +255,6 @@ class ReconstructDock(ScanSource):
             self._viewer.layers.selection = set(layers)
         if not result.is_beside:
             self._offer(layers)
-        self.check()
         self._say_end(result, outcome)
 
     def _offer(self, volumes: list[Image]) -> None:

@@ -318,6 +318,10 @@ class _Kept(type(QWidget)):  # type: ignore[misc]
         closed = [d for d in window.findChildren(cls) if d.parent() is window] if window else []
         dock = closed[0] if closed else super().__call__(*args, **options)
         dock._is_from_menu = window is not None
+        if not closed:
+            with telling(dock):
+                dock._begin_with_what_is_there()
+            dock.check()
         return dock
 
 
@@ -498,6 +502,7 @@ class Dock(QWidget, Tells, metaclass=_Kept):
         with telling(self):
             self._conclude(outcome)
         self.ended.emit(outcome)
+        self.check()
 
     def _lock(self, is_locked: bool) -> None:
         if is_locked:
@@ -583,6 +588,10 @@ class Dock(QWidget, Tells, metaclass=_Kept):
 
     def _choose_what_is_there(self) -> None:
         """Choose the layers that can only be meant, where a person has chosen none."""
+
+    def _begin_with_what_is_there(self) -> None:
+        """The same when the dock is new, with all its parts."""
+        self._choose_what_is_there()
 
     def _layers_changed(self) -> None:
         """The layers, or what they know, are no longer the same."""

@@ -372,8 +372,9 @@ class ScanSource(Dock):
             and not _layers.is_reconstruction(image)
         ]
 
-    def _use_what_is_selected(self) -> None:
+    def _begin_with_what_is_there(self) -> None:
         """Whoever opens the dock with images selected means them; others are told nothing."""
+        self._layers_changed()
         self._take(_layers.first_channels(self._meant(selected(self._viewer))))
 
     def _meant(self, chosen: list[Layer]) -> list[Layer]:

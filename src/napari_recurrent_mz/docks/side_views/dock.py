@@ -18,7 +18,7 @@ from ...measure.projections import Slab
 from ..shared import layers as _layers
 from ..shared import settings
 from ..shared.dock import Dock, shell_of
-from ..shared.guard import guarded, on, on_click, on_move, one_shot, telling
+from ..shared.guard import guarded, on, on_click, on_move, one_shot
 from ..shared.layer_choice import frame_of, is_stack, says_its_size, selected
 from ..shared.places import scans_um
 from ..shared.plot import PlotPanel
@@ -66,10 +66,6 @@ class SideViewsDock(Dock):
         self._soon = one_shot(self, _SOON_MS, self.update_views)
         self._filling = one_shot(self, _FILLING_MS, self._look_for_changes)
         self._connect()
-        with telling(self):
-            self._choose_what_is_there()
-            self._layers_chosen()
-        self.check()
 
     # what a script calls --------------------------------------------------------------
     def act(self) -> None:
@@ -165,12 +161,9 @@ class SideViewsDock(Dock):
     def _projected(self, outcomes: dict[tuple[Any, ...], _source.ViewsOrReason]) -> None:
         self._outcomes |= outcomes
         self._at_work = []
-        self._soon.start()  # what has changed meanwhile is projected now
 
     def _stopped(self, outcome: Any) -> None:
-        if outcome.state != "done" or self._is_held:
-            self._is_held = True
-            self.update_views()
+        self._is_held |= outcome.state != "done"
 
     # showing --------------------------------------------------------------------------
     def _show(self, layers: list[Any], outcomes: list[_source.ViewsOrReason]) -> None:

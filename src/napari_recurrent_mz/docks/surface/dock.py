@@ -24,7 +24,7 @@ from ..files.save_volume import IMAGES, SaveButton
 from ..shared import layers as _layers
 from ..shared import settings as _settings
 from ..shared.file_names import common_name
-from ..shared.guard import on, telling
+from ..shared.guard import on
 from ..shared.insides import fit
 from ..shared.method_panel import MethodPanel
 from ..shared.parts import described
@@ -138,10 +138,6 @@ class SurfaceDock(ScanSource):
         self._lay_out()
         self._connect()
         self.method.look_around()
-        with telling(self):
-            self._layers_changed()
-            self._use_what_is_selected()
-        self.check()
 
     # what a script calls --------------------------------------------------------------
     def pick_points(self) -> None:
@@ -289,7 +285,6 @@ class SurfaceDock(ScanSource):
         on(self, self.surface.pick, self.pick_points)
         on(self, self.surface.table.moved, self._point_moved)
         on(self, self.surface.table.removed, self._points_removed)
-        on(self, self.ended, self.check)
         on(self, self._viewer.layers.events.removed, lambda event: self.save.forget(event.value))
 
     def _lay_out(self) -> None:

@@ -30,7 +30,7 @@ from ..shared import settings as _settings
 from ..shared.dock import Dock
 from ..shared.file_names import common_name, file_stem
 from ..shared.form import DataForm, as_named, asked, typed_path
-from ..shared.guard import emit_alive, on, telling
+from ..shared.guard import emit_alive, on
 from ..shared.layer_choice import (
     LayerChoice,
     check_stack,
@@ -234,11 +234,8 @@ class TrainDock(Dock):
         self._agreed = ""
         self._restore()
         self._connect()
-        with telling(self):
-            self._choose_what_is_there()
         self.method.look_around()
         self._draw_curve()
-        self.check()
 
     # what a script calls --------------------------------------------------------------
     @property
@@ -333,7 +330,6 @@ class TrainDock(Dock):
             self.say("Stopped before anything was learned: no file was written.")
         else:
             self.say(outcome.sentence, "error")
-        self.check()
 
     # layers and files -----------------------------------------------------------------
     def _choose_what_is_there(self) -> None:
