@@ -208,4 +208,4 @@ def test_what_was_remembered_before_is_still_read(qtbot, form, group) -> None:
         assert getattr(made.read(), name) != getattr(before.read(), name)
     _settings.remember(group, dict.fromkeys(texts, ""))
     made.remember()
-    assert _settings.remembered(group, tuple(texts)) == texts
+    assert {name: _settings.remembered(group, name) for name in texts} == texts

@@ -176,8 +176,7 @@ class CompareDock(Dock):
         self._compared: dict[weakref.ref[Image], str] = {}
         self._sight_timer = one_shot(self, 100, self._bring_plot_in_sight)  # once laid out
         self._lay_out()
-        stored = settings.remembered(_GROUP, ("baselines",))
-        self.choose_baselines(stored.get("baselines", "").split())
+        self.choose_baselines((settings.remembered(_GROUP, "baselines") or "").split())
         self.plot.show_reason(_EMPTY)
         self.table_button.setEnabled(False)
         self.means.hide()

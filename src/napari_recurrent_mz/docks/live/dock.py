@@ -108,7 +108,6 @@ class LiveDock(ScanIntake):
         self._is_pending = self._is_at_microscope = False
         self._bar_moved = 0.0
         self._connect()
-        self.setup.method.look_around()
         self._show_state()
 
     # what a script calls --------------------------------------------------------------

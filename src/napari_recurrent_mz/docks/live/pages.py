@@ -182,8 +182,7 @@ class SetupPage(QWidget):
             # A session must go on from the scans before.
             if method_of(str(methods.itemData(number))).kind not in ("network", "lmmse"):
                 methods.removeItem(number)
-        stored = _settings.remembered(GROUP, ("method",))
-        self.method.set_method(stored.get("method", NETWORK))
+        self.method.set_method(_settings.remembered(GROUP, "method") or NETWORK)
         column = column_of(self, "Optics", self.optics, margins=(2, 4, 2, 2))
         add_parts(column, "Target planes (µm)", self.grid, "Reconstruction", self.method)
         add_parts(column, self.next_scan.native, "Scans", self.sources)

@@ -63,7 +63,6 @@ class ReconstructDock(ScanSource):
         self._preview: Image | None = None
         self._turns = Turns(self._viewer, self)
         self._connect()
-        self.ui.method.look_around()
 
     # what a script or the demo calls ------------------------------------------------
     def set_grid(self, grid: ZGrid) -> None:

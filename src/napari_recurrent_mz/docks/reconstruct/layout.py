@@ -219,7 +219,7 @@ class ResultPanel(FormPanel):
         self.choose = push_button("Folder…", "Choose the folder that volumes are written to")
         self.where = faint(wraps=False, is_copied=True)
         self.where.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self._folder = settings.remembered(_GROUP, ("folder",)).get("folder", "")
+        self._folder = settings.remembered(_GROUP, "folder") or ""
         self.form.put_beside("on_disk", self.choose)
         self.form.put_under("on_disk", self.where)
         self._show()

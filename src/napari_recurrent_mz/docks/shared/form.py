@@ -336,10 +336,11 @@ class DataForm(ContainerWidget[Any], Generic[T]):
 
     def _restore(self) -> None:
         """Take what is remembered; what no longer fits is left as it is."""
-        names = {key: name for name, key in self._stored.items()}
-        for key, text in settings.remembered(self._group, tuple(names)).items():
-            with contextlib.suppress(ValueError):
-                _take_text(self[names[key]], text)
+        for name, key in self._stored.items():
+            text = settings.remembered(self._group, key)
+            if text is not None:
+                with contextlib.suppress(ValueError):
+                    _take_text(self[name], text)
 
 
 class FormPanel(QWidget):

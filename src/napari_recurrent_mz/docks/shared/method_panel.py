@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,7 @@ class GpuMemoryField(DecimalBox):
 
 def _remembered_gb() -> float:
     try:
-        gigabytes = float(settings.remembered(_GROUP, (_NAME,)).get(_NAME, "0"))
+        gigabytes = float(settings.remembered(_GROUP, _NAME) or 0)
     except ValueError:
         return 0.0
     return min(gigabytes, _MOST_GB) if math.isfinite(gigabytes) and gigabytes > 0 else 0.0
@@ -128,7 +128,7 @@ class OwnModels(QObject):
 
     def paths(self) -> list[str]:
         """Those that are still there."""
-        text = settings.remembered("models", ("own",)).get("own", "")
+        text = settings.remembered("models", "own") or ""
         is_there = os.path.isfile  # also of a folder that is closed to us
         return list(filter(is_there, text.splitlines()))
 
@@ -182,16 +182,14 @@ class MethodPanel(FormPanel):
         self.model: Any = None
         self._used = ""  # the choice that it belongs to
         self.is_ready = False
-        self._remembered = settings.remembered("method", ("method", "device"))
-        self._soon = one_shot(
-            self, _PAINTED_MS, lambda: in_background(self, survey, then=self._surveyed)
-        )
+        self._wanted_device = settings.remembered("method", "device") or "auto"
+        look_around = partial(in_background, self, survey, then=self._surveyed)
         self.method, self.models, self.devices, self.memory = (
             widget.native for widget in self.form
         )
         for number, method in enumerate(DOCK_METHODS.values()):
             self.method.setItemData(number, method.tip, Qt.ItemDataRole.ToolTipRole)
-        self._select(self.method, self._remembered.get("method", DEFAULT_METHOD))
+        self._select(self.method, settings.remembered("method", "method") or DEFAULT_METHOD)
         on(self, self.method.currentIndexChanged, self._method_changed)
         on(self, self.models.activated, self._model_chosen)
         self.devices.activated.connect(self.changed)
@@ -200,10 +198,7 @@ class MethodPanel(FormPanel):
         self._method_changed()
         self._device_changed()
         on(self, own_models().added, self.offer_model)
-
-    def look_around(self) -> None:
-        """Fill models and devices without blocking the window, soon."""
-        self._soon.start()
+        one_shot(self, _PAINTED_MS, look_around).start()
 
     def method_key(self) -> str:
         """The chosen method as ``inference.METHODS`` calls it."""
@@ -239,7 +234,7 @@ class MethodPanel(FormPanel):
 
     def set_device(self, choice: str) -> None:
         """Choose a device: auto, cuda, mps or cpu; auto when it is not there."""
-        self._remembered["device"] = choice
+        self._wanted_device = choice
         self._select(self.devices, choice)
 
     def is_on_gpu(self) -> bool:
@@ -259,7 +254,7 @@ class MethodPanel(FormPanel):
         for choice, title in offers.devices:
             self.devices.addItem(title, choice)
             self.devices.setItemData(self.devices.count() - 1, title, Qt.ItemDataRole.ToolTipRole)
-        self._select(self.devices, self._remembered.get("device", "auto"))
+        self._select(self.devices, self._wanted_device)
         self._device_changed()
         self.models.clear()
         for name, tip in (*offers.models, *((path, path) for path in own_models().paths())):

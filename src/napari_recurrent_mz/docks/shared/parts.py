@@ -351,8 +351,8 @@ class MessageLabel(Words):
 
 def ink_of(palette: Palette) -> Ink:
     """The colours of a theme, for a figure."""
-    roles = ("background", "text", "current", "warning")
-    background, text, accent, warning = (palette.colour(role) for role in roles)
+    roles = ("background", "text", "current")
+    background, text, accent = (palette.colour(role) for role in roles)
     pairs = zip(background.getRgb()[:3], text.getRgb()[:3], strict=True)
     faint = QColor(*(round((a or 0) + 0.45 * ((b or 0) - (a or 0))) for a, b in pairs))
     return Ink(
@@ -360,6 +360,5 @@ def ink_of(palette: Palette) -> Ink:
         text=text.name(),
         faint=faint.name(),
         accent=accent.name(),
-        warning=warning.name(),
         lines=SERIES_ON_DARK if background.lightnessF() < 0.5 else SERIES,
     )

@@ -20,7 +20,7 @@ from ...core.scans import MOST_SCANS
 from ...io import spaced_heights
 from . import layers as _layers
 from .dock import Dock
-from .drop import said_of
+from .drop import noting, said_of
 from .file_layers import HeightsButton, Mislabelled, Opened
 from .form import FormPanel, asked
 from .guard import on
@@ -306,12 +306,10 @@ class ScanSource(Dock):
         """Put layers in the table, unless a choice is meant; sentences on those that cannot be."""
         if at is not None:
             return super()._take(layers, at)
-        sentences = []
+        sentences = list[str]()
         for layer in layers:
-            try:
+            with noting(sentences):
                 self._add_layer(_layers.check_scan_layer(layer, times=self.takes_times))
-            except InputError as error:
-                sentences.append(str(error))
         return sentences
 
     def _open_as_heights(self, one: Mislabelled) -> None:

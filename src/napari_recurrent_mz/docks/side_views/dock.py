@@ -374,7 +374,7 @@ class SideViewsDock(Dock):
         """Lie under the canvas, unless it did once: then napari knows where a person wants it."""
         # The docks on the right keep their whole height.
         window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
-        if settings.remembered(GROUP, ("placed",)):
+        if settings.remembered(GROUP, "placed"):
             return
         settings.remember(GROUP, {"placed": "1"})
         size = window.size()

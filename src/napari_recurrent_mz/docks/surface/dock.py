@@ -131,13 +131,12 @@ class SurfaceDock(ScanSource):
         self.method = MethodPanel()
         tip = "Also add a Surface layer that lies where the surface is"
         self.in_3d = described(QCheckBox("Show it in 3-D as well"), "Show in 3-D", tip)
-        self.in_3d.setChecked(_settings.remembered("surface", ("in_3d",)).get("in_3d") == "yes")
+        self.in_3d.setChecked(_settings.remembered("surface", "in_3d") == "yes")
         self.save = SaveButton("image", IMAGES)
         self.inputs = *self.scan_parts.inputs, self.surface, self.method, self.in_3d
         self.result: Image | None = None
         self._lay_out()
         self._connect()
-        self.method.look_around()
 
     # what a script calls --------------------------------------------------------------
     def pick_points(self) -> None:

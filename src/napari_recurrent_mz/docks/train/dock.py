@@ -234,7 +234,6 @@ class TrainDock(Dock):
         self._agreed = ""
         self._restore()
         self._connect()
-        self.method.look_around()
         self._draw_curve()
 
     # what a script calls --------------------------------------------------------------
@@ -379,13 +378,12 @@ class TrainDock(Dock):
 
     # remembering, wiring --------------------------------------------------------------
     def _restore(self) -> None:
-        stored = _settings.remembered(_GROUP, ("minutes", "folder", "device"))
-        folder = stored.get("folder", "")
+        folder = _settings.remembered(_GROUP, "folder") or ""
         is_there = os.path.isdir(folder)  # noqa: PTH112  # also in a folder that is closed to us
         self._folder = folder if is_there else str(Path.home())
-        self._minutes_known = "minutes" in stored
-        if "device" in stored:
-            self.method.set_device(stored["device"])
+        self._minutes_known = _settings.remembered(_GROUP, "minutes") is not None
+        if device := _settings.remembered(_GROUP, "device"):
+            self.method.set_device(device)
 
     def _remember(self) -> None:
         self.optics.remember()
