@@ -171,7 +171,6 @@ class ChannelsPanel(FormPanel):
         """The channels to reconstruct, that of the table first."""
         return [channel for channel in self.channels if channel.use]
 
-    @property
     def is_incomplete(self) -> bool:
         """Whether an emission wavelength is missing, which is no mistake."""
         return any(one.wavelength_um is None for one in self.used() if not one.is_main)

@@ -142,8 +142,8 @@ class ReconstructDock(ScanSource):
             self.scan_parts.repairs.follow(recipe.scans, recipe.optics, self)
 
     def _is_unfinished(self) -> bool:
-        missing = is_incomplete(self.used()) or self.ui.optics.is_incomplete()
-        return missing or self.ui.result.is_incomplete or self.ui.channels.is_incomplete
+        panels = self.ui.optics, self.ui.result, self.ui.channels
+        return is_incomplete(self.used()) or any(one.is_incomplete() for one in panels)
 
     # running ------------------------------------------------------------------------
     def _begin(self, *, preview: bool) -> None:

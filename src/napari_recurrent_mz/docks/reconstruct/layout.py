@@ -235,7 +235,6 @@ class ResultPanel(FormPanel):
     def ngff(self) -> str:
         return str(self.form.ngff.value)
 
-    @property
     def is_incomplete(self) -> bool:
         """Whether only the folder is missing, which is no mistake."""
         return self.is_on_disk and not self._folder

@@ -353,6 +353,11 @@ class FormPanel(QWidget):
         self.form: DataForm[Any] = DataForm(declared, viewer, group)
         self._column = column_of(self, self.form.native)
 
+    def is_incomplete(self) -> bool:
+        """Whether a field is only empty, which is no mistake."""
+        edits = (one.native for one in self.form if isinstance(one.native, NumberEdit))
+        return any(not edit.text().strip() for edit in edits)
+
 
 def tab_in_order(*parts: QWidget) -> None:
     """Let the tabulator go from field to field as they are read."""

@@ -12,6 +12,7 @@ from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QDockWidget, QSplitter
 
 from ...core.errors import sentence_of
+from ...core.progress import finished
 from ...core.scans import InputError
 from ...measure.plots.side_views import Look, Panel, side_views_figure, side_views_size_mm
 from ...measure.projections import Slab
@@ -111,9 +112,7 @@ class SideViewsDock(Dock):
             for s in sources
             if isinstance(s, _source.VolumeSource) and s.key not in self._outcomes
         ]
-        for source in unknown:
-            if source.is_quick:
-                self._outcomes[source.key] = _source.project_now(source)
+        self._outcomes |= finished(_source.project([s for s in unknown if s.is_quick]))
         slow = [source for source in unknown if not source.is_quick]
         if self.run is not None and [s.wish for s in self._at_work] == [s.wish for s in slow]:
             return  # with newer data, it goes on from there
