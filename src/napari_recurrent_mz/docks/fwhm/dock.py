@@ -38,7 +38,7 @@ class FwhmDock(Dock):
         self.pages.addTab(self.results, "Results")
         self.pages.setTabToolTip(0, "What to measure, and how")
         self.pages.setTabToolTip(1, "Histograms of the widths, and the profiles of a bead")
-        self.inputs = (self.setup,)
+        self.inputs, self.kept = (self.setup,), (self.setup.optics, self.setup.form)
         self.form.addWidget(self.pages, 1)
         self.measured: Measured | None = None
         self.histograms: list[AxisHistogram] = []
@@ -53,9 +53,7 @@ class FwhmDock(Dock):
 
     # what a script calls --------------------------------------------------------------
     def _act(self) -> None:
-        job = self.job()
-        self.setup.remember()
-        self.start(measure, job, then=self._show, title="Measuring")
+        self.start(measure, self.job(), then=self._show, title="Measuring")
 
     def job(self) -> FwhmJob:
         """What would be measured."""

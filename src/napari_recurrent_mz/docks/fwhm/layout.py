@@ -135,7 +135,6 @@ class SetupPage(QWidget):
         self.optics = OpticsPanel()
         parts = self.form.native, "Optics, for the theoretical width", self.optics
         column_of(self, *parts, margins=(4, 6, 4, 4)).addStretch(1)
-        self.form.show_field("step", False)
         self._form_changed()
         on(self, self.form.changed, self._form_changed)
         self.optics.changed.connect(self.changed)
@@ -148,10 +147,6 @@ class SetupPage(QWidget):
     def known_optics(self) -> Optics | None:
         """The optics, or None as long as they are incomplete: only the theory needs them."""
         return None if self.optics.is_incomplete() else self.optics.optics()
-
-    def remember(self) -> None:
-        self.optics.remember()
-        self.form.remember()
 
     def _form_changed(self) -> None:
         has_reference = self.form.reference.value is not None

@@ -228,7 +228,7 @@ class LiveDock(ScanIntake):
             self.footer.action.setEnabled(False)
 
     def _is_unfinished(self) -> bool:
-        return self.setup.is_incomplete()
+        return any(one.is_incomplete() for one in (self.setup.optics, self.setup.grid))
 
     def _layer_goes(self, event: Any = None) -> None:
         """See that its memory is freed, too."""

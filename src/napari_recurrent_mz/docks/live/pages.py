@@ -41,6 +41,7 @@ from ..shared.parts import (
     add_parts,
     column_of,
     described,
+    line_of,
     push_button,
 )
 from ..shared.plot import PlotPanel, QuietCanvas
@@ -99,9 +100,7 @@ class QuestionBox(QWidget):
         self.buttons: dict[str, QPushButton] = {}
         self._waiting: deque[_Question] = deque()
         self._unit = QLabel("µm")
-        self._line = QHBoxLayout()
-        self._line.addWidget(self.height_um)
-        self._line.addWidget(self._unit)
+        self._line = line_of(self.height_um, self._unit)
         column_of(self, self.label, self._line)
         self.hide()
 
@@ -213,10 +212,6 @@ class SetupPage(QWidget):
         """What a session is made of stays the same in it; where its scans come from may change."""
         for part in (self.optics, self.grid, self.method, self.next_scan.native):
             part.setEnabled(not is_locked)
-
-    def is_incomplete(self) -> bool:
-        """Whether a field is only empty, which is no mistake."""
-        return self.optics.is_incomplete() or self.grid.is_incomplete()
 
 
 class ScanList(NumberTable):
@@ -359,9 +354,7 @@ class ScansPage(QWidget):
 
 
 def _line(left: Sequence[QWidget], right: QWidget) -> QHBoxLayout:
-    line = QHBoxLayout()
-    for part in left:
-        line.addWidget(part)
+    line = line_of(*left)
     line.addStretch(1)
     line.addWidget(right)
     return line

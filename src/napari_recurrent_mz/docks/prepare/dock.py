@@ -44,6 +44,7 @@ class PrepareDock(Dock):
         self.chosen = DataForm(_pages.Stack, self._viewer)
         self.stack: LayerChoice = self.chosen.stack.native
         self.pages = _pages.PreparePages(self._viewer)
+        self.kept = self.pages.align, self.pages.edf, self.pages.register
         self.plot = PlotPanel(self.palette_, "Preparation", _PLOT_HEIGHT)
         self.table_button = self.plot.add_table_tool(
             "Save the motion of every plane as a CSV file, units in its header",
@@ -71,7 +72,6 @@ class PrepareDock(Dock):
 
     def _act(self) -> None:
         (self._align, self._make_edf, self._measure, self._register)[self.task]()
-        self.pages.remember()
 
     def apply(self) -> None:
         """Add the normalised stack as a layer."""

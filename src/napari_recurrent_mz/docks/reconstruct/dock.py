@@ -52,6 +52,7 @@ class ReconstructDock(ScanSource):
             ReconstructLayout,
         )
         self.scan_parts, self.inputs = self.ui.scan_parts, self.ui.inputs
+        self.kept = self.ui.optics, self.ui.method, self.ui.result
         self.rest = Rest()
         self.result: ResultLayer | None = None
         self.results: list[weakref.ref[Image]] = []  # of the channels that are finished
@@ -154,9 +155,6 @@ class ReconstructDock(ScanSource):
             for row in channel.rows(used):
                 row.forget()  # pixels may have been changed in place
         planned = _jobs.build_jobs(self.ui, self._viewer, preview=preview)
-        if self.remembers:
-            for part in (self.ui.optics, self.ui.method, self.ui.result):
-                part.remember()
         self.ui.save.offer([])
         self._made.clear()
         self._begin_first(planned)

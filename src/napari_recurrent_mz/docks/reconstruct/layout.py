@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 from napari.layers import Image, Shapes
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QSizePolicy
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QSizePolicy
 
 from ...core.methods import image_made
 from ...core.region import Region
@@ -30,7 +30,7 @@ from ..shared.grid_panel import GridPanel
 from ..shared.guard import on
 from ..shared.layers import MOVES, check_upright, plane_shape
 from ..shared.method_panel import MethodPanel
-from ..shared.parts import DRAWN, Palette, add_parts, push_button
+from ..shared.parts import DRAWN, Palette, add_parts, line_of, push_button
 from ..shared.places import index_in
 from ..shared.plot import QuietCanvas
 from ..shared.scan_source import ScanParts
@@ -329,10 +329,7 @@ class ReconstructLayout(Form):
             self.errors,
         )
         rows = self.rows
-        line = QHBoxLayout()
-        line.addWidget(self.methods_text, 1)
-        line.addWidget(self.interpolation, 1)
-        line.addWidget(self.errors, 1)
+        line = line_of(self.methods_text, self.interpolation, self.errors, stretch=1)
         add_parts(rows, "Scans", parts.laid_out(self.channels), "Optics", self.optics)
         add_parts(rows, "Target planes (µm)", self.grid, self.region)
         add_parts(rows, "Reconstruction", self.method, self.result, line)

@@ -53,6 +53,7 @@ from .parts import (
     add_parts,
     column_of,
     described,
+    line_of,
     name_button,
     push_button,
     scrolling,
@@ -82,11 +83,9 @@ class Earlier(QWidget):
         self.label = MessageLabel(palette)
         self.keep = push_button("Keep", "What stands in these fields holds for the images in use")
         self.put_back = push_button("Put back", "Take the values that were set before again")
-        line = QHBoxLayout()
         for button, press in ((self.keep, NumberEdit.keep), (self.put_back, NumberEdit.put_back)):
-            line.addWidget(button)
             on(self, button.clicked, partial(self._press, press))
-        column_of(self, self.label, line)
+        column_of(self, self.label, line_of(self.keep, self.put_back))
         self.hide()
 
     def look(self, edits: Iterable[NumberEdit]) -> None:
@@ -355,6 +354,7 @@ class Dock(QWidget, Tells, metaclass=_Kept):
         self.form = self.ui.rows
         self.run: Run | None = None
         self.inputs: Sequence[QWidget] = ()  # what a job is made from: locked while one runs
+        self.kept: Sequence[Any] = ()  # what is remembered when a job begins
         self.at_end: list[Callable[[], object]] = []  # the dock or the window may be gone by then
         self._then: Callable[[Any], None] | None = None
         column_of(self, self.ui)
@@ -466,6 +466,8 @@ class Dock(QWidget, Tells, metaclass=_Kept):
         # ``then`` gets its result in the GUI thread, unless it was cancelled; ``wake`` is called
         # when somebody asks to stop. For the other words see ``InstrumentFooter.begin``.
         self._let_job_go()
+        for part in self.kept if self.remembers else ():
+            part.remember()
         self.run, self._then = Run(work, *args, wake=wake, title=title), then
         on(self, self.run.arrived, self._arrived)
         on(self, self.run.ended, self._run_ended)

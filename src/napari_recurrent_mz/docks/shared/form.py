@@ -303,12 +303,12 @@ class DataForm(ContainerWidget[Any], Generic[T]):
         return self._declared(**self.asdict())
 
     def show_field(self, name: str, is_shown: bool) -> None:
-        """Show or hide a field with its label and its unit."""
+        """Show or hide a field with its label, its unit, and what was put beside or under it."""
         for part in self._lines.parts[name]:
             part.setVisible(is_shown)
 
     def enable_field(self, name: str, is_enabled: bool) -> None:
-        """Enable or disable a field with its label and its unit."""
+        """Enable or disable a field with the same."""
         for part in self._lines.parts[name]:
             part.setEnabled(is_enabled)
 
@@ -318,11 +318,13 @@ class DataForm(ContainerWidget[Any], Generic[T]):
     def put_beside(self, name: str, widget: QWidget) -> None:
         """Put something on the line of a field, behind it."""
         self._lines.lines[name].addWidget(widget)
+        self._lines.parts[name].append(widget)
         tab_in_order(self.native)
 
     def put_under(self, name: str, widget: QWidget) -> None:
         """Put something under the line of a field."""
         self._lines.add_under(name, widget)
+        self._lines.parts[name].append(widget)
         tab_in_order(self.native)
 
     def remember(self, without: Collection[str] = (), as_before: Collection[str] = ()) -> None:

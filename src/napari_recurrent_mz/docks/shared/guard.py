@@ -150,9 +150,4 @@ def on_move(dock: Any, slot: Callable[[Any], object]) -> None:
 
 def _add(dock: Any, callbacks: list[Any], callback: Callable[..., Any]) -> None:
     callbacks.append(callback)
-    dock.destroyed.connect(lambda: _remove(callbacks, callback))
-
-
-def _remove(callbacks: list[Any], callback: Callable[..., Any]) -> None:
-    if callback in callbacks:
-        callbacks.remove(callback)
+    dock.destroyed.connect(lambda: callback in callbacks and callbacks.remove(callback))

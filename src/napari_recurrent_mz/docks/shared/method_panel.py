@@ -139,10 +139,7 @@ class OwnModels(QObject):
         self.added.emit(path)
 
 
-@lru_cache(maxsize=1)
-def own_models() -> OwnModels:
-    """The one list of this process."""
-    return OwnModels()
+OWN_MODELS = OwnModels()  # the one list of this process
 
 
 def model_named(name: str | None) -> Any:
@@ -197,7 +194,7 @@ class MethodPanel(FormPanel):
         self.memory.valueChanged.connect(self.changed)
         self._method_changed()
         self._device_changed()
-        on(self, own_models().added, self.offer_model)
+        on(self, OWN_MODELS.added, self.offer_model)
         one_shot(self, _PAINTED_MS, look_around).start()
 
     def method_key(self) -> str:
@@ -257,7 +254,7 @@ class MethodPanel(FormPanel):
         self._select(self.devices, self._wanted_device)
         self._device_changed()
         self.models.clear()
-        for name, tip in (*offers.models, *((path, path) for path in own_models().paths())):
+        for name, tip in (*offers.models, *((path, path) for path in OWN_MODELS.paths())):
             self.models.addItem(Path(name).name, name)
             self.models.setItemData(self.models.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
         self.models.addItem("Other file…", "")

@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QAbstractItemView,
     QDoubleSpinBox,
     QFrame,
+    QHBoxLayout,
     QHeaderView,
     QLabel,
     QLayout,
@@ -117,6 +118,14 @@ def add_parts(column: QVBoxLayout, *parts: Part) -> None:
             column.addLayout(part)
         else:
             column.addWidget(heading(part) if isinstance(part, str) else part)
+
+
+def line_of(*parts: QWidget, stretch: int = 0) -> QHBoxLayout:
+    """Parts beside one another."""
+    line = QHBoxLayout()
+    for part in parts:
+        line.addWidget(part, stretch)
+    return line
 
 
 class _Scrolling(QScrollArea):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Image, Layer
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 from superqt.utils import signals_blocked
 
 from ...core.errors import InputError, if_possible
@@ -27,7 +27,7 @@ from .guard import on
 from .layer_choice import LayerChoice, on_list_changes, scans_like, selected
 from .layer_size import SizeButton
 from .optics_panel import OpticsPanel
-from .parts import Palette, add_parts, push_button
+from .parts import Palette, add_parts, line_of, push_button
 from .repairs import Repairs
 from .scan_table import Row, ScanTable, layers_of, rows_of
 
@@ -253,11 +253,9 @@ class ScanParts:
 
     def laid_out(self, *more: QWidget) -> QVBoxLayout:
         """Table, buttons, stack and ``more`` under one another."""
-        column, line = QVBoxLayout(), QHBoxLayout()
+        column = QVBoxLayout()
         column.setSpacing(4)
-        for button in self.buttons:
-            line.addWidget(button)
-        add_parts(column, self.table, line, self.stack, *more)
+        add_parts(column, self.table, line_of(*self.buttons), self.stack, *more)
         return column
 
 

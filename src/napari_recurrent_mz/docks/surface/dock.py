@@ -134,6 +134,7 @@ class SurfaceDock(ScanSource):
         self.in_3d.setChecked(_settings.remembered("surface", "in_3d") == "yes")
         self.save = SaveButton("image", IMAGES)
         self.inputs = *self.scan_parts.inputs, self.surface, self.method, self.in_3d
+        self.kept = self.scan_parts.optics, self.method, self.surface.form
         self.result: Image | None = None
         self._lay_out()
         self._connect()
@@ -150,9 +151,6 @@ class SurfaceDock(ScanSource):
             row.forget()  # pixels may have been changed in place
         recipe = self.recipe()
         if self.remembers:
-            self.scan_parts.optics.remember()
-            self.method.remember()
-            self.surface.form.remember()
             _settings.remember("surface", {"in_3d": "yes" if self.in_3d.isChecked() else "no"})
         show = partial(self._show, self._look())
         self.start(surface_steps, recipe, then=show, title="Reconstructing the surface")

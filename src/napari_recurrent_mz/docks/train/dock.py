@@ -39,7 +39,7 @@ from ..shared.layer_choice import (
     lacks_step,
     selected_or_only,
 )
-from ..shared.method_panel import MethodPanel, own_models
+from ..shared.method_panel import OWN_MODELS, MethodPanel
 from ..shared.optics_panel import OpticsPanel
 from ..shared.parts import name_button, push_button
 from ..shared.plot_canvas import PlotCanvas
@@ -195,7 +195,7 @@ def adapt_steps(
         if not adapter.has_best:
             return None
         write_adapted(adapter, job.path)
-        own_models().add(str(job.path))  # here, for the window may be gone
+        OWN_MODELS.add(str(job.path))  # here, for the window may be gone
         return {"start": gain_at_start(Path(folder)), "best": adapter.best_db,
                 "step": adapter.step, "from": start.name}  # fmt: skip
 
@@ -223,6 +223,7 @@ class TrainDock(Dock):
         self.plot = PlotCanvas(self.palette_, _GAIN)
         self.plot.setFixedHeight(150)
         self.inputs = self.stacks.native, self.optics, self.method, self.result.native
+        self.kept = self.optics, self.result
         self.add_parts("Full stacks to learn from", self.stacks.native, "Optics", self.optics)
         self.add_parts("Network", self.method, "Result", self.result.native)
         self.add_parts(_GAIN, self.plot)
@@ -386,9 +387,7 @@ class TrainDock(Dock):
             self.method.set_device(device)
 
     def _remember(self) -> None:
-        self.optics.remember()
         self._folder = str(typed_path(self.result.path.value).parent)
-        self.result.remember()
         device = self.method.device_choice()
         _settings.remember(_GROUP, {"folder": self._folder, "device": device})
 
