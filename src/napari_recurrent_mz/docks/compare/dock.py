@@ -211,8 +211,7 @@ class CompareDock(Dock):
 
     def _check(self) -> None:
         lacks_size = not all(map(says_its_size, self._layers()))
-        for name in ("step", "pixel"):
-            self.options.show_field(name, lacks_size)
+        self.options.show_fields("step pixel", lacks_size)
         self.optics.setVisible(self.options.lmmse.value)
         scans = agreed_scans(self.layers.ticked())
         self.options.scans.native.setPlaceholderText(f"{scans} (layers)" if scans else "2 5 8")

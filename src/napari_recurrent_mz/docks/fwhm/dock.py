@@ -71,12 +71,13 @@ class FwhmDock(Dock):
         if form.points is not None:
             pairs = zip(layers, volumes, strict=True)
             places = tuple(points_um(form.points, layer, volume) for layer, volume in pairs)
-        return FwhmJob(volumes, places, form.settings(), setup.known_optics(), form.bead or 0.0)
+        optics = None if setup.optics.is_incomplete() else setup.optics.optics()  # for the theory
+        return FwhmJob(volumes, places, form.settings(), optics, form.bead or 0.0)
 
     def _check(self) -> None:
         if self.run is not None:
             return
-        self.setup.form.show_field("step", any(map(lacks_step, self.setup.layers)))
+        self.setup.form.show_fields("step", any(map(lacks_step, self.setup.layers)))
         self.job()
         self.footer.ready()
 

@@ -182,7 +182,7 @@ class SetupPage(QWidget):
             if method_of(str(methods.itemData(number))).kind not in ("network", "lmmse"):
                 methods.removeItem(number)
         self.method.set_method(_settings.remembered(GROUP, "method") or NETWORK)
-        column = column_of(self, "Optics", self.optics, margins=(2, 4, 2, 2))
+        self.column = column = column_of(self, "Optics", self.optics, margins=(2, 4, 2, 2))
         add_parts(column, "Target planes (µm)", self.grid, "Reconstruction", self.method)
         add_parts(column, self.next_scan.native, "Scans", self.sources)
         column.addStretch(1)

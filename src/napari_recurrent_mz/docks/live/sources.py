@@ -37,9 +37,9 @@ MICRO_MANAGER, SIMULATED = "micro-manager", "simulated"
 GROUP = "live"
 
 _FIELDS = {
-    HAND: (),
-    FOLDER: ("folder", "pattern", "existing"),
-    MICROSCOPE: ("microscope", "low", "high", "most", "afterwards", "others", "channel"),
+    HAND: "",
+    FOLDER: "folder pattern existing",
+    MICROSCOPE: "microscope low high most afterwards others channel",
 }
 
 
@@ -182,10 +182,8 @@ class SourcePanel(FormPanel):
             "Connect", "Use the camera and the focus drive that are loaded"
         )
         self.state = faint("Not connected.")
-        self._hint = faint(
-            "Select an image in the layer list and add it, or drop image files here."
-        )
-        self.form.put_under("source", self._hint)
+        self.hint = faint("Select an image in the layer list and add it, or drop image files here.")
+        self.form.put_under("source", self.hint)
         self.form.put_beside("folder", self.choose)
         self.form.put_beside("microscope", self.connect_button)
         self.form.put_under("most", self.state)
@@ -217,14 +215,12 @@ class SourcePanel(FormPanel):
 
     def lock_folder(self, is_watching: bool) -> None:
         """While the folder is watched, it cannot be another one."""
-        for name in _FIELDS[FOLDER]:
-            self.form.enable_field(name, not is_watching)
+        self.form.enable_fields(_FIELDS[FOLDER], not is_watching)
 
     def _source_changed(self) -> None:
         for source, names in _FIELDS.items():
-            for name in names:
-                self.form.show_field(name, source == self.source)
-        self._hint.setVisible(self.source == HAND)
+            self.form.show_fields(names, source == self.source)
+        self.hint.setVisible(self.source == HAND)
         self.rows.setCurrentIndex(int(self.source))
         self.changed.emit()
 

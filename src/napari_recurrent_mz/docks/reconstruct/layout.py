@@ -283,7 +283,7 @@ class ResultPanel(FormPanel):
     def _show(self) -> None:
         for part in (self.choose, self.where):
             part.setVisible(self.is_on_disk)
-        self.form.show_field("ngff", self.is_on_disk)
+        self.form.show_fields("ngff", self.is_on_disk)
         self.where.setText(self._folder or "no folder chosen")
         self.where.setToolTip(self._folder)
 

@@ -357,7 +357,7 @@ class Dock(QWidget, Tells, metaclass=_Kept):
         self.kept: Sequence[Any] = ()  # what is remembered when a job begins
         self.at_end: list[Callable[[], object]] = []  # the dock or the window may be gone by then
         self._then: Callable[[Any], None] | None = None
-        column_of(self, self.ui)
+        self.column = column_of(self, self.ui)
         self.setAcceptDrops(True)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self._choose_soon = one_shot(self, 0, self._choose_what_is_there)

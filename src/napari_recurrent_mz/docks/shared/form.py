@@ -302,15 +302,17 @@ class DataForm(ContainerWidget[Any], Generic[T]):
         """What the form says; a line that holds no number is taken for empty."""
         return self._declared(**self.asdict())
 
-    def show_field(self, name: str, is_shown: bool) -> None:
-        """Show or hide a field with its label, its unit, and what was put beside or under it."""
-        for part in self._lines.parts[name]:
-            part.setVisible(is_shown)
+    def show_fields(self, names: str, is_shown: bool) -> None:
+        """Show or hide fields with labels, units, and what was put beside or under them."""
+        for name in names.split():
+            for part in self._lines.parts[name]:
+                part.setVisible(is_shown)
 
-    def enable_field(self, name: str, is_enabled: bool) -> None:
-        """Enable or disable a field with the same."""
-        for part in self._lines.parts[name]:
-            part.setEnabled(is_enabled)
+    def enable_fields(self, names: str, is_enabled: bool) -> None:
+        """Enable or disable fields with the same."""
+        for name in names.split():
+            for part in self._lines.parts[name]:
+                part.setEnabled(is_enabled)
 
     def reset_choices(self, *_: Any) -> None:
         """Leave choices as they are: they follow neither a parent nor a viewer."""

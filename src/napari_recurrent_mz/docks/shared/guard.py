@@ -149,5 +149,9 @@ def on_move(dock: Any, slot: Callable[[Any], object]) -> None:
 
 
 def _add(dock: Any, callbacks: list[Any], callback: Callable[..., Any]) -> None:
+    def remove() -> None:
+        if callback in callbacks:
+            callbacks.remove(callback)
+
     callbacks.append(callback)
-    dock.destroyed.connect(lambda: callback in callbacks and callbacks.remove(callback))
+    dock.destroyed.connect(remove)

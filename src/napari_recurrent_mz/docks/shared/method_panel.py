@@ -303,20 +303,19 @@ class MethodPanel(FormPanel):
     def only_model(self, title: str) -> None:
         """Leave the choice of the method out: the network it is, and ``title`` its name."""
         self._select(self.method, NETWORK)
-        self.form.show_field("method", False)
+        self.form.show_fields("method", False)
         self.form.model.label = title
         self.models.setAccessibleName(title)
 
     def _method_changed(self) -> None:
         method = DOCK_METHODS[self.method_key()]
-        self.form.enable_field("model", method.needs_model)
-        for name in ("device", "memory"):
-            self.form.enable_field(name, method.needs_optics)
+        self.form.enable_fields("model", method.needs_model)
+        self.form.enable_fields("device memory", method.needs_optics)
         self.method.setToolTip(method.tip)
         self.changed.emit()
 
     def _device_changed(self) -> None:
-        self.form.show_field("memory", self.is_on_gpu())
+        self.form.show_fields("memory", self.is_on_gpu())
 
     @staticmethod
     def _select(combo: QComboBox, key: str) -> None:

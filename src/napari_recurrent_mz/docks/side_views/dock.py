@@ -301,7 +301,8 @@ class SideViewsDock(Dock):
         for layer in chosen:
             if layer not in self._states:
                 self._states[layer] = next(self._numbers), _source.fingerprint(layer)
-        self.controls.show_voxel(not all(map(says_its_size, chosen)))
+        lacks_size = not all(map(says_its_size, chosen))
+        self.controls.show_fields("voxel_z voxel_xy", lacks_size)
         self._place_point()
 
     def _layer_event(self, event: Any) -> None:
@@ -357,9 +358,7 @@ class SideViewsDock(Dock):
     # size -----------------------------------------------------------------------------
     def _split(self) -> None:
         """The plot and the form share the dock: above each other, or side by side when wide."""
-        outer = self.layout()
-        assert outer is not None
-        outer.removeWidget(self.ui)
+        self.column.removeWidget(self.ui)
         self._parts = QSplitter(Qt.Orientation.Vertical)
         self._parts.setChildrenCollapsible(False)
         self._parts.addWidget(self.plot)
@@ -367,7 +366,7 @@ class SideViewsDock(Dock):
         self._parts.setStretchFactor(0, 1)
         on(self, self._parts.splitterMoved, self._split_by_hand)
         self._is_split_by_hand = False
-        outer.addWidget(self._parts)
+        self.column.addWidget(self._parts)
 
     def _choose_area(self, shell: QDockWidget, window: Any) -> None:
         """Lie under the canvas, unless it did once: then napari knows where a person wants it."""
@@ -386,9 +385,9 @@ class SideViewsDock(Dock):
     def _turn(self, orientation: Qt.Orientation) -> None:
         """Put plot and form beside or above each other, which need other room than before."""
         self._parts.setOrientation(orientation)
-        shell, layout = shell_of(self), self.layout()
-        if shell is not None and layout is not None:
-            layout.activate()
+        shell = shell_of(self)
+        if shell is not None:
+            self.column.activate()
             shell.setMinimumSize(_LEAST, _LEAST)  # Qt does not lessen it by itself
 
     def _split_by_hand(self) -> None:

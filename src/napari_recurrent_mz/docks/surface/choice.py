@@ -211,7 +211,7 @@ class SurfaceChoice(FormPanel):
 
     def _show_kind(self) -> None:
         by_points = self.kind_key() == POINTS
-        self.form.show_field("points", by_points)
+        self.form.show_fields("points", by_points)
         self.table.setVisible(by_points)
         self.map.setVisible(not by_points)
         self.changed.emit()

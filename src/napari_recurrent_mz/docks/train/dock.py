@@ -344,7 +344,7 @@ class TrainDock(Dock):
             self.footer.say("")
         self.follow_images(_layers.optics_by_image(self.chosen))
         self._suggest_name()
-        self.stacks.show_field("step", any(map(lacks_step, self.chosen)))
+        self.stacks.show_fields("step", any(map(lacks_step, self.chosen)))
         self.check()
 
     def _suggest_name(self) -> None:
@@ -408,7 +408,7 @@ class TrainDock(Dock):
             choice = stack.native
             on(self, choice.wants_file, lambda choice=choice: self._open_file(choice))
         on(self, self.judged, self._judging)
-        self.stacks.show_field("step", False)
+        self.stacks.show_fields("step", False)
         on(self, self.stacks.step.changed, self.check)
         self.optics.changed.connect(self._check_timer.start)
         on(self, self.method.changed, self._method_changed)
