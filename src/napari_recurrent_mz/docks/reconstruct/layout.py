@@ -23,8 +23,9 @@ from ...io._zarr import NGFF
 from ...measure.plots.live import ErrorOverZ, error_figure
 from ..files.save_volume import SaveButton
 from ..shared import settings
-from ..shared.dock import Form, InstrumentFooter
+from ..shared.dock import Form
 from ..shared.file_names import file_stem
+from ..shared.footer import InstrumentFooter
 from ..shared.form import FormPanel, as_named, asked, faint
 from ..shared.grid_panel import GridPanel
 from ..shared.guard import on
