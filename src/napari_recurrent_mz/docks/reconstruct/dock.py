@@ -252,6 +252,7 @@ class ReconstructDock(ScanSource):
             self._viewer.layers.selection = set(layers)
         if not result.is_beside:
             self._offer(layers)
+        self.check()  # what was to be minded is not said again
         self._say_end(result, outcome)
 
     def _offer(self, volumes: list[Image]) -> None:

@@ -181,6 +181,7 @@ class MethodPanel(FormPanel):
         self.is_ready = False
         self._wanted_device = settings.remembered("method", "device") or "auto"
         look_around = partial(in_background, self, survey, then=self._surveyed)
+        soon = one_shot(self, _PAINTED_MS, look_around)
         self.method, self.models, self.devices, self.memory = (
             widget.native for widget in self.form
         )
@@ -195,7 +196,7 @@ class MethodPanel(FormPanel):
         self._method_changed()
         self._device_changed()
         on(self, OWN_MODELS.added, self.offer_model)
-        one_shot(self, _PAINTED_MS, look_around).start()
+        one_shot(self, 0, soon.start).start()  # once the dock has all its parts
 
     def method_key(self) -> str:
         """The chosen method as ``inference.METHODS`` calls it."""
