@@ -109,17 +109,17 @@ def test_what_is_no_number_is_named_where_it_is_seen(form) -> None:
     type_in(form, "step", "many")
     with pytest.raises(InputError, match=r"The z-step 'many' is not a number: type one in µm"):
         form.values()
-    form.show_field("step", False)
+    form.show_fields("step", False)
     assert form.values().step is None
 
 
 def test_a_field_goes_with_its_label_and_unit(form) -> None:
     hidden = {label for label in form.native.findChildren(QLabel) if label.isVisible()}
-    form.show_field("wave", False)
+    form.show_fields("wave", False)
     hidden -= {label for label in form.native.findChildren(QLabel) if label.isVisible()}
     assert {label.text() for label in hidden} == {"wavelength", "µm"}
     assert not form.wave.native.isVisible()
-    form.show_field("wave", True)
+    form.show_fields("wave", True)
     assert form.wave.native.isVisible()
 
 
@@ -208,4 +208,4 @@ def test_what_was_remembered_before_is_still_read(qtbot, form, group) -> None:
         assert getattr(made.read(), name) != getattr(before.read(), name)
     _settings.remember(group, dict.fromkeys(texts, ""))
     made.remember()
-    assert _settings.remembered(group, tuple(texts)) == texts
+    assert {name: _settings.remembered(group, name) for name in texts} == texts

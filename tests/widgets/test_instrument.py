@@ -16,7 +16,7 @@ from qtpy.QtCore import QThreadPool
 
 from napari_recurrent_mz.core.progress import Step, Stopped
 from napari_recurrent_mz.core.scans import InputError
-from napari_recurrent_mz.docks.shared import dock as dock_module
+from napari_recurrent_mz.docks.shared import footer as footer_module
 from napari_recurrent_mz.docks.shared import plot as plot_module
 from napari_recurrent_mz.docks.shared.dock import Dock
 from napari_recurrent_mz.docks.shared.layer_choice import LayerChoice
@@ -280,7 +280,7 @@ def test_a_plot_is_arranged_for_the_size_it_has(qtbot: Any) -> None:
 
 
 def test_what_is_warned_of_is_not_said_twice(qtbot) -> None:
-    footer = dock_module.InstrumentFooter(Palette("dark"), "Go", "Begin")
+    footer = footer_module.InstrumentFooter(Palette("dark"), "Go", "Begin")
     qtbot.addWidget(footer)
     footer.warn(["The gap is wide."])
     footer.say("The gap is wide.", "warning")
@@ -290,7 +290,7 @@ def test_what_is_warned_of_is_not_said_twice(qtbot) -> None:
 
 
 def test_words_that_are_too_long_for_the_bar_keep_their_ends(qtbot) -> None:
-    footer = dock_module.InstrumentFooter(Palette("dark"), "Go", "Begin")
+    footer = footer_module.InstrumentFooter(Palette("dark"), "Go", "Begin")
     qtbot.addWidget(footer)
     footer.resize(300, 200)
     footer.show()
@@ -303,9 +303,9 @@ def test_words_that_are_too_long_for_the_bar_keep_their_ends(qtbot) -> None:
 
 
 def test_the_time_left_counts_from_when_the_method_is_chosen(qtbot, monkeypatch) -> None:
-    footer, now = dock_module.InstrumentFooter(Palette("dark"), "Go", "Begin"), [0.0]
+    footer, now = footer_module.InstrumentFooter(Palette("dark"), "Go", "Begin"), [0.0]
     qtbot.addWidget(footer)
-    monkeypatch.setattr(dock_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(footer_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
     footer.begin("Auto", first="checking on your scans…", total=12)
     assert footer.bar.text() == "Auto: checking on your scans…"
     now[0] = 100.0

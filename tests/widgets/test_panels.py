@@ -389,7 +389,6 @@ def test_return_uses_the_planes(qtbot, field) -> None:
 def methods(qtbot, quick_survey) -> MethodPanel:
     panel = MethodPanel()
     qtbot.addWidget(panel)
-    panel.look_around()
     qtbot.waitUntil(lambda: panel.model is not None)
     return panel
 
@@ -437,7 +436,6 @@ def test_method_and_device_are_remembered(qtbot, methods, quick_survey) -> None:
     methods.remember()
     again = MethodPanel()
     qtbot.addWidget(again)
-    again.look_around()
     qtbot.waitUntil(lambda: again.model is not None)
     assert (again.method_key(), again.device_choice()) == ("lmmse", "cpu")
 
@@ -450,7 +448,6 @@ def test_models_that_the_system_refuses_to_look_at_take_no_other_away(
     _settings.remember("models", {"own": f"/{'x' * 300}/lost.safetensors\n{mine}\n\0"})
     panel = MethodPanel()
     qtbot.addWidget(panel)
-    panel.look_around()
     qtbot.waitUntil(lambda: panel.is_ready)
     shown = [panel.models.itemText(number) for number in range(panel.models.count())]
     assert shown == ["tiny", "mine.safetensors", "Other file…"]
@@ -460,7 +457,6 @@ def test_the_memory_of_a_gpu_is_asked_for_where_one_is_chosen(qtbot, with_gpu) -
     panel = MethodPanel()
     qtbot.addWidget(panel)
     assert not panel.memory.isVisibleTo(panel)  # nobody knows yet
-    panel.look_around()
     qtbot.waitUntil(lambda: panel.model is not None)
     panel.set_method("lmmse")
     seen = []
@@ -483,7 +479,6 @@ def test_a_limit_is_in_force_in_every_dock_and_the_next_time(qtbot, with_gpu) ->
     first, second = (MethodPanel(), MethodPanel())
     for panel in (first, second):
         qtbot.addWidget(panel)
-        panel.look_around()
     qtbot.waitUntil(lambda: first.model is not None and second.model is not None)
     first.memory.setValue(4.5)
     assert gpu_memory_limit() == 4.5
@@ -497,8 +492,7 @@ def test_a_limit_is_in_force_in_every_dock_and_the_next_time(qtbot, with_gpu) ->
     assert gpu_memory_limit() is None
 
 
-def test_too_little_memory_is_one_sentence(qtbot, methods, with_gpu) -> None:
-    methods.look_around()
+def test_too_little_memory_is_one_sentence(qtbot, with_gpu, methods) -> None:
     qtbot.waitUntil(methods.is_on_gpu)
     methods.memory.setValue(0.2)
     with pytest.raises(InputError, match=r"^0.2 GB .* at least 0.5, or 0 for all that is free\.$"):

@@ -288,7 +288,7 @@ def test_a_slice_that_is_only_drawn_again_is_not_projected_again(
     layer = add_stack(viewer)
     dock = make(viewer)
     monkeypatch.setattr(
-        _side_views_source, "project_now", lambda _one: pytest.fail("projected again")
+        _side_views_source, "iter_side_views", lambda *_, **__: pytest.fail("projected again")
     )
     viewer.dims.set_point(0, 5.0)
     layer.refresh()

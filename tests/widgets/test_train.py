@@ -22,7 +22,7 @@ from files import heights, write_ome
 from napari_recurrent_mz import Optics
 from napari_recurrent_mz.docks.shared import settings
 from napari_recurrent_mz.docks.shared.layers import METADATA_KEY
-from napari_recurrent_mz.docks.shared.method_panel import own_models
+from napari_recurrent_mz.docks.shared.method_panel import OWN_MODELS
 from napari_recurrent_mz.docks.train.dock import TrainDock
 from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.networks.weights import load_model, save_model
@@ -257,7 +257,7 @@ def test_adapt_stop_and_the_new_model(
     assert "“adapted.safetensors”" in dock.footer.message.text()
     assert dock.footer.action.toolTip()
     assert reconstruct.ui.method.models.findData(str(path)) >= 0
-    assert own_models().paths()[0] == str(path)
+    assert OWN_MODELS.paths()[0] == str(path)
     np.testing.assert_array_equal(layer.data, STACK)
 
 
@@ -315,7 +315,7 @@ def test_what_was_learned_is_kept_when_napari_is_closed(make, quick, qtbot, tmp_
     qtbot.waitUntil(lambda: bool(dock.curve), timeout=180_000)
     WorkerBase.await_workers(100_000)
     assert load_model(path).card["data"]["stacks"][0]["name"] == "mine"
-    assert own_models().paths()[0] == str(path)
+    assert OWN_MODELS.paths()[0] == str(path)
 
 
 def test_minutes_that_were_typed_stay_when_the_device_becomes_known(qtbot, make) -> None:

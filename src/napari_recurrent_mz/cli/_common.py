@@ -214,9 +214,14 @@ class Files:
             return [OneChannel(n, name, n, len(called)) for n, name in enumerate(called)]
         return [OneChannel(channel_number(path, names, self.channel))]
 
-    def rising(self, image: ImageFile) -> tuple[Any, Any]:
+    def rising(self, image: ImageFile, option: str = "--z-step-um") -> tuple[Any, Any]:
         """All planes of a stack from the lowest up, and their heights in µm."""
-        return rising(image, self.z_step_um)
+        heights = stack_heights(image, self.z_step_um, option)
+        note(*overridden({"z_step_um": self.z_step_um}, [image]))
+        order = heights.argsort(kind="stable")
+        if all(order[1:] > order[:-1]):
+            return image.stack, heights
+        return image.stack[order], heights[order]
 
 
 PartOfField = Annotated[
@@ -372,18 +377,6 @@ def load_scans(
     require_several(scans)
     note(*other_heights(images, planes, z_um))
     return list(check_scans(scans))
-
-
-def rising(
-    image: ImageFile, z_step_um: float | None, option: str = "--z-step-um"
-) -> tuple[Any, Any]:
-    """All planes of a stack from the lowest up, and their heights in µm."""
-    heights = stack_heights(image, z_step_um, option)
-    note(*overridden({"z_step_um": z_step_um}, [image]))
-    order = heights.argsort(kind="stable")
-    if all(order[1:] > order[:-1]):
-        return image.stack, heights
-    return image.stack[order], heights[order]
 
 
 def cropped(image: ImageFile, region: str | None) -> ImageFile:

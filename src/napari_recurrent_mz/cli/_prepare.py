@@ -12,7 +12,7 @@ examples:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,7 +44,6 @@ from ._common import (
     OpticsOptions,
     check_json,
     of_channel,
-    rising,
 )
 from ._options import Argument, Option, Written
 from ._terminal import Progress, note
@@ -266,7 +265,8 @@ def register(
     about = _About(result, files, 1)
     wide, other = about.images[0]
     stack, heights = result.rising(wide)
-    moving, place = _confocal(other, confocal_pixel_um, confocal_z_step_um)
+    stated = replace(result, z_step_um=confocal_z_step_um)
+    moving, place = _confocal(other, confocal_pixel_um, stated)
     registration = _finish(
         registering(
             stack,
@@ -405,13 +405,11 @@ def _planes_in_order(
     return planes, [f"'{images[i].name}'" for i in order], order, heights[order]
 
 
-def _confocal(
-    image: ImageFile, pixel_um: float | None, z_step_um: float | None
-) -> tuple[Any, StackPlace]:
+def _confocal(image: ImageFile, pixel_um: float | None, stated: Result) -> tuple[Any, StackPlace]:
     """The confocal stack from the lowest plane up, and its place."""
     from ..measure.preparation import Place as StackPlace
 
-    stack, heights = rising(image, z_step_um, "--confocal-z-step-um")
+    stack, heights = stated.rising(image, "--confocal-z-step-um")
     note(*overridden({"pixel_um": pixel_um}, [image]))
     pixel = pixel_um or image.pixel_um
     if not pixel or pixel < 0:

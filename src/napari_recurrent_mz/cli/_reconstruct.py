@@ -24,7 +24,7 @@ from ..io import (
 from ..io._zarr import NGFF
 from ._common import OUTPUT, Given, Grid, Ngff, PartOfField, Source, SourceOfChannels
 from ._options import Option, Written
-from ._terminal import Progress, note, note_check, result_line
+from ._terminal import Progress, note, result_line
 
 
 def reconstruct(
@@ -135,7 +135,7 @@ def _made(
             recipe,
             on_progress=progress,
             on_message=partial(note, channel=given.channel),
-            on_check=partial(note_check, channel=given.channel),
+            on_check=lambda check: note(check.sentence, channel=given.channel),
             before_finish=records.append,
         )
     (record,), seconds = records, time.perf_counter() - begun
@@ -208,7 +208,7 @@ def _surface_made(given: Given, target: HeightMap, output: Path) -> str:
 
     pixel_um, method = given.pixel_um, given.source.by.method
     with Progress(method) as progress, listening(progress.stage):
-        made = surface_of(given.recipe(target), note, note_check)
+        made = surface_of(given.recipe(target), note, lambda check: note(check.sentence))
     heights_um = target.heights_um
     write_surface(
         output,

@@ -6,12 +6,9 @@ import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar, TextIO, TypeVar
+from typing import ClassVar, TextIO, TypeVar
 
 from ..core.scans import ZGrid, counted
-
-if TYPE_CHECKING:
-    from ..engine.check import OwnSampleCheck
 
 T = TypeVar("T")
 
@@ -97,8 +94,3 @@ def note(*texts: str, channel: str = "") -> None:
         Progress.shown.clear()
     for text in texts:
         print(f"note: {of}{text}", file=sys.stderr, flush=True)
-
-
-def note_check(check: OwnSampleCheck, channel: str = "") -> None:
-    """The same of what a check on the own sample found."""
-    note(check.sentence, channel=channel)

@@ -31,7 +31,7 @@ from ..shared import layers as _layers
 from ..shared import settings
 from ..shared.dock import Dock
 from ..shared.form import DataForm, faint, parse_heights
-from ..shared.guard import guarded, on, one_shot, telling
+from ..shared.guard import guarded, on, one_shot
 from ..shared.layer_choice import (
     LayerChoice,
     check_stack,
@@ -176,16 +176,12 @@ class CompareDock(Dock):
         self._compared: dict[weakref.ref[Image], str] = {}
         self._sight_timer = one_shot(self, 100, self._bring_plot_in_sight)  # once laid out
         self._lay_out()
-        stored = settings.remembered(_GROUP, ("baselines",))
-        self.choose_baselines(stored.get("baselines", "").split())
-        with telling(self):
-            self._choose_what_is_there()
+        self.choose_baselines((settings.remembered(_GROUP, "baselines") or "").split())
         self.plot.show_reason(_EMPTY)
         self.table_button.setEnabled(False)
         self.means.hide()
         self.note.hide()
         self._connect()
-        self.check()
 
     # what a script calls --------------------------------------------------------------
     def _act(self) -> None:
@@ -215,8 +211,7 @@ class CompareDock(Dock):
 
     def _check(self) -> None:
         lacks_size = not all(map(says_its_size, self._layers()))
-        for name in ("step", "pixel"):
-            self.options.show_field(name, lacks_size)
+        self.options.show_fields("step pixel", lacks_size)
         self.optics.setVisible(self.options.lmmse.value)
         scans = agreed_scans(self.layers.ticked())
         self.options.scans.native.setPlaceholderText(f"{scans} (layers)" if scans else "2 5 8")
@@ -437,7 +432,6 @@ class CompareDock(Dock):
             on(self, part.changed, self._chosen_anew)
         on(self, self.options.changed, self.check)
         on(self, self.difference_button.clicked, self.add_difference)
-        on(self, self.ended, self.check)
         canvas = self.plot.canvas
         canvas.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         canvas.setToolTip("Click or drag to move the viewer to a plane; ← and → step through them")

@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...core.arrays import AnyArray, Array
+from ...core.arrays import Array
 from ...core.optics import Optics
 from ...io import read_image
 from ...simulation import DEMO_SCANS_UM
+from ..shared.file_layers import LayerData
 from ..shared.layers import METADATA_KEY, thickness_um, um_scale_and_place
-
-LayerData = tuple[AnyArray, dict[str, Any], str]
 
 _FOLDER = Path(__file__).with_name("sample_data")  # its README says where they are from
 _NUCLEUS_SCANS = (12, 22, 32)

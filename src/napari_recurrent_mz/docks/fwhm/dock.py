@@ -16,7 +16,7 @@ from ...measure.beads import bead_profiles, in_words, write_beads
 from ...measure.plots.widths import AxisHistogram, profiles_figure, width_histograms, widths_figure
 from ..shared import layers as _layers
 from ..shared.dock import Dock
-from ..shared.guard import guarded, on, on_click, telling
+from ..shared.guard import guarded, on, on_click
 from ..shared.layer_choice import LayerChoice, is_image, lacks_step, selected_or_only
 from ..shared.places import plane_at
 from .job import BeadPoints, FwhmJob, Measured, measure, points_um, volume_of
@@ -38,7 +38,7 @@ class FwhmDock(Dock):
         self.pages.addTab(self.results, "Results")
         self.pages.setTabToolTip(0, "What to measure, and how")
         self.pages.setTabToolTip(1, "Histograms of the widths, and the profiles of a bead")
-        self.inputs = (self.setup,)
+        self.inputs, self.kept = (self.setup,), (self.setup.optics, self.setup.form)
         self.form.addWidget(self.pages, 1)
         self.measured: Measured | None = None
         self.histograms: list[AxisHistogram] = []
@@ -47,18 +47,13 @@ class FwhmDock(Dock):
         self._browsed: list[tuple[BeadPoints, int]] = []
         self._shown = -1
         self._connect()
-        with telling(self):
-            self._choose_what_is_there()
         self.results.widths.show_reason(_NOTHING)
         self.results.bead.show_reason(_NO_BEAD)
         self._enable_tools()
-        self.check()
 
     # what a script calls --------------------------------------------------------------
     def _act(self) -> None:
-        job = self.job()
-        self.setup.remember()
-        self.start(measure, job, then=self._show, title="Measuring")
+        self.start(measure, self.job(), then=self._show, title="Measuring")
 
     def job(self) -> FwhmJob:
         """What would be measured."""
@@ -76,12 +71,13 @@ class FwhmDock(Dock):
         if form.points is not None:
             pairs = zip(layers, volumes, strict=True)
             places = tuple(points_um(form.points, layer, volume) for layer, volume in pairs)
-        return FwhmJob(volumes, places, form.settings(), setup.known_optics(), form.bead or 0.0)
+        optics = None if setup.optics.is_incomplete() else setup.optics.optics()  # for the theory
+        return FwhmJob(volumes, places, form.settings(), optics, form.bead or 0.0)
 
     def _check(self) -> None:
         if self.run is not None:
             return
-        self.setup.form.show_field("step", any(map(lacks_step, self.setup.layers)))
+        self.setup.form.show_fields("step", any(map(lacks_step, self.setup.layers)))
         self.job()
         self.footer.ready()
 
@@ -280,7 +276,6 @@ class FwhmDock(Dock):
         self.shortcut("P", lambda: self.next_bead(-1))
         results.widths.canvas.mpl_connect("button_press_event", guarded(self, self._clicked_bar))
         results.widths.canvas.mpl_connect("key_press_event", guarded(self, self._key_pressed))
-        on(self, self.ended, self._check_timer.start)
         on_click(self, self._pick)
 
     def _pick(self, event: Any) -> None:

@@ -6,16 +6,15 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QWidget
 
-from ...core.optics import Optics
 from ...measure.beads import BeadSettings
-from ..shared.form import DataForm, as_named, asked, faint
+from ..shared.form import FormPanel, as_named, asked, faint
 from ..shared.guard import on
 from ..shared.layer_choice import is_any_image, is_points
 from ..shared.optics_panel import OpticsPanel
-from ..shared.parts import Palette, column_of, push_button
+from ..shared.parts import Palette, add_parts, column_of, push_button
 from ..shared.plot import PlotPanel
 
 GROUP = "fwhm"
@@ -120,22 +119,19 @@ class BeadForm:
         )
 
 
-class SetupPage(QWidget):
+class SetupPage(FormPanel):
     """Layers, how to find and fit beads, and the optics; ``changed`` follows every change."""
 
-    changed = Signal()
-
     def __init__(self, viewer: Any) -> None:
-        super().__init__()
-        self.form = DataForm(BeadForm, viewer, GROUP)
+        super().__init__(BeadForm, viewer, GROUP)
         self.plane = push_button(
             "Plane in view", "Measure only beads whose brightest voxel is in the plane in view"
         )
         self.form.put_beside("bead", self.plane)
         self.optics = OpticsPanel()
-        parts = self.form.native, "Optics, for the theoretical width", self.optics
-        column_of(self, *parts, margins=(4, 6, 4, 4)).addStretch(1)
-        self.form.show_field("step", False)
+        self._column.setContentsMargins(4, 6, 4, 4)
+        add_parts(self._column, "Optics, for the theoretical width", self.optics)
+        self._column.addStretch(1)
         self._form_changed()
         on(self, self.form.changed, self._form_changed)
         self.optics.changed.connect(self.changed)
@@ -145,17 +141,9 @@ class SetupPage(QWidget):
         chosen = (self.form.volume.value, self.form.reference.value)
         return [layer for layer in chosen if layer is not None]
 
-    def known_optics(self) -> Optics | None:
-        """The optics, or None as long as they are incomplete: only the theory needs them."""
-        return None if self.optics.is_incomplete() else self.optics.optics()
-
-    def remember(self) -> None:
-        self.optics.remember()
-        self.form.remember()
-
     def _form_changed(self) -> None:
         has_reference = self.form.reference.value is not None
-        self.form.show_field("same", has_reference and self.form.points.value is None)
+        self.form.show_fields("same", has_reference and self.form.points.value is None)
         self.changed.emit()
 
 

@@ -108,7 +108,6 @@ class LiveDock(ScanIntake):
         self._is_pending = self._is_at_microscope = False
         self._bar_moved = 0.0
         self._connect()
-        self.setup.method.look_around()
         self._show_state()
 
     # what a script calls --------------------------------------------------------------
@@ -229,7 +228,7 @@ class LiveDock(ScanIntake):
             self.footer.action.setEnabled(False)
 
     def _is_unfinished(self) -> bool:
-        return self.setup.is_incomplete()
+        return any(one.is_incomplete() for one in (self.setup.optics, self.setup.grid))
 
     def _layer_goes(self, event: Any = None) -> None:
         """See that its memory is freed, too."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QEvent, QObject, QStandardPaths, Qt, QTimer, Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QWidget
 
 from ...core.scans import counted
 from ..files.save_volume import SavingRow
@@ -66,10 +66,9 @@ class LiveFiles(QObject):
     def place(self, pages: LivePages) -> None:
         """Put the buttons on the dock's pages."""
         pages.scans.plot.add_tool(*_SAVE, self.ask_where_to_save)
-        button, column = push_button(*_OPEN), pages.setup.layout()
+        button = push_button(*_OPEN)
         on(self, button.clicked, self.ask_what_to_open)
-        assert isinstance(column, QVBoxLayout)
-        column.addWidget(button, 0, Qt.AlignmentFlag.AlignLeft)
+        pages.setup.column.addWidget(button, 0, Qt.AlignmentFlag.AlignLeft)
 
     def eventFilter(self, _dock: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
         """Offer what was not saved, once the dock is seen."""

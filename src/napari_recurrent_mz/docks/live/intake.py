@@ -185,10 +185,8 @@ class ScanIntake(Dock):
         self.say("")
         refused = list(sentences)
         for thing in things:
-            try:
+            with _drop.noting(refused):
                 self.offer(candidate_of(thing), z_um)
-            except InputError as error:
-                refused.append(str(error))
         words, kind = _drop.said_of(files, refused)
         if words:
             self.say(f"{words} {self.footer.message.text()}".strip(), kind)

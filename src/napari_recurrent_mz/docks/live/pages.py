@@ -41,6 +41,7 @@ from ..shared.parts import (
     add_parts,
     column_of,
     described,
+    line_of,
     push_button,
 )
 from ..shared.plot import PlotPanel, QuietCanvas
@@ -99,9 +100,7 @@ class QuestionBox(QWidget):
         self.buttons: dict[str, QPushButton] = {}
         self._waiting: deque[_Question] = deque()
         self._unit = QLabel("µm")
-        self._line = QHBoxLayout()
-        self._line.addWidget(self.height_um)
-        self._line.addWidget(self._unit)
+        self._line = line_of(self.height_um, self._unit)
         column_of(self, self.label, self._line)
         self.hide()
 
@@ -182,9 +181,8 @@ class SetupPage(QWidget):
             # A session must go on from the scans before.
             if method_of(str(methods.itemData(number))).kind not in ("network", "lmmse"):
                 methods.removeItem(number)
-        stored = _settings.remembered(GROUP, ("method",))
-        self.method.set_method(stored.get("method", NETWORK))
-        column = column_of(self, "Optics", self.optics, margins=(2, 4, 2, 2))
+        self.method.set_method(_settings.remembered(GROUP, "method") or NETWORK)
+        self.column = column = column_of(self, "Optics", self.optics, margins=(2, 4, 2, 2))
         add_parts(column, "Target planes (µm)", self.grid, "Reconstruction", self.method)
         add_parts(column, self.next_scan.native, "Scans", self.sources)
         column.addStretch(1)
@@ -214,10 +212,6 @@ class SetupPage(QWidget):
         """What a session is made of stays the same in it; where its scans come from may change."""
         for part in (self.optics, self.grid, self.method, self.next_scan.native):
             part.setEnabled(not is_locked)
-
-    def is_incomplete(self) -> bool:
-        """Whether a field is only empty, which is no mistake."""
-        return self.optics.is_incomplete() or self.grid.is_incomplete()
 
 
 class ScanList(NumberTable):
@@ -360,9 +354,7 @@ class ScansPage(QWidget):
 
 
 def _line(left: Sequence[QWidget], right: QWidget) -> QHBoxLayout:
-    line = QHBoxLayout()
-    for part in left:
-        line.addWidget(part)
+    line = line_of(*left)
     line.addStretch(1)
     line.addWidget(right)
     return line

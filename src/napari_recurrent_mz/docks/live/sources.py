@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QStackedWidget, QToolButton, QWidget
+from qtpy.QtWidgets import QFileDialog, QStackedWidget, QToolButton, QWidget
 
 from ...acquisition import (
     CoreMicroscope,
@@ -28,7 +28,7 @@ from ...core.scans import InputError, Scan
 from ..shared.drop import doubts_about
 from ..shared.form import FormPanel, NumberEdit, as_named, asked, faint, typed_path
 from ..shared.guard import emit_alive, on
-from ..shared.parts import column_of, described, push_button
+from ..shared.parts import column_of, described, line_of, push_button
 from ..shared.worker import Outcome, Run, in_background
 from .work import Add
 
@@ -37,9 +37,9 @@ MICRO_MANAGER, SIMULATED = "micro-manager", "simulated"
 GROUP = "live"
 
 _FIELDS = {
-    HAND: (),
-    FOLDER: ("folder", "pattern", "existing"),
-    MICROSCOPE: ("microscope", "low", "high", "most", "afterwards", "others", "channel"),
+    HAND: "",
+    FOLDER: "folder pattern existing",
+    MICROSCOPE: "microscope low high most afterwards others channel",
 }
 
 
@@ -165,10 +165,8 @@ class SourceRows(QStackedWidget):
             ((), self.folder),
             ((self.here, self.there), self.stage),
         ):
-            page, line = QWidget(), QHBoxLayout()
-            for part in parts:
-                line.addWidget(part, 1)
-            column_of(page, line, words)
+            page = QWidget()
+            column_of(page, line_of(*parts, stretch=1), words)
             self.addWidget(page)
 
 
@@ -184,11 +182,8 @@ class SourcePanel(FormPanel):
             "Connect", "Use the camera and the focus drive that are loaded"
         )
         self.state = faint("Not connected.")
-        hint = faint("Select an image in the layer list and add it, or drop image files here.")
-        self._extras: dict[str, tuple[QWidget, ...]] = {
-            HAND: (hint,), FOLDER: (self.choose,), MICROSCOPE: (self.connect_button, self.state)
-        }  # fmt: skip
-        self.form.put_under("source", hint)
+        self.hint = faint("Select an image in the layer list and add it, or drop image files here.")
+        self.form.put_under("source", self.hint)
         self.form.put_beside("folder", self.choose)
         self.form.put_beside("microscope", self.connect_button)
         self.form.put_under("most", self.state)
@@ -220,17 +215,12 @@ class SourcePanel(FormPanel):
 
     def lock_folder(self, is_watching: bool) -> None:
         """While the folder is watched, it cannot be another one."""
-        for name in _FIELDS[FOLDER]:
-            self.form.enable_field(name, not is_watching)
-        self.choose.setEnabled(not is_watching)
+        self.form.enable_fields(_FIELDS[FOLDER], not is_watching)
 
     def _source_changed(self) -> None:
         for source, names in _FIELDS.items():
-            is_shown = source == self.source
-            for name in names:
-                self.form.show_field(name, is_shown)
-            for part in self._extras[source]:
-                part.setVisible(is_shown)
+            self.form.show_fields(names, source == self.source)
+        self.hint.setVisible(self.source == HAND)
         self.rows.setCurrentIndex(int(self.source))
         self.changed.emit()
 

@@ -216,12 +216,8 @@ class LiveWork:
         self.ask(lambda _session: iter(()))
 
     def events(self, stop: threading.Event) -> Iterator[object]:
-        """Report what happens: do what is asked, refine in between, until ``stop``; never raise."""
-        try:
-            session = self._make()
-        except Exception as error:
-            yield NotStarted(sentence_of(error))
-            return
+        """Report what happens: do what is asked, refine in between, until ``stop``."""
+        session = self._make()
         session.message.connect(self._collect)
         yield Started(session)
         yield from self._guarded(self._listed(session))
@@ -469,6 +465,6 @@ class LiveRun(QObject):
         self.arrived.emit(item)
 
     def _ended(self, outcome: Outcome) -> None:
-        """The thread is gone, which nothing foresees."""
+        """The thread is gone: there was no session to be made, or what nobody foresees."""
         if outcome.state == "failed":
             self.arrived.emit(NotStarted(outcome.sentence))

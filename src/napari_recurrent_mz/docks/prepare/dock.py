@@ -44,6 +44,7 @@ class PrepareDock(Dock):
         self.chosen = DataForm(_pages.Stack, self._viewer)
         self.stack: LayerChoice = self.chosen.stack.native
         self.pages = _pages.PreparePages(self._viewer)
+        self.kept = self.pages.align, self.pages.edf, self.pages.register
         self.plot = PlotPanel(self.palette_, "Preparation", _PLOT_HEIGHT)
         self.table_button = self.plot.add_table_tool(
             "Save the motion of every plane as a CSV file, units in its header",
@@ -60,8 +61,6 @@ class PrepareDock(Dock):
         self._measured: Callable[[], Image | None] = lambda: None
         self._shown: dict[int, tuple[Draw, str]] = {}  # figure and numbers of each task
         self._lay_out()
-        with telling(self):
-            self._choose_what_is_there()
         self._connect()
         self._show_page()
 
@@ -73,7 +72,6 @@ class PrepareDock(Dock):
 
     def _act(self) -> None:
         (self._align, self._make_edf, self._measure, self._register)[self.task]()
-        self.pages.remember()
 
     def apply(self) -> None:
         """Add the normalised stack as a layer."""
@@ -266,7 +264,6 @@ class PrepareDock(Dock):
         if self.task == task:
             self._show_page()
         self.footer.say(words, kind)
-        self._check_timer.start()
 
     def _show_page(self) -> None:
         """Bring plot, numbers and button in line with the task that is shown."""
@@ -304,13 +301,11 @@ class PrepareDock(Dock):
             self.pages.register.confocal.value = confocal[0]
 
     def _connect(self) -> None:
-        later = self._check_timer.start
         for signal in (self.stack.changed, self.pages.edited, self.pages.currentChanged):
             on(self, signal, self._chosen_anew)
         on(self, self.pages.currentChanged, self._show_page)
         on(self, self.pages.apply.clicked, self.apply)
-        self.ended.connect(later)
-        on(self, self._viewer.layers.selection.events.changed, later)
+        on(self, self._viewer.layers.selection.events.changed, self._check_timer.start)
 
     def _lay_out(self) -> None:
         for part in (self.chosen.native, self.pages, self.plot, self.numbers, self.motion):

@@ -132,7 +132,7 @@ class Register:
 
 
 class PreparePages(QTabWidget):
-    """One page a task, and what they remember; ``edited`` follows every change."""
+    """One page a task; ``edited`` follows every change."""
 
     edited = Signal()
 
@@ -159,10 +159,6 @@ class PreparePages(QTabWidget):
             self.addTab(form.native, name)
             self.setTabToolTip(self.count() - 1, tooltip)
         self.currentChanged.connect(self.edited)
-
-    def remember(self) -> None:
-        for form in (self.align, self.edf, self.register):
-            form.remember()
 
 
 class MotionTable(NumberTable):

@@ -159,10 +159,8 @@ class ChannelsPanel(FormPanel):
         self.table = _ChannelTable()
         self.times = self.form.times.native
         self.note = faint()
-        column = self.layout()
-        assert column is not None
-        column.insertWidget(0, self.table)  # type: ignore[attr-defined]
-        column.addWidget(self.note)
+        self._column.insertWidget(0, self.table)
+        self._column.addWidget(self.note)
         on(self, self.table.itemChanged, self._edited)
         on(self, self.form.changed, self.changed.emit)
         self.look([], [], None)
@@ -171,7 +169,6 @@ class ChannelsPanel(FormPanel):
         """The channels to reconstruct, that of the table first."""
         return [channel for channel in self.channels if channel.use]
 
-    @property
     def is_incomplete(self) -> bool:
         """Whether an emission wavelength is missing, which is no mistake."""
         return any(one.wavelength_um is None for one in self.used() if not one.is_main)
@@ -200,7 +197,7 @@ class ChannelsPanel(FormPanel):
     def _show(self, wavelength_um: float | None) -> None:
         self.table.show_channels(self.channels, wavelength_um)
         self.table.setVisible(len(self.channels) > 1)
-        self.form.show_field("times", self.frames > 1)
+        self.form.show_fields("times", self.frames > 1)
         self.setVisible(len(self.channels) > 1 or self.frames > 1 or bool(self.note.text()))
 
     def _edited(self, item: QTableWidgetItem) -> None:

@@ -52,6 +52,7 @@ class ReconstructDock(ScanSource):
             ReconstructLayout,
         )
         self.scan_parts, self.inputs = self.ui.scan_parts, self.ui.inputs
+        self.kept = self.ui.optics, self.ui.method, self.ui.result
         self.rest = Rest()
         self.result: ResultLayer | None = None
         self.results: list[weakref.ref[Image]] = []  # of the channels that are finished
@@ -63,11 +64,6 @@ class ReconstructDock(ScanSource):
         self._preview: Image | None = None
         self._turns = Turns(self._viewer, self)
         self._connect()
-        self.ui.method.look_around()
-        with telling(self):
-            self._layers_changed()
-            self._use_what_is_selected()
-        self.check()
 
     # what a script or the demo calls ------------------------------------------------
     def set_grid(self, grid: ZGrid) -> None:
@@ -147,8 +143,8 @@ class ReconstructDock(ScanSource):
             self.scan_parts.repairs.follow(recipe.scans, recipe.optics, self)
 
     def _is_unfinished(self) -> bool:
-        missing = is_incomplete(self.used()) or self.ui.optics.is_incomplete()
-        return missing or self.ui.result.is_incomplete or self.ui.channels.is_incomplete
+        panels = self.ui.optics, self.ui.result, self.ui.channels
+        return is_incomplete(self.used()) or any(one.is_incomplete() for one in panels)
 
     # running ------------------------------------------------------------------------
     def _begin(self, *, preview: bool) -> None:
@@ -159,9 +155,6 @@ class ReconstructDock(ScanSource):
             for row in channel.rows(used):
                 row.forget()  # pixels may have been changed in place
         planned = _jobs.build_jobs(self.ui, self._viewer, preview=preview)
-        if self.remembers:
-            for part in (self.ui.optics, self.ui.method, self.ui.result):
-                part.remember()
         self.ui.save.offer([])
         self._made.clear()
         self._begin_first(planned)
@@ -259,7 +252,7 @@ class ReconstructDock(ScanSource):
             self._viewer.layers.selection = set(layers)
         if not result.is_beside:
             self._offer(layers)
-        self.check()
+        self.check()  # what was to be minded is not said again
         self._say_end(result, outcome)
 
     def _offer(self, volumes: list[Image]) -> None:

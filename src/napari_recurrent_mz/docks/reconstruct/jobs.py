@@ -155,9 +155,8 @@ def _job(
 
 def _check_frames(layers: Sequence[Image]) -> None:
     """Refuse time-lapses of which one is shorter than another."""
-    first = layers[0] if layers else None
     for other in layers[1:]:
-        assert first is not None
+        first = layers[0]
         count, others = _layers.frame_count(first), _layers.frame_count(other)
         if others != count:
             raise InputError(

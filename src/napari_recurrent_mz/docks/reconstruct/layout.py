@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 from napari.layers import Image, Shapes
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QSizePolicy
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QSizePolicy
 
 from ...core.methods import image_made
 from ...core.region import Region
@@ -23,14 +23,15 @@ from ...io._zarr import NGFF
 from ...measure.plots.live import ErrorOverZ, error_figure
 from ..files.save_volume import SaveButton
 from ..shared import settings
-from ..shared.dock import Form, InstrumentFooter
+from ..shared.dock import Form
 from ..shared.file_names import file_stem
+from ..shared.footer import InstrumentFooter
 from ..shared.form import FormPanel, as_named, asked, faint
 from ..shared.grid_panel import GridPanel
 from ..shared.guard import on
 from ..shared.layers import MOVES, check_upright, plane_shape
 from ..shared.method_panel import MethodPanel
-from ..shared.parts import DRAWN, Palette, add_parts, push_button
+from ..shared.parts import DRAWN, Palette, add_parts, line_of, push_button
 from ..shared.places import index_in
 from ..shared.plot import QuietCanvas
 from ..shared.scan_source import ScanParts
@@ -219,7 +220,7 @@ class ResultPanel(FormPanel):
         self.choose = push_button("Folder…", "Choose the folder that volumes are written to")
         self.where = faint(wraps=False, is_copied=True)
         self.where.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self._folder = settings.remembered(_GROUP, ("folder",)).get("folder", "")
+        self._folder = settings.remembered(_GROUP, "folder") or ""
         self.form.put_beside("on_disk", self.choose)
         self.form.put_under("on_disk", self.where)
         self._show()
@@ -235,7 +236,6 @@ class ResultPanel(FormPanel):
     def ngff(self) -> str:
         return str(self.form.ngff.value)
 
-    @property
     def is_incomplete(self) -> bool:
         """Whether only the folder is missing, which is no mistake."""
         return self.is_on_disk and not self._folder
@@ -284,7 +284,7 @@ class ResultPanel(FormPanel):
     def _show(self) -> None:
         for part in (self.choose, self.where):
             part.setVisible(self.is_on_disk)
-        self.form.show_field("ngff", self.is_on_disk)
+        self.form.show_fields("ngff", self.is_on_disk)
         self.where.setText(self._folder or "no folder chosen")
         self.where.setToolTip(self._folder)
 
@@ -330,10 +330,7 @@ class ReconstructLayout(Form):
             self.errors,
         )
         rows = self.rows
-        line = QHBoxLayout()
-        line.addWidget(self.methods_text, 1)
-        line.addWidget(self.interpolation, 1)
-        line.addWidget(self.errors, 1)
+        line = line_of(self.methods_text, self.interpolation, self.errors, stretch=1)
         add_parts(rows, "Scans", parts.laid_out(self.channels), "Optics", self.optics)
         add_parts(rows, "Target planes (µm)", self.grid, self.region)
         add_parts(rows, "Reconstruction", self.method, self.result, line)

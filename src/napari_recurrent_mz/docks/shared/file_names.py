@@ -47,7 +47,7 @@ def file_stem(name: str) -> str:
 
 def last_folder() -> str:
     """The folder used last."""
-    return settings.remembered("files", ("folder",)).get("folder", str(Path.home()))
+    return settings.remembered("files", "folder") or str(Path.home())
 
 
 def remember_folder(path: Path) -> None:

@@ -302,15 +302,17 @@ class DataForm(ContainerWidget[Any], Generic[T]):
         """What the form says; a line that holds no number is taken for empty."""
         return self._declared(**self.asdict())
 
-    def show_field(self, name: str, is_shown: bool) -> None:
-        """Show or hide a field with its label and its unit."""
-        for part in self._lines.parts[name]:
-            part.setVisible(is_shown)
+    def show_fields(self, names: str, is_shown: bool) -> None:
+        """Show or hide fields with labels, units, and what was put beside or under them."""
+        for name in names.split():
+            for part in self._lines.parts[name]:
+                part.setVisible(is_shown)
 
-    def enable_field(self, name: str, is_enabled: bool) -> None:
-        """Enable or disable a field with its label and its unit."""
-        for part in self._lines.parts[name]:
-            part.setEnabled(is_enabled)
+    def enable_fields(self, names: str, is_enabled: bool) -> None:
+        """Enable or disable fields with the same."""
+        for name in names.split():
+            for part in self._lines.parts[name]:
+                part.setEnabled(is_enabled)
 
     def reset_choices(self, *_: Any) -> None:
         """Leave choices as they are: they follow neither a parent nor a viewer."""
@@ -318,11 +320,13 @@ class DataForm(ContainerWidget[Any], Generic[T]):
     def put_beside(self, name: str, widget: QWidget) -> None:
         """Put something on the line of a field, behind it."""
         self._lines.lines[name].addWidget(widget)
+        self._lines.parts[name].append(widget)
         tab_in_order(self.native)
 
     def put_under(self, name: str, widget: QWidget) -> None:
         """Put something under the line of a field."""
         self._lines.add_under(name, widget)
+        self._lines.parts[name].append(widget)
         tab_in_order(self.native)
 
     def remember(self, without: Collection[str] = (), as_before: Collection[str] = ()) -> None:
@@ -336,10 +340,11 @@ class DataForm(ContainerWidget[Any], Generic[T]):
 
     def _restore(self) -> None:
         """Take what is remembered; what no longer fits is left as it is."""
-        names = {key: name for name, key in self._stored.items()}
-        for key, text in settings.remembered(self._group, tuple(names)).items():
-            with contextlib.suppress(ValueError):
-                _take_text(self[names[key]], text)
+        for name, key in self._stored.items():
+            text = settings.remembered(self._group, key)
+            if text is not None:
+                with contextlib.suppress(ValueError):
+                    _take_text(self[name], text)
 
 
 class FormPanel(QWidget):
@@ -351,6 +356,11 @@ class FormPanel(QWidget):
         super().__init__()
         self.form: DataForm[Any] = DataForm(declared, viewer, group)
         self._column = column_of(self, self.form.native)
+
+    def is_incomplete(self) -> bool:
+        """Whether a field is only empty, which is no mistake."""
+        edits = (one.native for one in self.form if isinstance(one.native, NumberEdit))
+        return any(not edit.text().strip() for edit in edits)
 
 
 def tab_in_order(*parts: QWidget) -> None:

@@ -87,10 +87,6 @@ class GridPanel(FormPanel):
                 )
         return ZGrid(*(float(edit.value()) for edit in self._edits))
 
-    def is_incomplete(self) -> bool:
-        """Whether a field is only empty, which is no mistake."""
-        return any(not edit.text().strip() for edit in self._edits)
-
     def set_grid(self, grid: ZGrid) -> None:
         """Show a grid that a person or a script chose; it stays until Auto is pressed."""
         self._release()

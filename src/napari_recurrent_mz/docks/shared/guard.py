@@ -149,10 +149,9 @@ def on_move(dock: Any, slot: Callable[[Any], object]) -> None:
 
 
 def _add(dock: Any, callbacks: list[Any], callback: Callable[..., Any]) -> None:
+    def remove() -> None:
+        if callback in callbacks:
+            callbacks.remove(callback)
+
     callbacks.append(callback)
-    dock.destroyed.connect(lambda: _remove(callbacks, callback))
-
-
-def _remove(callbacks: list[Any], callback: Callable[..., Any]) -> None:
-    if callback in callbacks:
-        callbacks.remove(callback)
+    dock.destroyed.connect(remove)

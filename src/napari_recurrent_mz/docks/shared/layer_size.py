@@ -112,7 +112,9 @@ class SizeButton(QPushButton):
     def _press(self) -> None:
         layers = self._unsized()
         if not layers:
-            self._take_back()
+            given, self._before = self._given(), []
+            self._put(given)
+            say(self, "The layers are drawn as they were.")
             return
         assert self._pixel_um is not None  # else the button is not there
         placements: list[tuple[Image, Placement]] = []
@@ -125,11 +127,6 @@ class SizeButton(QPushButton):
         ]
         self._put(placements)
         say(self, _sized_sentence(layers), "done")
-
-    def _take_back(self) -> None:
-        given, self._before = self._given(), []
-        self._put(given)
-        say(self, "The layers are drawn as they were.")
 
     def _put(self, placements: Sequence[tuple[Image, Placement]]) -> None:
         for layer, placement in placements:

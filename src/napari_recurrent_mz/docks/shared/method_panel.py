@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,7 @@ class GpuMemoryField(DecimalBox):
 
 def _remembered_gb() -> float:
     try:
-        gigabytes = float(settings.remembered(_GROUP, (_NAME,)).get(_NAME, "0"))
+        gigabytes = float(settings.remembered(_GROUP, _NAME) or 0)
     except ValueError:
         return 0.0
     return min(gigabytes, _MOST_GB) if math.isfinite(gigabytes) and gigabytes > 0 else 0.0
@@ -128,7 +128,7 @@ class OwnModels(QObject):
 
     def paths(self) -> list[str]:
         """Those that are still there."""
-        text = settings.remembered("models", ("own",)).get("own", "")
+        text = settings.remembered("models", "own") or ""
         is_there = os.path.isfile  # also of a folder that is closed to us
         return list(filter(is_there, text.splitlines()))
 
@@ -139,10 +139,7 @@ class OwnModels(QObject):
         self.added.emit(path)
 
 
-@lru_cache(maxsize=1)
-def own_models() -> OwnModels:
-    """The one list of this process."""
-    return OwnModels()
+OWN_MODELS = OwnModels()  # the one list of this process
 
 
 def model_named(name: str | None) -> Any:
@@ -182,16 +179,15 @@ class MethodPanel(FormPanel):
         self.model: Any = None
         self._used = ""  # the choice that it belongs to
         self.is_ready = False
-        self._remembered = settings.remembered("method", ("method", "device"))
-        self._soon = one_shot(
-            self, _PAINTED_MS, lambda: in_background(self, survey, then=self._surveyed)
-        )
+        self._wanted_device = settings.remembered("method", "device") or "auto"
+        look_around = partial(in_background, self, survey, then=self._surveyed)
+        soon = one_shot(self, _PAINTED_MS, look_around)
         self.method, self.models, self.devices, self.memory = (
             widget.native for widget in self.form
         )
         for number, method in enumerate(DOCK_METHODS.values()):
             self.method.setItemData(number, method.tip, Qt.ItemDataRole.ToolTipRole)
-        self._select(self.method, self._remembered.get("method", DEFAULT_METHOD))
+        self._select(self.method, settings.remembered("method", "method") or DEFAULT_METHOD)
         on(self, self.method.currentIndexChanged, self._method_changed)
         on(self, self.models.activated, self._model_chosen)
         self.devices.activated.connect(self.changed)
@@ -199,11 +195,8 @@ class MethodPanel(FormPanel):
         self.memory.valueChanged.connect(self.changed)
         self._method_changed()
         self._device_changed()
-        on(self, own_models().added, self.offer_model)
-
-    def look_around(self) -> None:
-        """Fill models and devices without blocking the window, soon."""
-        self._soon.start()
+        on(self, OWN_MODELS.added, self.offer_model)
+        one_shot(self, 0, soon.start).start()  # once the dock has all its parts
 
     def method_key(self) -> str:
         """The chosen method as ``inference.METHODS`` calls it."""
@@ -239,7 +232,7 @@ class MethodPanel(FormPanel):
 
     def set_device(self, choice: str) -> None:
         """Choose a device: auto, cuda, mps or cpu; auto when it is not there."""
-        self._remembered["device"] = choice
+        self._wanted_device = choice
         self._select(self.devices, choice)
 
     def is_on_gpu(self) -> bool:
@@ -259,10 +252,10 @@ class MethodPanel(FormPanel):
         for choice, title in offers.devices:
             self.devices.addItem(title, choice)
             self.devices.setItemData(self.devices.count() - 1, title, Qt.ItemDataRole.ToolTipRole)
-        self._select(self.devices, self._remembered.get("device", "auto"))
+        self._select(self.devices, self._wanted_device)
         self._device_changed()
         self.models.clear()
-        for name, tip in (*offers.models, *((path, path) for path in own_models().paths())):
+        for name, tip in (*offers.models, *((path, path) for path in OWN_MODELS.paths())):
             self.models.addItem(Path(name).name, name)
             self.models.setItemData(self.models.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
         self.models.addItem("Other file…", "")
@@ -311,20 +304,19 @@ class MethodPanel(FormPanel):
     def only_model(self, title: str) -> None:
         """Leave the choice of the method out: the network it is, and ``title`` its name."""
         self._select(self.method, NETWORK)
-        self.form.show_field("method", False)
+        self.form.show_fields("method", False)
         self.form.model.label = title
         self.models.setAccessibleName(title)
 
     def _method_changed(self) -> None:
         method = DOCK_METHODS[self.method_key()]
-        self.form.enable_field("model", method.needs_model)
-        for name in ("device", "memory"):
-            self.form.enable_field(name, method.needs_optics)
+        self.form.enable_fields("model", method.needs_model)
+        self.form.enable_fields("device memory", method.needs_optics)
         self.method.setToolTip(method.tip)
         self.changed.emit()
 
     def _device_changed(self) -> None:
-        self.form.show_field("memory", self.is_on_gpu())
+        self.form.show_fields("memory", self.is_on_gpu())
 
     @staticmethod
     def _select(combo: QComboBox, key: str) -> None:

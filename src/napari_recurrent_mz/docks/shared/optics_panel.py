@@ -185,9 +185,6 @@ class OpticsPanel(FormPanel):
     def _state(self) -> list[tuple[str, str | None]]:
         return [(edit.text(), self._source.get(name)) for name, edit in self.fields.items()]
 
-    def is_incomplete(self) -> bool:
-        return any(not edit.text().strip() for edit in self.fields.values())
-
     def remember(self) -> None:
         """Keep what a person set for the next run; what an image says, the next one must say."""
         said = {name for name, source in self._source.items() if source == _IMAGE}

@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QAbstractItemView,
     QDoubleSpinBox,
     QFrame,
+    QHBoxLayout,
     QHeaderView,
     QLabel,
     QLayout,
@@ -117,6 +118,14 @@ def add_parts(column: QVBoxLayout, *parts: Part) -> None:
             column.addLayout(part)
         else:
             column.addWidget(heading(part) if isinstance(part, str) else part)
+
+
+def line_of(*parts: QWidget, stretch: int = 0) -> QHBoxLayout:
+    """Parts beside one another."""
+    line = QHBoxLayout()
+    for part in parts:
+        line.addWidget(part, stretch)
+    return line
 
 
 class _Scrolling(QScrollArea):
@@ -351,8 +360,8 @@ class MessageLabel(Words):
 
 def ink_of(palette: Palette) -> Ink:
     """The colours of a theme, for a figure."""
-    roles = ("background", "text", "current", "warning")
-    background, text, accent, warning = (palette.colour(role) for role in roles)
+    roles = ("background", "text", "current")
+    background, text, accent = (palette.colour(role) for role in roles)
     pairs = zip(background.getRgb()[:3], text.getRgb()[:3], strict=True)
     faint = QColor(*(round((a or 0) + 0.45 * ((b or 0) - (a or 0))) for a, b in pairs))
     return Ink(
@@ -360,6 +369,5 @@ def ink_of(palette: Palette) -> Ink:
         text=text.name(),
         faint=faint.name(),
         accent=accent.name(),
-        warning=warning.name(),
         lines=SERIES_ON_DARK if background.lightnessF() < 0.5 else SERIES,
     )

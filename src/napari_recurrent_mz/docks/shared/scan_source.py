@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Image, Layer
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 from superqt.utils import signals_blocked
 
 from ...core.errors import InputError, if_possible
@@ -20,14 +20,14 @@ from ...core.scans import MOST_SCANS
 from ...io import spaced_heights
 from . import layers as _layers
 from .dock import Dock
-from .drop import said_of
+from .drop import noting, said_of
 from .file_layers import HeightsButton, Mislabelled, Opened
 from .form import FormPanel, asked
 from .guard import on
 from .layer_choice import LayerChoice, on_list_changes, scans_like, selected
 from .layer_size import SizeButton
 from .optics_panel import OpticsPanel
-from .parts import Palette, add_parts, push_button
+from .parts import Palette, add_parts, line_of, push_button
 from .repairs import Repairs
 from .scan_table import Row, ScanTable, layers_of, rows_of
 
@@ -253,11 +253,9 @@ class ScanParts:
 
     def laid_out(self, *more: QWidget) -> QVBoxLayout:
         """Table, buttons, stack and ``more`` under one another."""
-        column, line = QVBoxLayout(), QHBoxLayout()
+        column = QVBoxLayout()
         column.setSpacing(4)
-        for button in self.buttons:
-            line.addWidget(button)
-        add_parts(column, self.table, line, self.stack, *more)
+        add_parts(column, self.table, line_of(*self.buttons), self.stack, *more)
         return column
 
 
@@ -306,12 +304,10 @@ class ScanSource(Dock):
         """Put layers in the table, unless a choice is meant; sentences on those that cannot be."""
         if at is not None:
             return super()._take(layers, at)
-        sentences = []
+        sentences = list[str]()
         for layer in layers:
-            try:
+            with noting(sentences):
                 self._add_layer(_layers.check_scan_layer(layer, times=self.takes_times))
-            except InputError as error:
-                sentences.append(str(error))
         return sentences
 
     def _open_as_heights(self, one: Mislabelled) -> None:
@@ -372,8 +368,9 @@ class ScanSource(Dock):
             and not _layers.is_reconstruction(image)
         ]
 
-    def _use_what_is_selected(self) -> None:
+    def _begin_with_what_is_there(self) -> None:
         """Whoever opens the dock with images selected means them; others are told nothing."""
+        self._layers_changed()
         self._take(_layers.first_channels(self._meant(selected(self._viewer))))
 
     def _meant(self, chosen: list[Layer]) -> list[Layer]:

@@ -11,11 +11,10 @@ def _store() -> QSettings:
     return QSettings(QSettings.Format.IniFormat, QSettings.Scope.UserScope, _NAME, _NAME)
 
 
-def remembered(group: str, names: tuple[str, ...]) -> dict[str, str]:
-    """The remembered texts of ``group``; names never stored are left out."""
-    store = _store()
-    texts = {name: store.value(f"{group}/{name}") for name in names}
-    return {name: str(text) for name, text in texts.items() if text is not None}
+def remembered(group: str, name: str) -> str | None:
+    """A remembered text of ``group``; None if there never was one."""
+    text = _store().value(f"{group}/{name}")
+    return None if text is None else str(text)
 
 
 def remember(group: str, values: dict[str, str]) -> None:

@@ -12,13 +12,14 @@ from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QDockWidget, QSplitter
 
 from ...core.errors import sentence_of
+from ...core.progress import finished
 from ...core.scans import InputError
 from ...measure.plots.side_views import Look, Panel, side_views_figure, side_views_size_mm
 from ...measure.projections import Slab
 from ..shared import layers as _layers
 from ..shared import settings
 from ..shared.dock import Dock, shell_of
-from ..shared.guard import guarded, on, on_click, on_move, one_shot, telling
+from ..shared.guard import guarded, on, on_click, on_move, one_shot
 from ..shared.layer_choice import frame_of, is_stack, says_its_size, selected
 from ..shared.places import scans_um
 from ..shared.plot import PlotPanel
@@ -66,10 +67,6 @@ class SideViewsDock(Dock):
         self._soon = one_shot(self, _SOON_MS, self.update_views)
         self._filling = one_shot(self, _FILLING_MS, self._look_for_changes)
         self._connect()
-        with telling(self):
-            self._choose_what_is_there()
-            self._layers_chosen()
-        self.check()
 
     # what a script calls --------------------------------------------------------------
     def act(self) -> None:
@@ -115,9 +112,7 @@ class SideViewsDock(Dock):
             for s in sources
             if isinstance(s, _source.VolumeSource) and s.key not in self._outcomes
         ]
-        for source in unknown:
-            if source.is_quick:
-                self._outcomes[source.key] = _source.project_now(source)
+        self._outcomes |= finished(_source.project([s for s in unknown if s.is_quick]))
         slow = [source for source in unknown if not source.is_quick]
         if self.run is not None and [s.wish for s in self._at_work] == [s.wish for s in slow]:
             return  # with newer data, it goes on from there
@@ -165,12 +160,9 @@ class SideViewsDock(Dock):
     def _projected(self, outcomes: dict[tuple[Any, ...], _source.ViewsOrReason]) -> None:
         self._outcomes |= outcomes
         self._at_work = []
-        self._soon.start()  # what has changed meanwhile is projected now
 
     def _stopped(self, outcome: Any) -> None:
-        if outcome.state != "done" or self._is_held:
-            self._is_held = True
-            self.update_views()
+        self._is_held |= outcome.state != "done"
 
     # showing --------------------------------------------------------------------------
     def _show(self, layers: list[Any], outcomes: list[_source.ViewsOrReason]) -> None:
@@ -309,7 +301,8 @@ class SideViewsDock(Dock):
         for layer in chosen:
             if layer not in self._states:
                 self._states[layer] = next(self._numbers), _source.fingerprint(layer)
-        self.controls.show_voxel(not all(map(says_its_size, chosen)))
+        lacks_size = not all(map(says_its_size, chosen))
+        self.controls.show_fields("voxel_z voxel_xy", lacks_size)
         self._place_point()
 
     def _layer_event(self, event: Any) -> None:
@@ -365,9 +358,7 @@ class SideViewsDock(Dock):
     # size -----------------------------------------------------------------------------
     def _split(self) -> None:
         """The plot and the form share the dock: above each other, or side by side when wide."""
-        outer = self.layout()
-        assert outer is not None
-        outer.removeWidget(self.ui)
+        self.column.removeWidget(self.ui)
         self._parts = QSplitter(Qt.Orientation.Vertical)
         self._parts.setChildrenCollapsible(False)
         self._parts.addWidget(self.plot)
@@ -375,13 +366,13 @@ class SideViewsDock(Dock):
         self._parts.setStretchFactor(0, 1)
         on(self, self._parts.splitterMoved, self._split_by_hand)
         self._is_split_by_hand = False
-        outer.addWidget(self._parts)
+        self.column.addWidget(self._parts)
 
     def _choose_area(self, shell: QDockWidget, window: Any) -> None:
         """Lie under the canvas, unless it did once: then napari knows where a person wants it."""
         # The docks on the right keep their whole height.
         window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
-        if settings.remembered(GROUP, ("placed",)):
+        if settings.remembered(GROUP, "placed"):
             return
         settings.remember(GROUP, {"placed": "1"})
         size = window.size()
@@ -394,9 +385,9 @@ class SideViewsDock(Dock):
     def _turn(self, orientation: Qt.Orientation) -> None:
         """Put plot and form beside or above each other, which need other room than before."""
         self._parts.setOrientation(orientation)
-        shell, layout = shell_of(self), self.layout()
-        if shell is not None and layout is not None:
-            layout.activate()
+        shell = shell_of(self)
+        if shell is not None:
+            self.column.activate()
             shell.setMinimumSize(_LEAST, _LEAST)  # Qt does not lessen it by itself
 
     def _split_by_hand(self) -> None:

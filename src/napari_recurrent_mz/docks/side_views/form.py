@@ -194,18 +194,13 @@ class SideViewsForm(DataForm[SideViews]):
 
     def __init__(self, viewer: Any) -> None:
         super().__init__(SideViews, viewer, GROUP)
-        self.show_voxel(False)
+        self.show_fields("voxel_z voxel_xy", False)
         self.enable()
 
     def set_point(self, point_um: tuple[float, ...]) -> None:
         """Show a position; nobody is told."""
         for axis, value in zip("zyx", point_um, strict=True):
             self[axis].value = round(value, 4)
-
-    def show_voxel(self, is_needed: bool) -> None:
-        """Ask for the size of a voxel, where a chosen layer does not say it."""
-        for name in ("voxel_z", "voxel_xy"):
-            self.show_field(name, is_needed)
 
     def enable(self) -> None:
         """Only what has an effect can be changed."""

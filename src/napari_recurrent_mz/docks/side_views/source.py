@@ -11,7 +11,7 @@ import numpy as np
 from napari.layers import Image
 
 from ...core.errors import sentence_of, size_in_words
-from ...core.progress import Step, Steps, Stopped, finished
+from ...core.progress import Step, Steps, Stopped
 from ...measure.plots.side_views import Panel, contrast
 from ...measure.projections import How, Limits, SideViews, Slab, ViewName, iter_side_views
 from ..shared import layers as _layers
@@ -175,7 +175,7 @@ def fingerprint(layer: Any) -> int:
 
 
 def project(sources: list[VolumeSource]) -> Steps[dict[tuple[Any, ...], ViewsOrReason]]:
-    """Project several volumes, for a thread: gives the outcomes by their keys."""
+    """Project several volumes, perhaps in a thread: gives the outcomes by their keys."""
     outcomes: dict[tuple[Any, ...], ViewsOrReason] = {}
     for number, source in enumerate(sources):
         steps = source.steps()
@@ -190,13 +190,6 @@ def project(sources: list[VolumeSource]) -> Steps[dict[tuple[Any, ...], ViewsOrR
         except Exception as error:
             outcomes[source.key] = sentence_of(error)
     return outcomes
-
-
-def project_now(source: VolumeSource) -> ViewsOrReason:
-    try:
-        return finished(source.steps())
-    except Exception as error:
-        return sentence_of(error)
 
 
 def panels(

@@ -211,8 +211,8 @@ class SurfaceChoice(FormPanel):
 
     def _show_kind(self) -> None:
         by_points = self.kind_key() == POINTS
-        for part in (self.points, self.pick_button, self.table):
-            part.setVisible(by_points)
+        self.form.show_fields("points", by_points)
+        self.table.setVisible(by_points)
         self.map.setVisible(not by_points)
         self.changed.emit()
 

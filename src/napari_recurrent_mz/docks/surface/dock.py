@@ -24,7 +24,7 @@ from ..files.save_volume import IMAGES, SaveButton
 from ..shared import layers as _layers
 from ..shared import settings as _settings
 from ..shared.file_names import common_name
-from ..shared.guard import on, telling
+from ..shared.guard import on
 from ..shared.insides import fit
 from ..shared.method_panel import MethodPanel
 from ..shared.parts import described
@@ -131,17 +131,13 @@ class SurfaceDock(ScanSource):
         self.method = MethodPanel()
         tip = "Also add a Surface layer that lies where the surface is"
         self.in_3d = described(QCheckBox("Show it in 3-D as well"), "Show in 3-D", tip)
-        self.in_3d.setChecked(_settings.remembered("surface", ("in_3d",)).get("in_3d") == "yes")
+        self.in_3d.setChecked(_settings.remembered("surface", "in_3d") == "yes")
         self.save = SaveButton("image", IMAGES)
         self.inputs = *self.scan_parts.inputs, self.surface, self.method, self.in_3d
+        self.kept = self.scan_parts.optics, self.method, self.surface.form
         self.result: Image | None = None
         self._lay_out()
         self._connect()
-        self.method.look_around()
-        with telling(self):
-            self._layers_changed()
-            self._use_what_is_selected()
-        self.check()
 
     # what a script calls --------------------------------------------------------------
     def pick_points(self) -> None:
@@ -155,9 +151,6 @@ class SurfaceDock(ScanSource):
             row.forget()  # pixels may have been changed in place
         recipe = self.recipe()
         if self.remembers:
-            self.scan_parts.optics.remember()
-            self.method.remember()
-            self.surface.form.remember()
             _settings.remember("surface", {"in_3d": "yes" if self.in_3d.isChecked() else "no"})
         show = partial(self._show, self._look())
         self.start(surface_steps, recipe, then=show, title="Reconstructing the surface")
@@ -289,7 +282,6 @@ class SurfaceDock(ScanSource):
         on(self, self.surface.pick, self.pick_points)
         on(self, self.surface.table.moved, self._point_moved)
         on(self, self.surface.table.removed, self._points_removed)
-        on(self, self.ended, self.check)
         on(self, self._viewer.layers.events.removed, lambda event: self.save.forget(event.value))
 
     def _lay_out(self) -> None:

@@ -30,7 +30,7 @@ from ..shared import settings as _settings
 from ..shared.dock import Dock
 from ..shared.file_names import common_name, file_stem
 from ..shared.form import DataForm, as_named, asked, typed_path
-from ..shared.guard import emit_alive, on, telling
+from ..shared.guard import emit_alive, on
 from ..shared.layer_choice import (
     LayerChoice,
     check_stack,
@@ -39,7 +39,7 @@ from ..shared.layer_choice import (
     lacks_step,
     selected_or_only,
 )
-from ..shared.method_panel import MethodPanel, own_models
+from ..shared.method_panel import OWN_MODELS, MethodPanel
 from ..shared.optics_panel import OpticsPanel
 from ..shared.parts import name_button, push_button
 from ..shared.plot_canvas import PlotCanvas
@@ -195,7 +195,7 @@ def adapt_steps(
         if not adapter.has_best:
             return None
         write_adapted(adapter, job.path)
-        own_models().add(str(job.path))  # here, for the window may be gone
+        OWN_MODELS.add(str(job.path))  # here, for the window may be gone
         return {"start": gain_at_start(Path(folder)), "best": adapter.best_db,
                 "step": adapter.step, "from": start.name}  # fmt: skip
 
@@ -223,6 +223,7 @@ class TrainDock(Dock):
         self.plot = PlotCanvas(self.palette_, _GAIN)
         self.plot.setFixedHeight(150)
         self.inputs = self.stacks.native, self.optics, self.method, self.result.native
+        self.kept = self.optics, self.result
         self.add_parts("Full stacks to learn from", self.stacks.native, "Optics", self.optics)
         self.add_parts("Network", self.method, "Result", self.result.native)
         self.add_parts(_GAIN, self.plot)
@@ -234,11 +235,7 @@ class TrainDock(Dock):
         self._agreed = ""
         self._restore()
         self._connect()
-        with telling(self):
-            self._choose_what_is_there()
-        self.method.look_around()
         self._draw_curve()
-        self.check()
 
     # what a script calls --------------------------------------------------------------
     @property
@@ -333,7 +330,6 @@ class TrainDock(Dock):
             self.say("Stopped before anything was learned: no file was written.")
         else:
             self.say(outcome.sentence, "error")
-        self.check()
 
     # layers and files -----------------------------------------------------------------
     def _choose_what_is_there(self) -> None:
@@ -348,7 +344,7 @@ class TrainDock(Dock):
             self.footer.say("")
         self.follow_images(_layers.optics_by_image(self.chosen))
         self._suggest_name()
-        self.stacks.show_field("step", any(map(lacks_step, self.chosen)))
+        self.stacks.show_fields("step", any(map(lacks_step, self.chosen)))
         self.check()
 
     def _suggest_name(self) -> None:
@@ -383,18 +379,15 @@ class TrainDock(Dock):
 
     # remembering, wiring --------------------------------------------------------------
     def _restore(self) -> None:
-        stored = _settings.remembered(_GROUP, ("minutes", "folder", "device"))
-        folder = stored.get("folder", "")
+        folder = _settings.remembered(_GROUP, "folder") or ""
         is_there = os.path.isdir(folder)  # noqa: PTH112  # also in a folder that is closed to us
         self._folder = folder if is_there else str(Path.home())
-        self._minutes_known = "minutes" in stored
-        if "device" in stored:
-            self.method.set_device(stored["device"])
+        self._minutes_known = _settings.remembered(_GROUP, "minutes") is not None
+        if device := _settings.remembered(_GROUP, "device"):
+            self.method.set_device(device)
 
     def _remember(self) -> None:
-        self.optics.remember()
         self._folder = str(typed_path(self.result.path.value).parent)
-        self.result.remember()
         device = self.method.device_choice()
         _settings.remember(_GROUP, {"folder": self._folder, "device": device})
 
@@ -415,7 +408,7 @@ class TrainDock(Dock):
             choice = stack.native
             on(self, choice.wants_file, lambda choice=choice: self._open_file(choice))
         on(self, self.judged, self._judging)
-        self.stacks.show_field("step", False)
+        self.stacks.show_fields("step", False)
         on(self, self.stacks.step.changed, self.check)
         self.optics.changed.connect(self._check_timer.start)
         on(self, self.method.changed, self._method_changed)

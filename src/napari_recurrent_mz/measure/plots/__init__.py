@@ -35,11 +35,10 @@ class Ink:
     text: str
     faint: str  # what stays behind: grids, frames
     accent: str  # what the eye should find first
-    warning: str  # what is wrong
     lines: tuple[str, ...]  # one for each series
 
 
-PRINT = Ink("#ffffff", "#000000", "#8a8a8a", "#0072B2", "#D55E00", SERIES)
+PRINT = Ink("#ffffff", "#000000", "#8a8a8a", "#0072B2", SERIES)
 """White paper."""
 
 Draw = Callable[["Figure", Ink], None]
