@@ -181,16 +181,22 @@ class Files:
         self, path: str, planes: Sequence[int] | None = None, channel: OneChannel | None = None
     ) -> ImageFile:
         """Read a file, or the part of it that was chosen, and say what it contradicts."""
-        if channel is None:
-            channel = self.one_channel(path)
-        image = read_image(
-            path,
-            planes,
-            position=self.position,
-            channel=channel.number,
-            time=self.time,
-            z_axis=self.z_axis,
-        )
+        chosen = self.one_channel(path) if channel is None else channel
+        try:
+            image = read_image(
+                path,
+                planes,
+                position=self.position,
+                channel=chosen.number,
+                time=self.time,
+                z_axis=self.z_axis,
+            )
+        except InputError as error:
+            if error.kind != SEVERAL_CHANNELS:
+                raise
+            names = channels_of(path, position=self.position, z_axis=self.z_axis)
+            each = ", or --channel all for each" if channel is not None else ""
+            raise InputError(f"{error} {numbered(names)}{each}.", error.kind) from None
         note(*image.remarks)
         return image
 

@@ -14,6 +14,7 @@ from napari.layers import Layer
 from qtpy.QtCore import QEvent, QSize, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import (  # type: ignore[attr-defined]
     QColor,
+    QCursor,
     QDragEnterEvent,
     QDragLeaveEvent,
     QDropEvent,
@@ -64,6 +65,7 @@ from .worker import Outcome, Run, Work, in_background, time_left
 _WIDTH = 340
 _SCROLL_BAR = 14
 _CHECK_MS = 100
+_LOOK_AGAIN_MS = 200
 
 
 def keep_keyboard(holder: QWidget, parts: Sequence[QWidget]) -> None:
@@ -274,6 +276,7 @@ class Form(QWidget):
         column.setSpacing(0)
         column.addWidget(scrolling(self._inner), 1)
         column.addWidget(footer)
+        self._left_timer = one_shot(self, _LOOK_AGAIN_MS, self._left)
         self.restyle()
 
     def sizeHint(self) -> QSize:  # noqa: N802
@@ -301,11 +304,19 @@ class Form(QWidget):
 
     def enterEvent(self, event: QEnterEvent | None) -> None:  # noqa: N802
         super().enterEvent(event)
+        self._left_timer.stop()
         self._footer.hold_height(is_held=True)
 
     def leaveEvent(self, event: QEvent | None) -> None:  # noqa: N802
         super().leaveEvent(event)
-        self._footer.hold_height(is_held=False)
+        self._left()
+
+    def _left(self) -> None:
+        """Let the footer shrink once the mouse is elsewhere, and not on a menu or dialog on top."""
+        if self.isVisible() and self.rect().contains(self.mapFromGlobal(QCursor.pos())):
+            self._left_timer.start()
+        else:
+            self._footer.hold_height(is_held=False)
 
 
 class _Kept(type(QWidget)):  # type: ignore[misc]
