@@ -14,7 +14,7 @@ from ..core.device import CHOICES, GPU_MEMORY
 from ..core.methods import DEFAULT_METHOD, METHODS, needs_optics
 from ..core.optics import Optics
 from ..core.region import Region
-from ..core.scans import InputError, Scan, ZGrid, check_scans, counted, require_several
+from ..core.scans import InputError, Scan, ZGrid, check_scans, counted, listed, require_several
 from ..engine.recipe import HeightMap, Recipe
 from ..io import (
     ImageFile,
@@ -24,6 +24,7 @@ from ..io import (
     scans_from_stack,
     stack_heights,
 )
+from ..io._axes import SEVERAL
 from ..io._optics import OPTICS, optics_for, optics_values, overridden
 from ..io._parts import channel_number
 from ..io._scans import other_heights, unlike_notes
@@ -33,6 +34,7 @@ from ._options import Argument, Option
 from ._terminal import note
 
 OUTPUT = ("-o", "--output")
+_ALL = "With --channel all, each is taken in turn."
 Planes = Annotated[
     tuple[int, ...] | None, Option("planes of the stack to use as scans, counted from 0")
 ]
@@ -134,6 +136,7 @@ class OneChannel:
     name: str = ""  # what to call it, empty where there is only one
     place: int = 0  # among those that were asked for
     count: int = 1  # of those
+    may_be_all: bool = False  # whether the command would take all of them
 
 
 @dataclass(frozen=True)
@@ -192,11 +195,12 @@ class Files:
                 z_axis=self.z_axis,
             )
         except InputError as error:
-            if error.kind != SEVERAL_CHANNELS:
+            if error.kind != SEVERAL or "--channel" not in str(error):
                 raise
             names = channels_of(path, position=self.position, z_axis=self.z_axis)
-            each = ", or --channel all for each" if channel is not None else ""
-            raise InputError(f"{error} {numbered(names)}{each}.", error.kind) from None
+            called = listed([f"{n} ({name})" for n, name in enumerate(names) if name])
+            words = [f"They are {called}." if called else "", _ALL if chosen.may_be_all else ""]
+            raise InputError(" ".join([str(error), *filter(None, words)]), SEVERAL) from None
         note(*image.remarks)
         return image
 
@@ -206,12 +210,12 @@ class Files:
         if len(channels) > 1:
             name = Path(path).name
             raise InputError(f"One channel of '{name}' is wanted here, not all: choose one.")
-        return channels[0]
+        return replace(channels[0], may_be_all=False)
 
     def channels(self, path: str) -> list[OneChannel]:
         """The channels that were chosen; none, where the file has but one, or it is not said."""
         if self.channel is None:
-            return [OneChannel()]
+            return [OneChannel(may_be_all=True)]
         names = channels_of(path, position=self.position, z_axis=self.z_axis)
         if self.channel == "all":
             called = [name or f"channel {number}" for number, name in enumerate(names)]
