@@ -25,8 +25,8 @@ from napari_recurrent_mz.core.scans import InputError, Scan, ZGrid
 from napari_recurrent_mz.engine.batch import BatchSettings, Report, find_jobs, plan_of, run_batch
 from napari_recurrent_mz.engine.batch._pool import Shares, bytes_of, share_out
 from napari_recurrent_mz.engine.inference import reconstruct
-from napari_recurrent_mz.engine.tiles import LARGEST_TILE
 from napari_recurrent_mz.engine.provenance import methods_paragraph
+from napari_recurrent_mz.engine.tiles import LARGEST_TILE
 from napari_recurrent_mz.io import Place, _tiff, read_image, write_volume
 from napari_recurrent_mz.io._channels import first_point_of
 from napari_recurrent_mz.io._time_lapse import TimePoint, make_time_lapse, read_time_lapse

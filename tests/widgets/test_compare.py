@@ -147,7 +147,8 @@ def test_what_is_of_another_colour_is_not_compared_unasked(make) -> None:
     assert "'blue · mine' is of 0.455 µm light" in dock.footer.warnings.text()
     viewer.layers.remove("green")
     assert dock.reference.layer() is None
-    dock.reference.choose(viewer.add_image(TRUTH, name="new green", metadata=told_of(0.509), **IN_UM))
+    new = viewer.add_image(TRUTH, name="new green", metadata=told_of(0.509), **IN_UM)
+    dock.reference.choose(new)
     names = [layer.name for layer in dock.layers.ticked()]
     assert names == ["blue · mine"]  # what was set by hand stays, on and off
 

@@ -195,9 +195,11 @@ class Files:
                 z_axis=self.z_axis,
             )
         except InputError as error:
-            if error.kind != SEVERAL or "--channel" not in str(error):
+            if error.kind != SEVERAL or chosen.number is not None:
                 raise
             names = channels_of(path, position=self.position, z_axis=self.z_axis)
+            if len(names) < 2:  # time points are asked for
+                raise
             called = listed([f"{n} ({name})" for n, name in enumerate(names) if name])
             words = [f"They are {called}." if called else "", _ALL if chosen.may_be_all else ""]
             raise InputError(" ".join([str(error), *filter(None, words)]), SEVERAL) from None
