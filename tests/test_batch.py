@@ -25,10 +25,11 @@ from napari_recurrent_mz.core.scans import InputError, Scan, ZGrid
 from napari_recurrent_mz.engine.batch import BatchSettings, Report, find_jobs, plan_of, run_batch
 from napari_recurrent_mz.engine.batch._pool import Shares, bytes_of, share_out
 from napari_recurrent_mz.engine.inference import reconstruct
+from napari_recurrent_mz.engine.provenance import methods_paragraph
 from napari_recurrent_mz.engine.tiles import LARGEST_TILE
 from napari_recurrent_mz.io import Place, _tiff, read_image, write_volume
 from napari_recurrent_mz.io._channels import first_point_of
-from napari_recurrent_mz.io._time_lapse import TimePoint, make_time_lapse
+from napari_recurrent_mz.io._time_lapse import TimePoint, make_time_lapse, read_time_lapse
 from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.networks.weights import save_model
 
@@ -288,6 +289,9 @@ def test_a_time_lapse_keeps_its_time_axis(tmp_path: Path, kind: str) -> None:
     report = batch(source, tmp_path / "out", settings)
     assert states(report) == ["done"] * 3, report.table()
     group = zarr.open_group(tmp_path / "out" / "t.ome.zarr", mode="r")
+    told = methods_paragraph(read_time_lapse(tmp_path / "out" / "t.ome.zarr")[0])
+    assert "was reconstructed at each time point from" in told
+    assert "by linear interpolation" in told
     multiscale = Image.from_zarr(group).ome_attributes.multiscales[0]
     axes, scale = multiscale.axes, multiscale.datasets[0].coordinateTransformations[0]
     assert [(a.name, a.type) for a in axes] == [("t", "time"), *[(a, "space") for a in "zyx"]]

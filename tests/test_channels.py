@@ -29,6 +29,8 @@ GRID = ZGrid(0.4, 2.8, 0.4)
 COMMON = ["--planes", *map(str, PLANES), "--grid", "0.4:2.8:0.4", "--method", "lmmse"]
 COMMON += ["--na", "1.2", "--immersion-index", "1.333"]
 
+SURFACE = ["--planes", "1", "3", "--through", "1,0,0", "1,0,1", "1,1,0", "--method", "lmmse"]
+
 
 def ome_tiff(folder: Path) -> Path:
     channels = {
@@ -129,7 +131,15 @@ def test_what_is_not_chosen_or_not_there_is_asked_for(
     path, out = ome_tiff(tmp_path), tmp_path / "out.ome.tif"
     one = write_ome(tmp_path / "one.ome.tif", TWO[0])
     command = ["reconstruct", *COMMON, "-o", out]
-    assert "has 2 channels: choose one with --channel, 0 to 1." in refused(capsys, *command, path)
+    said = refused(capsys, *command, path)
+    assert "has 2 channels: choose one with --channel, 0 to 1." in said
+    assert "They are 0 (DAPI) and 1 (CY3)." in said
+    assert "--channel all" in said
+    said = refused(capsys, "surface", path, *SURFACE, "-o", out)
+    assert "1 (CY3)" in said
+    assert "--channel all" not in said  # not here
+    said = refused(capsys, "batch", path, "-o", tmp_path)
+    assert "has 2 channels (DAPI, CY3): choose one" in said
     for wrong in ("2", "GFP"):
         assert "0 to 1" in refused(capsys, *command, path, "--channel", wrong)
     for option, value, words in (

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import random
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
 
+from napari_recurrent_mz import InputError
 from napari_recurrent_mz.cli._options import (
     Argument,
     Option,
@@ -16,6 +18,7 @@ from napari_recurrent_mz.cli._options import (
     add_options,
     called,
     changed,
+    check_written,
 )
 
 
@@ -117,3 +120,25 @@ def test_what_cannot_be_is_wrong_usage(
         parser()[0].parse_args(words)
     assert stop.value.code == 2
     assert "usage: tool look" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "other"),
+    [
+        ("a.json", b'{\n "x": 1\n}\n', b'{"mine": 1}'),
+        ("a.csv", b"\xef\xbb\xbfvolume,bead,x\n", b"volume;bead;remark\r\n"),
+        ("a.png", b"\x89PNG Software Matplotlib version", b"\x89PNG of a camera"),
+        ("a.pdf", b"", b"%PDF of a paper"),
+    ],
+)
+def test_what_another_program_wrote_is_not_replaced(
+    tmp_path: Path, name: str, own: bytes, other: bytes
+) -> None:
+    path = tmp_path / name
+    values = argparse.Namespace(written={"out": "--out"}, out=str(path))
+    check_written(values)
+    path.write_bytes(own)
+    check_written(values)
+    path.write_bytes(other)
+    with pytest.raises(InputError, match=f"'{name}' is there already"):
+        check_written(values)

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from scipy import ndimage
 
 from napari_recurrent_mz import Optics, Scan, ZGrid, reconstruct
 from napari_recurrent_mz.cli import main
 from napari_recurrent_mz.core.optics import widefield_psf
 from napari_recurrent_mz.engine.check import hot_pixel_notes
 from napari_recurrent_mz.engine.repairs import repaired, without_hot
-from napari_recurrent_mz.estimates.faults import hot_pixels
+from napari_recurrent_mz.estimates.faults import hot_pixels, without_hot_pixels
 from napari_recurrent_mz.io import read_image
 from napari_recurrent_mz.measure.comparison import Volume, compare
 
@@ -56,6 +57,31 @@ def test_hot_pixels_are_found_where_they_are() -> None:
     assert [tuple(place) for place in hot_pixels(spoilt, OPTICS)] == places
     (note,) = hot_pixel_notes([Scan(spoilt, 2.0, "two"), *beads(OPTICS)[::2]], OPTICS)
     assert "'two' (3)" in note
+
+
+@pytest.mark.parametrize("beside", [(0, 1), (1, 0), (1, 1), (1, -1)])
+@pytest.mark.parametrize("at", [(40, 41), (0, 64), (126, 1)])
+@pytest.mark.parametrize("value", [3500.0, 4000.0])
+def test_two_hot_pixels_side_by_side_are_found(
+    beside: tuple[int, int], at: tuple[int, int], value: float
+) -> None:
+    scan = beads(OPTICS)[1]
+    spoilt = scan.pixels.copy()
+    places = [at, (at[0] + beside[0], at[1] + beside[1]), (90, 20), (90, 22)]
+    for place, bright in zip(places, (4000, value, 4000, 4000), strict=True):
+        spoilt[place] = bright
+    assert {tuple(place) for place in hot_pixels(spoilt, OPTICS)} == set(places)
+    mended = without_hot_pixels(spoilt, OPTICS)[0]
+    assert np.abs(mended - scan.pixels).max() < 0.1 * 4000
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (0, 0.5), (0.5, 0), (0.5, 0.5), (0.2, 0.4)])
+@pytest.mark.parametrize("pixel_um", [0.05, 0.1, 0.138])
+def test_a_bead_between_two_pixels_is_no_pair(shift: tuple[float, float], pixel_um: float) -> None:
+    optics = replace(OPTICS, pixel_um=pixel_um)
+    kernel = ndimage.shift(widefield_psf(optics, np.zeros(1), 31)[0], shift, order=3)
+    image = np.pad(1e4 * kernel / kernel.max() + 100, 40, mode="edge").astype(np.float32)
+    assert not len(hot_pixels(image, optics))
 
 
 @pytest.mark.parametrize("brighter", [2e4, 1e9])

@@ -23,7 +23,7 @@ from napari_recurrent_mz.engine.check import (
 from napari_recurrent_mz.engine.cost import Cost, estimate_cost, time_of_all
 from napari_recurrent_mz.engine.inference import Plane, iter_planes, notes_before
 from napari_recurrent_mz.engine.provenance import methods_paragraph, provenance
-from napari_recurrent_mz.engine.recipe import Recipe
+from napari_recurrent_mz.engine.recipe import HeightMap, Recipe
 from napari_recurrent_mz.engine.tiles import NetworkPlanes, tiles
 from napari_recurrent_mz.estimates.lmmse import LinearEstimate
 from napari_recurrent_mz.networks.inputs import NetworkInputs, Prepared, Scale
@@ -560,3 +560,14 @@ def test_memory_kept_for_the_next_plane_is_given_back(
     list(iter_planes(scans, GRID, optics=OPTICS, **options))
     networks = int(checks[0].chosen == NETWORK)  # linear MMSE, if it was chosen, keeps nothing
     assert len(given_back) == 1 + networks
+
+
+def test_the_methods_text_of_a_surface(scans: list[Scan]) -> None:
+    heights = np.linspace(1.0, 4.0, scans[0].pixels.size).reshape(scans[0].pixels.shape)
+    target = HeightMap(heights, "plane through points")
+    text = methods_paragraph(Recipe(scans, target, OPTICS, "lmmse").provenance(CPU, 1.0))
+    assert text.startswith(
+        "The image of a surface, whose heights (plane through points) go from 1 to 4 µm, was "
+        "reconstructed from 3 wide-field images at z = 1, 3 and 5 µm by linear MMSE"
+    )
+    assert "of an image; the others are inferred." in text

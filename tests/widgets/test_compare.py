@@ -43,6 +43,11 @@ def provenance(*scans_um: float, **more: Any) -> dict[str, Any]:
     return {METADATA_KEY: {"method": "lmmse", "scans": scans} | more}
 
 
+def told_of(wavelength_um: float) -> dict[str, Any]:
+    """Metadata as an image of one colour has it."""
+    return {METADATA_KEY: {"wavelength_um": wavelength_um}}
+
+
 def add_pair(viewer: Any) -> tuple[Any, Any]:
     """A reference and a reconstruction on the same grid."""
     truth = viewer.add_image(TRUTH, name="truth", **IN_UM)
@@ -126,8 +131,7 @@ def test_what_is_there_is_chosen(make) -> None:
 def test_what_is_of_another_colour_is_not_compared_unasked(make) -> None:
     viewer = ViewerModel()
     for name, wavelength_um in (("green", 0.509), ("blue", 0.455)):
-        told = {METADATA_KEY: {"wavelength_um": wavelength_um}}
-        viewer.add_image(TRUTH, name=name, metadata=told, **IN_UM)
+        viewer.add_image(TRUTH, name=name, metadata=told_of(wavelength_um), **IN_UM)
         record = provenance(*SCANS, optics={"wavelength_um": wavelength_um})
         viewer.add_image(MADE, name=f"{name} · mine", metadata=record, **IN_UM)
     other = viewer.add_image(MADE, name="of no known colour", **IN_UM)
@@ -141,6 +145,12 @@ def test_what_is_of_another_colour_is_not_compared_unasked(make) -> None:
     tick(dock, "blue · mine")
     dock.check()
     assert "'blue · mine' is of 0.455 µm light" in dock.footer.warnings.text()
+    viewer.layers.remove("green")
+    assert dock.reference.layer() is None
+    new = viewer.add_image(TRUTH, name="new green", metadata=told_of(0.509), **IN_UM)
+    dock.reference.choose(new)
+    names = [layer.name for layer in dock.layers.ticked()]
+    assert names == ["blue · mine"]  # what was set by hand stays, on and off
 
 
 def test_the_dock_shows_what_the_function_finds(compared) -> None:

@@ -16,7 +16,7 @@ from napari.utils.theme import get_theme
 from npe2 import PluginManager, PluginManifest
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QMimeData, QPoint, QPointF, Qt, QUrl
-from qtpy.QtGui import QDragEnterEvent, QDropEvent, QEnterEvent
+from qtpy.QtGui import QCursor, QDragEnterEvent, QDropEvent, QEnterEvent
 from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractSpinBox,
@@ -551,5 +551,9 @@ def test_nothing_moves_under_the_mouse_as_messages_get_shorter(dock, viewer, qtb
     qtbot.waitUntil(lambda: not footer.message.isVisible())
     QApplication.processEvents()
     assert footer.mapToGlobal(QPoint(0, 0)).y() == top
+    QCursor.setPos(form.mapToGlobal(QPoint(5, 5)))  # a menu is there, and takes the mouse
     QApplication.sendEvent(form, QEvent(QEvent.Type.Leave))
+    qtbot.wait(500)
+    assert footer.mapToGlobal(QPoint(0, 0)).y() == top
+    QCursor.setPos(form.window().mapToGlobal(QPoint(5, 5)))
     qtbot.waitUntil(lambda: footer.mapToGlobal(QPoint(0, 0)).y() > top)

@@ -14,7 +14,7 @@ from ..core.device import CHOICES, GPU_MEMORY
 from ..core.methods import DEFAULT_METHOD, METHODS, needs_optics
 from ..core.optics import Optics
 from ..core.region import Region
-from ..core.scans import InputError, Scan, ZGrid, check_scans, counted, require_several
+from ..core.scans import InputError, Scan, ZGrid, check_scans, counted, listed, require_several
 from ..engine.recipe import HeightMap, Recipe
 from ..io import (
     ImageFile,
@@ -24,6 +24,7 @@ from ..io import (
     scans_from_stack,
     stack_heights,
 )
+from ..io._axes import SEVERAL
 from ..io._optics import OPTICS, optics_for, optics_values, overridden
 from ..io._parts import channel_number
 from ..io._scans import other_heights, unlike_notes
@@ -33,6 +34,7 @@ from ._options import Argument, Option
 from ._terminal import note
 
 OUTPUT = ("-o", "--output")
+_ALL = "With --channel all, each is taken in turn."
 Planes = Annotated[
     tuple[int, ...] | None, Option("planes of the stack to use as scans, counted from 0")
 ]
@@ -134,6 +136,7 @@ class OneChannel:
     name: str = ""  # what to call it, empty where there is only one
     place: int = 0  # among those that were asked for
     count: int = 1  # of those
+    may_be_all: bool = False  # whether the command would take all of them
 
 
 @dataclass(frozen=True)
@@ -181,16 +184,25 @@ class Files:
         self, path: str, planes: Sequence[int] | None = None, channel: OneChannel | None = None
     ) -> ImageFile:
         """Read a file, or the part of it that was chosen, and say what it contradicts."""
-        if channel is None:
-            channel = self.one_channel(path)
-        image = read_image(
-            path,
-            planes,
-            position=self.position,
-            channel=channel.number,
-            time=self.time,
-            z_axis=self.z_axis,
-        )
+        chosen = self.one_channel(path) if channel is None else channel
+        try:
+            image = read_image(
+                path,
+                planes,
+                position=self.position,
+                channel=chosen.number,
+                time=self.time,
+                z_axis=self.z_axis,
+            )
+        except InputError as error:
+            if error.kind != SEVERAL or chosen.number is not None:
+                raise
+            names = channels_of(path, position=self.position, z_axis=self.z_axis)
+            if len(names) < 2:  # time points are asked for
+                raise
+            called = listed([f"{n} ({name})" for n, name in enumerate(names) if name])
+            words = [f"They are {called}." if called else "", _ALL if chosen.may_be_all else ""]
+            raise InputError(" ".join([str(error), *filter(None, words)]), SEVERAL) from None
         note(*image.remarks)
         return image
 
@@ -200,12 +212,12 @@ class Files:
         if len(channels) > 1:
             name = Path(path).name
             raise InputError(f"One channel of '{name}' is wanted here, not all: choose one.")
-        return channels[0]
+        return replace(channels[0], may_be_all=False)
 
     def channels(self, path: str) -> list[OneChannel]:
         """The channels that were chosen; none, where the file has but one, or it is not said."""
         if self.channel is None:
-            return [OneChannel()]
+            return [OneChannel(may_be_all=True)]
         names = channels_of(path, position=self.position, z_axis=self.z_axis)
         if self.channel == "all":
             called = [name or f"channel {number}" for number, name in enumerate(names)]

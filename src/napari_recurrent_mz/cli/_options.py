@@ -137,9 +137,10 @@ def add_options(
 
 
 def check_written(values: argparse.Namespace) -> None:
-    """Refuse to write a file that is read, or that is written for another option as well."""
+    """Refuse to write a file that is read, is another option's as well, or is not from here."""
     written: dict[str, str] = getattr(values, _WRITTEN, {})
     for name, option in written.items():
+        _check_is_own(getattr(values, name))
         for other, given in vars(values).items():
             for path in given if isinstance(given, list) else [given]:
                 if other != name and _is_same_file(path, getattr(values, name)):
@@ -150,6 +151,28 @@ def check_written(values: argparse.Namespace) -> None:
                     raise InputError(
                         f"{called} one of the input files: choose another name for {option}."
                     )
+
+
+# What the numbers and figures that this program writes hold; images are looked at as they are read.
+_OWN: dict[str, Callable[[bytes], bool]] = {
+    ".json": lambda held: held.startswith(b"{\n "),
+    ".csv": lambda held: held.startswith((b"\xef\xbb\xbfvolume,bead", b"file,")),
+    **dict.fromkeys((".png", ".svg", ".pdf"), lambda held: b"Matplotlib" in held),
+}
+
+
+def _check_is_own(given: object) -> None:
+    """Refuse to replace numbers or a figure that another program wrote, or changed since."""
+    if not isinstance(given, str):
+        return
+    path, is_own = Path(given), _OWN.get(Path(given).suffix.lower())
+    with contextlib.suppress(OSError):  # told where it is used
+        held = path.read_bytes() if is_own and path.is_file() else b""
+        if is_own and held and not is_own(held):
+            raise InputError(
+                f"'{path.name}' is there already and was not written by this program, so it stays: "
+                "choose another name or folder, or move it away."
+            )
 
 
 def _is_same_file(one: object, other: object) -> bool:

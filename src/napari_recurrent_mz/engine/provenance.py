@@ -67,7 +67,7 @@ def methods_paragraph(record: Mapping[str, Any]) -> str:
     InputError
         If the record is not that of a finished volume.
     """
-    if not {"software", "method", "scans", "grid"} <= set(record):
+    if not ({"software", "method", "scans"} <= set(record) and {"grid", "surface"} & set(record)):
         raise InputError(
             "The record of this image does not say all that it takes: choose a volume that "
             "Reconstruct has finished, or the file it was saved in."
@@ -78,26 +78,37 @@ def methods_paragraph(record: Mapping[str, Any]) -> str:
 
 
 def _what_was_made(record: Mapping[str, Any]) -> str:
-    grid, scans, times = record["grid"], record["scans"], record.get("time_points")
+    scans, times = record["scans"], record.get("time_points")
     heights = listed([f"{scan['z_um']:.4g}" for scan in scans])
     title = METHOD_NAMES[_method(record)]
     is_name = title.startswith(("Deep", "Richardson"))
     by = title if is_name else title[0].lower() + title[1:]
     if _network(record):
         by = f"the neural network {title} (Huang et al., Light Sci. Appl. 10:62, 2021)"
-    at = record.get("time_point")
+    at, of_batch = record.get("time_point"), "batch" in record
     each = f" at each of {counted(times, 'time point')}" if times else ""
     each = each if at is None else f" at time point {at} (the first is 0)"
-    where = f"A plane at z = {grid['start_um']:.4g} µm"
-    if grid["planes"] > 1:
-        where = (
-            f"A volume of {grid['planes']} planes from {grid['start_um']:.4g} to "
-            f"{grid['stop_um']:.4g} µm, {grid['step_um']:.4g} µm apart,"
-        )
     return (
-        f"{where} was reconstructed{each} from "
-        f"{counted(len(scans), 'wide-field image')} at z = {heights} µm by {by}, as implemented in "
+        f"{_where(record)} was reconstructed{' at each time point' if of_batch else each} from "
+        f"{counted(len(scans), 'wide-field image')} at z = {heights} µm"
+        f"{' (those of the first time point)' if of_batch else ''} by {by}, as implemented in "
         f"{record['software']}."
+    )
+
+
+def _where(record: Mapping[str, Any]) -> str:
+    grid, surface = record.get("grid"), record.get("surface")
+    if surface:
+        return (
+            f"The image of a surface, whose heights ({surface['from']}) go from "
+            f"{surface['lowest_um']:.4g} to {surface['highest_um']:.4g} µm,"
+        )
+    assert grid is not None
+    if grid["planes"] == 1:
+        return f"A plane at z = {grid['start_um']:.4g} µm"
+    return (
+        f"A volume of {grid['planes']} planes from {grid['start_um']:.4g} to "
+        f"{grid['stop_um']:.4g} µm, {grid['step_um']:.4g} µm apart,"
     )
 
 
@@ -113,6 +124,11 @@ def _which_part(record: Mapping[str, Any]) -> str:
 
 
 def _what_was_repaired(record: Mapping[str, Any]) -> str:
+    if record.get("batch", {}).get("asked", {}).get("repair"):
+        return (
+            "Beforehand, hot pixels, uneven light and shifts to the side were looked for in the "
+            "images of each time point, and corrected where they were found."
+        )
     repairs = []
     for task, words in _REPAIRED.items():
         of = [f"{scan['z_um']:.4g}" for scan in record["scans"] if task in _tasks(scan)]
@@ -122,7 +138,7 @@ def _what_was_repaired(record: Mapping[str, Any]) -> str:
 
 
 def _why_this_method(record: Mapping[str, Any]) -> str:
-    check = record.get("check", {})
+    check = record.get("check") or {}
     network, linear = check.get("network_db"), check.get("linear_db")
     if network is None or linear is None:
         return ""
@@ -155,6 +171,10 @@ def _which_optics(record: Mapping[str, Any]) -> str:
 
 
 def _what_is_measured(record: Mapping[str, Any]) -> str:
+    if "surface" in record:
+        measured = record["surface"]["measured_pixels"]
+        images = f"Of its pixels, {measured} are those of an image; the others are inferred."
+        return images if measured else "All its pixels are inferred."
     measured, planes = len(record.get("measured_planes", ())), record["grid"]["planes"]
     if record.get("image"):
         return f"All planes are {record['image']}."

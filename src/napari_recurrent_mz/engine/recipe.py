@@ -51,6 +51,18 @@ class HeightMap:
     points_um: npt.ArrayLike | None = None  # (N, 3), the points (z, y, x) of a plane through them
 
 
+CONFOCAL_LIKE = "confocal-like, inferred from wide-field scans"
+"""What a record calls its ``image`` where no plane is one of the scans."""
+
+
+def grid_record(grid: ZGrid) -> dict[str, Any]:
+    """The heights of a volume, as its record says them."""
+    return {
+        "start_um": grid.start_um, "stop_um": grid.stop_um,
+        "step_um": grid.step_um, "planes": len(grid),
+    }  # fmt: skip
+
+
 @dataclass(frozen=True)
 class SurfaceFacts:
     """Facts about a surface."""
@@ -212,7 +224,7 @@ class Recipe:
             "software": f"napari-recurrent-mz {__version__}",
             "made": datetime.now(UTC).isoformat(timespec="seconds"),
             "method": self.method,
-            **({} if measured else {"image": "confocal-like, inferred from wide-field scans"}),
+            **({} if measured else {"image": CONFOCAL_LIKE}),
             **({"used": used, "check": check.as_dict()} if check else {}),
             "model": {"name": model.name, "sha256": model.sha256} if model else None,
             "scans": [scan.as_dict() for scan in self.scans],
@@ -238,12 +250,8 @@ class Recipe:
         target = self.target
         if isinstance(target, ZGrid):
             measured = [i for i, z in enumerate(target.z_um) if scan_at(scans, z)]
-            grid = {
-                "start_um": target.start_um, "stop_um": target.stop_um,
-                "step_um": target.step_um, "planes": len(target),
-            }  # fmt: skip
             return {
-                "grid": grid,
+                "grid": grid_record(target),
                 **self._error_record(target),
                 "measured_planes": measured,
                 "inferred_planes": len(target) - len(measured),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import maximum_filter
+from scipy.ndimage import maximum_filter, minimum_filter
 
 from ..core.arrays import Array
 from ..core.optics import Optics
@@ -92,7 +92,7 @@ def _of_one(stack: ScanStack, number: int, gain: float, dark: float) -> UnevenLi
 
 
 _FINE = 1.3  # of the Nyquist pixel: through a coarser one a bead can light a single pixel
-_ALONE = 3.0  # times as far above its surroundings as the brightest pixel beside it
+_ALONE = 3.0  # times as far above its surroundings as the brightest pixel beside it, or a pair
 OUTSHINES = 8.0  # times as far above the middle of all pixels as all others: a bead in focus is 5
 _STANDS_OUT = 8.0  # standard deviations of the noise above the pixels around it
 
@@ -104,12 +104,33 @@ def hot_pixels(pixels: FloatArray, optics: Optics) -> npt.NDArray[np.intp]:
     """
     if min(pixels.shape) < 5:
         return np.empty((0, 2), np.intp)
-    beside = maximum_filter(pixels, footprint=BESIDE, mode="mirror")
     noise = max(noise_of(pixels, is_empty_counted=False), 1e-6 * float(np.ptp(pixels)))
-    peaks = np.argwhere(pixels > beside + _STANDS_OUT * noise)
-    alone = [_is_alone(pixels, beside, row, column) for row, column in peaks]
-    found = peaks[np.array(alone, bool)]
-    return found if is_fine(optics) else _outshining(pixels, found, noise)
+    highest, lowest = (of(pixels, size=3, mode="mirror") for of in (maximum_filter, minimum_filter))
+    peaks = np.argwhere((pixels == highest) & (pixels > lowest + _STANDS_OUT * noise))
+    third, second = np.sort(_neighbours_of(pixels, peaks))[:, -2:].T
+    apart = _STANDS_OUT * noise
+    peaks = peaks[(pixels[tuple(peaks.T)] > second + apart) | (second > third + apart)]
+    found = {hot for row, column in peaks for hot in _hot_at(pixels, row, column, noise)}
+    places = np.array(sorted(found), np.intp).reshape(-1, 2)
+    return places if is_fine(optics) else _outshining(pixels, places, noise)
+
+
+def _neighbours_of(pixels: FloatArray, places: npt.NDArray[np.intp]) -> FloatArray:
+    """The neighbours of pixels, (N, 8); beyond the edge there is nothing."""
+    padded = np.pad(pixels, 1, constant_values=-np.inf)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3))
+    return np.asarray(windows[tuple(places.T)][:, BESIDE])
+
+
+def _hot_at(pixels: FloatArray, row: int, column: int, noise: float) -> list[tuple[int, int]]:
+    """The pixel of a peak if it stands out alone, or with its brightest neighbour as a pair."""
+    top, left = max(row - 1, 0), max(column - 1, 0)
+    window = pixels[top : row + 2, left : column + 2].copy()
+    window[row - top, column - left] = -np.inf
+    y, x = np.unravel_index(window.argmax(), window.shape)
+    peak = (int(row), int(column))
+    groups = [peak], [peak, (int(y) + top, int(x) + left)]
+    return next((group for group in groups if _is_alone(pixels, group, noise)), [])
 
 
 def is_fine(optics: Optics) -> bool:
@@ -141,10 +162,20 @@ def without_hot_pixels(pixels: FloatArray, optics: Optics) -> tuple[FloatArray, 
     return replaced, count
 
 
-def _is_alone(pixels: FloatArray, beside: FloatArray, row: int, column: int) -> bool:
-    """Whether a pixel stands out from its surroundings, whose noise may be that of bright light."""
+def _is_alone(pixels: FloatArray, group: list[tuple[int, int]], noise: float) -> bool:
+    """Whether pixels stand out from their surroundings, whose noise may be that of bright light."""
+    first, last = np.min(group, axis=0), np.max(group, axis=0)
+    top, left = np.maximum(first - 1, 0)
+    box = pixels[top : last[0] + 2, left : last[1] + 2].copy()
+    inside = tuple((np.array(group) - (top, left)).T)
+    least = float(box[inside].min())
+    box[inside] = -np.inf
+    beside = float(box.max())
+    if least <= beside + _STANDS_OUT * noise:
+        return False
+    row, column = group[0]
     around = pixels[max(row - 3, 0) : row + 4, max(column - 3, 0) : column + 4]
     level = float(np.median(around))
-    noise = float(np.median(np.abs(around - level))) / 0.6745
-    above = float(pixels[row, column]) - level
-    return above > _STANDS_OUT * noise and above > _ALONE * (float(beside[row, column]) - level)
+    own_noise = float(np.median(np.abs(around - level))) / 0.6745
+    above = least - level
+    return above > _STANDS_OUT * own_noise and above > _ALONE * (beside - level)

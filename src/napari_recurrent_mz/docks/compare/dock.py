@@ -400,7 +400,7 @@ class CompareDock(Dock):
         return []
 
     def _reference_chosen(self) -> None:
-        self.layers.look_again()
+        self.layers.offer()
         self._layers_changed()
 
     def _layers_changed(self) -> None:

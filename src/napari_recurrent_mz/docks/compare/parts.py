@@ -61,9 +61,7 @@ class LayerList(QListWidget):
     def __init__(self, viewer: Any, accepts: LayerTest, ticks: LayerTest) -> None:
         super().__init__()
         self._viewer, self._accepts, self._ticks = viewer, accepts, ticks
-        self._ticked: weakref.WeakSet[Layer] = weakref.WeakSet()
-        self._meant: weakref.WeakSet[Layer] = weakref.WeakSet()  # by itself, not by a person
-        self._known: weakref.WeakSet[Layer] = weakref.WeakSet()
+        self._by_hand: weakref.WeakKeyDictionary[Layer, bool] = weakref.WeakKeyDictionary()
         self._shown: list[weakref.ref[Layer]] = []
         tip = "Reconstructions, or any other stacks: tick those to compare (Space)"
         described(self, "Compare", tip)
@@ -77,18 +75,12 @@ class LayerList(QListWidget):
 
     def ticked(self) -> list[Image]:
         """The ticked layers, in the order of the list."""
-        shown = [layer() for layer in self._shown]
-        return [layer for layer in shown if layer is not None and layer in self._ticked]
+        rows = enumerate(layer() for layer in self._shown)
+        return [layer for n, layer in rows if layer is not None and self._is_ticked(n)]
 
     def tick(self, layer: Layer) -> None:
         """Tick a layer, if it is listed."""
-        self._ticked.add(layer)
-        self.offer()
-
-    def look_again(self) -> None:
-        """Tick what is meant from now on, and untick what no longer is."""
-        before, self._meant = self._meant, weakref.WeakSet(filter(self._ticks, self._known))
-        self._ticked = (self._ticked - (before - self._meant)) | (self._meant - before)
+        self._by_hand[layer] = True
         self.offer()
 
     def sizeHint(self) -> QSize:  # noqa: N802
@@ -98,12 +90,7 @@ class LayerList(QListWidget):
         return QSize(80, self.sizeHint().height())
 
     def offer(self) -> None:
-        """List what is accepted now."""
-        new = [layer for layer in self._viewer.layers if layer not in self._known]
-        self._known.update(new)
-        meant = list(filter(self._ticks, new))
-        self._meant.update(meant)
-        self._ticked.update(meant)
+        """List what is accepted now; what a person set stays, and the rest is ticked if meant."""
         offered = list(filter(self._accepts, self._viewer.layers))
         row = self.currentRow()
         with signals_blocked(self):
@@ -114,7 +101,7 @@ class LayerList(QListWidget):
                 item.setToolTip(layer.name)
                 item.setSizeHint(QSize(10, _ROW))
                 item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
-                is_ticked = layer in self._ticked
+                is_ticked = self._by_hand.get(layer, self._ticks(layer))
                 item.setCheckState(Qt.CheckState.Checked if is_ticked else Qt.CheckState.Unchecked)
                 self.addItem(item)
             self.setCurrentRow(min(row, self.count() - 1))
@@ -125,9 +112,12 @@ class LayerList(QListWidget):
         layer = self._shown[self.row(item)]()
         if layer is None:
             return
-        is_ticked = item.checkState() == Qt.CheckState.Checked
-        (self._ticked.add if is_ticked else self._ticked.discard)(layer)
+        self._by_hand[layer] = self._is_ticked(self.row(item))
         self.changed.emit()
+
+    def _is_ticked(self, row: int) -> bool:
+        item = self.item(row)
+        return item is not None and item.checkState() == Qt.CheckState.Checked
 
 
 @dataclass(frozen=True)

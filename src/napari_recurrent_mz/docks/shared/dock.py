@@ -12,6 +12,7 @@ from napari.layers import Layer
 from qtpy.QtCore import QEvent, QSize, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import (  # type: ignore[attr-defined]
     QColor,
+    QCursor,
     QDragEnterEvent,
     QDragLeaveEvent,
     QDropEvent,
@@ -52,6 +53,7 @@ from .worker import Outcome, Run, Work, in_background
 _WIDTH = 340
 _SCROLL_BAR = 14
 _CHECK_MS = 100
+_LOOK_AGAIN_MS = 200
 
 
 class Form(QWidget):
@@ -66,6 +68,7 @@ class Form(QWidget):
         column.setSpacing(0)
         column.addWidget(scrolling(self._inner), 1)
         column.addWidget(footer)
+        self._left_timer = one_shot(self, _LOOK_AGAIN_MS, self._left)
         self.restyle()
 
     def sizeHint(self) -> QSize:  # noqa: N802
@@ -93,11 +96,19 @@ class Form(QWidget):
 
     def enterEvent(self, event: QEnterEvent | None) -> None:  # noqa: N802
         super().enterEvent(event)
+        self._left_timer.stop()
         self._footer.hold_height(is_held=True)
 
     def leaveEvent(self, event: QEvent | None) -> None:  # noqa: N802
         super().leaveEvent(event)
-        self._footer.hold_height(is_held=False)
+        self._left()
+
+    def _left(self) -> None:
+        """Let the footer shrink once the mouse is elsewhere, and not on a menu or dialog on top."""
+        if self.isVisible() and self.rect().contains(self.mapFromGlobal(QCursor.pos())):
+            self._left_timer.start()
+        else:
+            self._footer.hold_height(is_held=False)
 
 
 class _Kept(type(QWidget)):  # type: ignore[misc]

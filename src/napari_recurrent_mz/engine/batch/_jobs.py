@@ -227,7 +227,9 @@ def _trouble(content: Content, channel: int | None) -> str:
     """What speaks against an image before any of its pixels is read."""
     name, channels = Part(content.path, content.inside).name, content.length("C")
     if channel is None and channels > 1:
-        return f"'{name}' has {channels} channels: choose one, as --channel 0."
+        names = [image.channel for image in channels_in(content)]
+        called = f" ({', '.join(filter(None, names))})" if any(names) else ""
+        return f"'{name}' has {channels} channels{called}: choose one, as --channel 0."
     if channel is not None and channel >= channels:
         return (
             f"'{name}' has no channel {channel}: it has {counted(channels, 'channel')}, numbered "

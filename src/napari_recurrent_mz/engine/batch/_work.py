@@ -8,7 +8,7 @@ import traceback
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,16 @@ import torch
 
 from ...core import errors
 from ...core.device import choose_device, limit_gpu_memory
-from ...core.methods import method_of
+from ...core.methods import image_made, method_of
 from ...core.progress import Stopped
-from ...core.scans import InputError, Scan, ZGrid
+from ...core.scans import InputError, Scan, ZGrid, same_height
 from ...io import Place, PlaneWriter, VolumeWriter
 from ...io._channels import FIRST_POINT
 from ...io._time_lapse import TimePoint, lengthen_time_lapse, make_time_lapse, read_time_lapse
 from ...io._whole import in_turn, refusals_of, remove_left_behind
 from ..check import check_on_scans, fault_notes
 from ..inference import model_for
-from ..recipe import Recipe
+from ..recipe import CONFOCAL_LIKE, Recipe, grid_record
 from ..repairs import repaired
 from ..to_disk import reconstruct_into
 from ._plan import Plan, plan_of, read_job
@@ -149,9 +149,8 @@ def _prepare(job: Job, plan: Plan, orders: Orders) -> None:
             time_step_s=plan.time_step_s,
         ),
         {
-            "method": method,
+            **_record_of_all(plan, method, orders.settings),
             "check": check,
-            "optics": plan.optics.as_dict() if plan.optics else None,
             FIRST_POINT: plan.first_point,
             BATCH_KEY: {
                 "settings": orders.digest,
@@ -164,6 +163,27 @@ def _prepare(job: Job, plan: Plan, orders: Orders) -> None:
         },
         orders.settings.ngff,
     )
+
+
+def _record_of_all(plan: Plan, method: str, settings: BatchSettings) -> dict[str, Any]:
+    """How all time points are made, as the record of a volume says it."""
+    from ... import __version__
+
+    model = model_for(method, settings.model) if method_of(method).needs_model else None
+    confocal = image_made(method, model) == "confocal"
+    heights = enumerate(plan.grid.z_um)
+    measured = [n for n, z_um in heights if same_height(z_um, plan.z_um).any()]
+    return {
+        "software": f"napari-recurrent-mz {__version__}",
+        "method": method,
+        **({"image": CONFOCAL_LIKE} if confocal else {}),
+        "model": {"name": model.name, "sha256": model.sha256} if model else None,
+        "scans": [{"name": f"scan {n}", "z_um": z} for n, z in enumerate(plan.z_um)],
+        **({"region": asdict(plan.region)} if plan.region else {}),
+        "grid": grid_record(plan.grid),
+        "measured_planes": [] if confocal else measured,
+        "optics": plan.optics.as_dict() if plan.optics else None,
+    }
 
 
 def _place_inputs(job: Job, time: int | None, is_checked: bool, orders: Orders) -> list[list[Any]]:
