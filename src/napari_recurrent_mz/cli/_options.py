@@ -162,7 +162,7 @@ _OWN: dict[str, Callable[[bytes], bool]] = {
 
 
 def _check_is_own(given: object) -> None:
-    """Refuse to replace numbers or a figure that another program wrote, or changed since."""
+    """Refuse to replace numbers or a figure that another program wrote."""
     if not isinstance(given, str):
         return
     path, is_own = Path(given), _OWN.get(Path(given).suffix.lower())
